@@ -1,0 +1,245 @@
+"""One function a command."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from assetmgr.cli.output import Output, plural, size, table
+
+if TYPE_CHECKING:
+    from assetmgr.plan import Plan
+    from assetmgr.workspace import Verification, Workspace
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    """Run the chosen command; return its exit code."""
+    return _COMMANDS[options.command](options, output)
+
+
+def _workspace(options: argparse.Namespace, output: Output) -> Workspace:
+    from assetmgr.workspace import Workspace
+
+    return Workspace(
+        options.manifest,
+        options.root,
+        offline=getattr(options, "offline", False),
+        jobs=getattr(options, "jobs", None),
+        wait=getattr(options, "wait", 3600.0),
+        reporter=output,
+    )
+
+
+def _names(options: argparse.Namespace, workspace: Workspace) -> list[str]:
+    return [*options.names, *(name for group in options.group for name in workspace.group(group))]
+
+
+def _lock(options: argparse.Namespace, output: Output) -> int:
+    workspace = _workspace(options, output)
+    names = _names(options, workspace)
+    if options.check:
+        workspace.check_lock(names)
+        if output.json:
+            output.document({"fresh": True})
+        else:
+            output.say("the lock says what the manifest asks for")
+        return 0
+    started = time.monotonic()
+    report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch)
+    if output.json:
+        output.document([{"lock": str(one.path), "assets": one.assets, "changes": one.changes} for one in report])
+        return 0
+    for one in report:
+        for line in one.changes:
+            output.data(line)
+        changed = "written" if one.changes else "unchanged"
+        output.say(f"{one.path} {changed}: {plural(one.assets, 'asset')} in {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def _plan(options: argparse.Namespace, output: Output) -> int:
+    from assetmgr.pull import check_room, free_bytes
+
+    workspace = _workspace(options, output)
+    plan = workspace.plan(_names(options, workspace))
+    free = free_bytes(workspace.store.root)
+    if output.json:
+        output.document(
+            {
+                "root": workspace.store.root,
+                "fetch_bytes": plan.fetch_bytes,
+                "disk_bytes": plan.disk_bytes,
+                "free_bytes": free,
+                "assets": [
+                    {
+                        "name": asset.entry.name,
+                        "files": len(asset.entry.files),
+                        "keep": [file.path for file in asset.keep],
+                        "prove": [file.path for file in asset.prove],
+                        "link": [file.path for file in asset.link],
+                        "fetch": [file.path for file in asset.fetch],
+                        "held_bytes": asset.held_bytes,
+                        "staged_bytes": asset.staged,
+                        "fetch_bytes": asset.fetch_bytes,
+                        "disk_bytes": asset.disk_bytes,
+                    }
+                    for asset in plan.assets
+                ],
+            }
+        )
+    else:
+        output.data(_plan_table(plan))
+        output.data(f"disk: {size(plan.disk_bytes)} needed, {size(free)} free in {workspace.store.root}")
+    check_room(workspace.store, plan)
+    return 0
+
+
+def _plan_table(plan: Plan) -> str:
+    rows = [("asset", "files", "to fetch", "bytes", "there", "to prove", "to link", "disk")]
+    for asset in plan.assets:
+        rows.append(
+            (
+                asset.entry.name,
+                f"{len(asset.entry.files):,}",
+                f"{len(asset.fetch):,}",
+                size(asset.fetch_bytes),
+                size(asset.held_bytes + asset.staged),
+                f"{len(asset.prove):,}",
+                f"{len(asset.link):,}",
+                size(asset.disk_bytes),
+            )
+        )
+    rows.append(
+        (
+            "in all",
+            f"{sum(len(asset.entry.files) for asset in plan.assets):,}",
+            f"{sum(len(asset.fetch) for asset in plan.assets):,}",
+            size(plan.fetch_bytes),
+            size(sum(asset.held_bytes + asset.staged for asset in plan.assets)),
+            f"{sum(len(asset.prove) for asset in plan.assets):,}",
+            f"{sum(len(asset.link) for asset in plan.assets):,}",
+            size(plan.disk_bytes),
+        )
+    )
+    return table(rows, right=range(1, 8))
+
+
+def _pull(options: argparse.Namespace, output: Output) -> int:
+    workspace = _workspace(options, output)
+    started = time.monotonic()
+    done = workspace.pull(_names(options, workspace), locked=options.locked)
+    seconds = time.monotonic() - started
+    if output.json:
+        output.document({"seconds": round(seconds, 3), "assets": [dataclasses.asdict(one) for one in done]})
+        return 0
+    fetched = sum(one.fetched_files for one in done)
+    linked = sum(one.linked_files for one in done)
+    kept = sum(one.kept_files for one in done)
+    parts = []
+    if fetched:
+        amount = sum(one.fetched_bytes for one in done)
+        parts.append(f"{plural(fetched, 'file')} fetched ({size(amount)})")
+    if linked:
+        parts.append(f"{plural(linked, 'file')} linked")
+    if kept:
+        parts.append(f"{plural(kept, 'file')} already there")
+    output.say(f"{plural(len(done), 'asset')} proved in {workspace.store.root}: {', '.join(parts)}; {seconds:.1f} s")
+    return 0
+
+
+def _verify(options: argparse.Namespace, output: Output) -> int:
+    from assetmgr.errors import SeveralErrors
+
+    workspace = _workspace(options, output)
+    started = time.monotonic()
+    result = workspace.verify(_names(options, workspace), full=options.full, repair=options.repair)
+    code = _verify_code(result)
+    if output.json:
+        output.document(
+            {
+                "code": code,
+                "full": options.full,
+                "assets": result.assets,
+                "files": result.files,
+                "bytes": result.bytes,
+                "hashed_bytes": result.hashed_bytes,
+                "findings": [finding._asdict() for finding in result.findings],
+                "repaired": [finding._asdict() for finding in result.repaired],
+                "errors": [{"type": type(error).__name__, "message": error.message} for error in result.errors],
+            }
+        )
+        return code
+    for finding in result.repaired:
+        output.data(f"repaired: {finding}")
+    for finding in result.findings:
+        output.data(str(finding))
+    how = "hashed in full" if options.full else f"by stamps, {size(result.hashed_bytes)} hashed"
+    verdict = f"{plural(len(result.findings), 'finding')}" if result.findings else "all proved"
+    output.say(
+        f"{plural(result.assets, 'asset')}, {plural(result.files, 'file')}, {size(result.bytes)}: {verdict} "
+        f"({how}); {time.monotonic() - started:.1f} s"
+    )
+    if result.errors:
+        output.fail(SeveralErrors(result.errors) if len(result.errors) > 1 else result.errors[0])
+    elif result.findings:
+        names = " ".join(dict.fromkeys(finding.asset for finding in result.findings))
+        output.words(f"mend: assetmgr verify {names} --repair" + (" --full" if options.full else ""))
+    return code
+
+
+def _verify_code(result: Verification) -> int:
+    from assetmgr.errors import IntegrityError, SeveralErrors
+
+    errors = list(result.errors)
+    if result.findings:
+        errors.append(IntegrityError("findings"))
+    return SeveralErrors(errors).code if errors else 0
+
+
+def _status(options: argparse.Namespace, output: Output) -> int:
+    workspace = _workspace(options, output)
+    rows = workspace.status(_names(options, workspace))
+    if output.json:
+        output.document([dataclasses.asdict(row) for row in rows])
+        return 0
+    if not rows:
+        output.say(f"nothing is installed in {workspace.store.root}")
+        return 0
+    lines = [("asset", "kind", "state", "files", "size", "revision", "proved")]
+    for row in rows:
+        revision = f"{row.revision}@{row.commit[:8]}" if row.commit else "-"
+        proved = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.proved_at)) if row.proved_at else "-"
+        state = row.state + (", lock stale" if row.stale else "")
+        lines.append((row.name, row.kind, state, f"{row.files:,}", size(row.bytes), revision, proved))
+    output.data(table(lines, right=(3, 4)))
+    return 0
+
+
+def _path(options: argparse.Namespace, output: Output) -> int:
+    path = _workspace(options, output).path(options.name)
+    if output.json:
+        output.document({"name": options.name, "path": path})
+    else:
+        output.data(path)
+    return 0
+
+
+def _schema(options: argparse.Namespace, output: Output) -> int:
+    from assetmgr.manifest import json_schema
+
+    output.document(json_schema())
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Output], int]] = {
+    "lock": _lock,
+    "plan": _plan,
+    "pull": _pull,
+    "verify": _verify,
+    "status": _status,
+    "path": _path,
+    "schema": _schema,
+}

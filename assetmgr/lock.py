@@ -1,0 +1,306 @@
+"""The Lock document: for every asset, which bytes.
+
+``assets.lock.json`` stands beside ``assets.yaml``: JSON with sorted keys and one file a line, so that a diff reads
+well. Parsing checks everything that a hostile lock could try; nothing of a lock becomes a path unchecked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from assetmgr.digests import sha256_text
+from assetmgr.errors import AssetError, LockError, LockVersionError, NotLockedError
+from assetmgr.names import asset_name_fault, check_digest, check_distinct, check_path, is_repo
+
+VERSION = 1
+
+Kind = Literal["model", "dataset"]
+
+
+class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One file, pinned.
+
+    Attributes
+    ----------
+    path
+        Its name within the asset, with forward slashes.
+    size
+        In bytes. -1 only in a lock made with ``--no-fetch`` from an origin that did not say.
+    sha256
+        What pins it. None only in a lock made with ``--no-fetch``; `pull` refuses that.
+    git_sha1, md5, crc32c, etag
+        What the origin said about it, checked when the bytes arrive. A hub file with ``git_sha1`` is named by it in
+        the hub's cache; one without is named by its sha256.
+    place
+        For `files` assets: ``files``, ``torch``, ``clip`` or ``lavis/<folder>``.
+    urls
+        For `files` assets: where it is published, tried in order.
+    """
+
+    path: str
+    size: int
+    sha256: str | None = None
+    git_sha1: str | None = None
+    md5: str | None = None
+    crc32c: str | None = None
+    etag: str | None = None
+    place: str = ""
+    urls: tuple[str, ...] = ()
+
+    @property
+    def blob(self) -> str:
+        """The name of a hub file's blob: its etag, as huggingface_hub names it."""
+        return self.git_sha1 or self.sha256 or ""
+
+
+class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One asset, pinned.
+
+    Attributes
+    ----------
+    declared
+        Digest of the declaration's fields that resolve: when the manifest's differs, the lock is stale.
+    repo, commit, revision
+        For `hub` assets: the repo, its exact commit, and the branch, tag or commit that was asked for.
+    allow_patterns, ignore_patterns
+        For `hub` assets: what selected the files from the commit's.
+    listing
+        For `hub` assets: the sha256 of the commit's full listing, a document in the store.
+    """
+
+    kind: Kind
+    origin: Literal["hub", "files"]
+    declared: str
+    files: tuple[LockedFile, ...]
+    name: str = ""
+    requires: tuple[str, ...] = ()
+    repo: str = ""
+    commit: str = ""
+    revision: str = ""
+    allow_patterns: tuple[str, ...] | None = None
+    ignore_patterns: tuple[str, ...] | None = None
+    listing: str | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def digest(self) -> str:
+        """The identity of this entry: equal entries, equal digests. Receipts are keyed by it."""
+        return sha256_text(msgspec.json.encode(self, order="sorted"))
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """A whole lock: the closure of what a manifest asks for."""
+
+    assets: dict[str, LockedAsset]
+    version: int = VERSION
+
+    def closure(self, names: Iterable[str]) -> tuple[LockedAsset, ...]:
+        """The named assets and all that they require, required ones first, each once.
+
+        Raises
+        ------
+        NotLockedError
+            When one of them is not in this lock.
+        """
+        found: dict[str, LockedAsset] = {}
+        entered: set[str] = set()
+        # An explicit stack of (name, expanded), so that a hostile chain cannot exhaust the interpreter's.
+        stack = [(name, False) for name in reversed(list(names))]
+        while stack:
+            name, expanded = stack.pop()
+            if name in found:
+                continue
+            if name not in self.assets:
+                raise NotLockedError(f"{name}: not in the lock", mend=f"assetmgr lock {name}")
+            if expanded:
+                found[name] = self.assets[name]
+                continue
+            if name in entered:
+                continue
+            entered.add(name)
+            stack.append((name, True))
+            stack.extend((required, False) for required in reversed(self.assets[name].requires))
+        return tuple(found.values())
+
+
+def lock_path(manifest: Path) -> Path:
+    """``assets.yaml`` has its lock beside it, ``assets.lock.json``."""
+    return manifest.with_name(f"{manifest.stem}.lock.json")
+
+
+def dump_lock(lock: Lock) -> bytes:
+    """The document's bytes: equal locks, equal bytes."""
+    import json
+
+    def line(value: object) -> str:
+        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+    lines = ["{", '"assets": {']
+    for number, name in enumerate(sorted(lock.assets)):
+        entry: dict[str, Any] = msgspec.to_builtins(lock.assets[name])
+        files = sorted(entry["files"], key=lambda file: (file["path"], file.get("place", "")))
+        head = {key: value for key, value in entry.items() if key not in ("files", "name")}
+        lines.append(f"{line(name)}: {{")
+        fields = {key: line(value) for key, value in head.items()}
+        fields["files"] = "[\n" + ",\n".join("  " + line(file) for file in files) + "\n ]"
+        lines.append(",\n".join(f' "{key}": {fields[key]}' for key in sorted(fields)))
+        lines.append("}," if number < len(lock.assets) - 1 else "}")
+    lines += ["},", f'"version": {lock.version}', "}", ""]
+    return "\n".join(lines).encode()
+
+
+def parse_lock(data: bytes, where: str, *, check: bool = True) -> Lock:
+    """Parse a lock. ``where`` names the document in every complaint.
+
+    ``check=False`` leaves out the check of every name and digest: only for who looks and writes nothing.
+
+    Raises
+    ------
+    LockVersionError
+        When a newer assetmgr wrote it.
+    LockError
+        When it is not a lock, or an entry is unsafe or contradicts another.
+    """
+    mend = "restore it from version control, or make it anew with: assetmgr lock"
+    try:
+        document = msgspec.json.decode(data, type=_Document)
+    except msgspec.ValidationError as error:
+        raise LockError(f"{where}: not a lock: {error}", mend=mend) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LockError(f"{where}: not JSON: {error}", mend=mend) from None
+    if document.version != VERSION:
+        raise LockVersionError(
+            f"{where}: version {document.version} of the lock format; this assetmgr reads version {VERSION}",
+            mend="pip install --upgrade assetmgr",
+        )
+    try:
+        unnamed = msgspec.json.decode(document.assets, type=dict[str, LockedAsset])
+    except msgspec.ValidationError as error:
+        raise LockError(f"{where}: not a lock: {error}", mend=mend) from None
+    assets = {name: msgspec.structs.replace(entry, name=name) for name, entry in unnamed.items()}
+    for entry in assets.values() if check else ():
+        try:
+            check_entry(entry)
+        except AssetError as error:
+            raise LockError(f"{where}: {entry.name}: {error.message}", mend=mend) from None
+    return Lock(assets=assets, version=document.version)
+
+
+class _Document(msgspec.Struct):
+    version: int
+    assets: msgspec.Raw
+
+
+def load_lock(path: Path, *, check: bool = True) -> Lock | None:
+    """The lock at a path, or None when there is none. See `parse_lock`."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LockError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_lock(data, str(path), check=check)
+
+
+def check_entry(entry: LockedAsset) -> None:
+    """Check every name, digest and size of an entry, whatever wrote it.
+
+    Raises
+    ------
+    UnsafeNameError, LockError
+    """
+    fault = asset_name_fault(entry.name)
+    if fault:
+        raise LockError(f"unsafe asset name {entry.name!r}: {fault}")
+    for required in entry.requires:
+        if fault := asset_name_fault(required):
+            raise LockError(f"unsafe required name {required!r}: {fault}")
+    if entry.origin == "hub":
+        if not is_repo(entry.repo):
+            raise LockError(f"{entry.repo!r} is not a repo id")
+        check_digest(entry.commit, "git_sha1", "commit")
+        check_path(entry.revision, "revision")
+        if entry.listing is not None:
+            check_digest(entry.listing, "sha256", "listing")
+    seen: set[tuple[str, str]] = set()
+    for file in entry.files:
+        check_path(file.path)
+        if file.size < 0 and file.sha256 is not None:
+            raise LockError(f"{file.path}: negative size {file.size}")
+        for algorithm in ("sha256", "git_sha1", "md5", "crc32c"):
+            digest = getattr(file, algorithm)
+            if digest is not None:
+                check_digest(digest, algorithm, f"{file.path}: {algorithm}")
+        check_place(file.place, entry.origin)
+        if (file.place, file.path) in seen:
+            raise LockError(f"{file.path}: twice in one asset")
+        seen.add((file.place, file.path))
+    for place in {file.place for file in entry.files}:
+        check_distinct(file.path for file in entry.files if file.place == place)
+
+
+def check_place(place: str, origin: str) -> None:
+    """A place is one of the store's layouts, never a path of somebody's choice."""
+    if origin == "hub":
+        if place:
+            raise LockError(f"a hub file has no place, found {place!r}")
+    elif place.startswith("lavis/"):
+        check_path(place, "place")
+    elif place not in ("files", "torch", "clip"):
+        raise LockError(f"{place!r} is not a place: files, torch, clip or lavis/<folder>")
+
+
+def check_refs(entries: Iterable[LockedAsset]) -> None:
+    """Two assets of one lock that claim one ref of one repo at different commits cannot both be offline's answer."""
+    claims: dict[tuple[str, str, str], LockedAsset] = {}
+    for entry in entries:
+        if entry.origin != "hub" or entry.revision == entry.commit:
+            continue
+        first = claims.setdefault((entry.kind, entry.repo, entry.revision), entry)
+        if first.commit != entry.commit:
+            raise LockError(
+                f"{first.name} and {entry.name} both want {entry.repo} at {entry.revision!r}, "
+                f"but at different commits: {first.commit[:12]} and {entry.commit[:12]}",
+                mend=f"assetmgr lock --upgrade {first.name} --upgrade {entry.name}, or give one a revision of its own",
+            )
+
+
+def changes(old: Mapping[str, LockedAsset], new: Mapping[str, LockedAsset]) -> list[str]:
+    """What a new lock changes, in words, a line a fact."""
+    lines: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        if before is None:
+            assert after is not None
+            at = f" at {after.commit[:12]}" if after.commit else ""
+            lines.append(f"+ {name}{at}: {len(after.files)} files")
+        elif after is None:
+            lines.append(f"- {name}")
+        else:
+            moved = "" if before.commit == after.commit else f" {before.commit[:12]} -> {after.commit[:12]}"
+            lines.append(f"~ {name}{moved}")
+            lines += _file_changes(before.files, after.files)
+    return lines
+
+
+def _file_changes(old: Sequence[LockedFile], new: Sequence[LockedFile]) -> list[str]:
+    before = {(file.place, file.path): file for file in old}
+    after = {(file.place, file.path): file for file in new}
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        was, now = before.get(key), after.get(key)
+        if was is None:
+            lines.append(f"    + {key[1]}")
+        elif now is None:
+            lines.append(f"    - {key[1]}")
+        elif was.sha256 != now.sha256:
+            lines.append(f"    ~ {key[1]}: {was.size} -> {now.size} bytes")
+    return lines

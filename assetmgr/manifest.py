@@ -1,0 +1,334 @@
+"""The manifest: YAML, written by people, that says which models and datasets a machine needs.
+
+::
+
+    version: 1
+    models:
+      minilm:
+        hub: sentence-transformers/all-MiniLM-L6-v2
+        allow_patterns: ["*.json", "*.txt", "model.safetensors"]
+    datasets:
+      captions:
+        files:
+          - {url: ./captions.json, sha256: 0a1b...}
+        splits: {val: captions.json}
+        samples: caption
+
+The format is one table, in ``manifest_schema``. Whatever is wrong with a file is told at once, each mistake
+with its file, line and column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+from assetmgr import names
+from assetmgr.errors import ManifestError, Problem
+from assetmgr.manifest_reader import Reader, Value
+from assetmgr.manifest_schema import MANIFEST, SAMPLE_READERS, SECTIONS, VERSION, json_schema
+from assetmgr.manifest_urls import file_name, resolve_folder, resolve_url
+from assetmgr.manifest_yaml import ManifestLimits, Node, Problems, Scalar, compose, decode, integer, shown
+from assetmgr.manifest_yaml import Mapping as MappingNode
+
+__all__ = [
+    "SAMPLE_READERS",
+    "Asset",
+    "FileSource",
+    "FilesSource",
+    "HubSource",
+    "Manifest",
+    "ManifestLimits",
+    "Place",
+    "json_schema",
+    "load_manifest",
+    "parse_manifest",
+]
+
+Kind = Literal["model", "dataset"]
+LinkStyle = Literal["symlink", "hardlink", "copy"]
+_LIMITS = ManifestLimits()
+_USE = ("load", "splits", "samples", "media", "variants")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a manifest something stands. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """An asset that a hub publishes as a repo. Patterns have the hub's own meaning; None is all files."""
+
+    repo: str
+    endpoint: str | None = None
+    revision: str = "main"
+    allow_patterns: tuple[str, ...] | None = None
+    ignore_patterns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """One file and the URLs that it may come from, tried in order.
+
+    ``urls`` are http, https or absolute file URLs; ``written`` holds them as the manifest has them, so that
+    what is recorded does not depend on where the manifest's folder lies.
+    """
+
+    urls: tuple[str, ...]
+    path: str
+    place: str = "files"
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    crc32c: str | None = None
+    written: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSource:
+    """An asset that is a list of files."""
+
+    files: tuple[FileSource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A named model or dataset, as declared.
+
+    ``local_dir`` is absolute. ``use`` holds what the loaders read (``load``, ``splits``, ``samples``,
+    ``media``, ``variants``; only those given), as JSON can hold it: every split is a list of paths.
+    """
+
+    name: str
+    kind: Kind
+    source: HubSource | FilesSource
+    requires: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    local_dir: str | None = None
+    local_dir_links: LinkStyle = "symlink"
+    use: Mapping[str, object] = field(default_factory=dict, hash=False)
+    declared_at: Place = field(kw_only=True, compare=False)
+
+    def digest(self) -> str:
+        """The sha256, in hex, of what decides which files the asset resolves to.
+
+        Name, ``local_dir``, groups and loading do not count, nor does the order of patterns, files or
+        requirements.
+        """
+        requires = sorted(set(self.requires))
+        document = {"kind": self.kind, "source": _canonical(self.source), "requires": requires}
+        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _canonical(source: HubSource | FilesSource) -> dict[str, object]:
+    if isinstance(source, HubSource):
+        return {
+            "hub": source.repo,
+            "endpoint": source.endpoint,
+            "revision": source.revision,
+            "allow_patterns": source.allow_patterns and sorted(set(source.allow_patterns)),
+            "ignore_patterns": source.ignore_patterns and sorted(set(source.ignore_patterns)),
+        }
+    return {
+        "files": [
+            {
+                "urls": file.written or file.urls,
+                "path": file.path,
+                "place": file.place,
+                "size": file.size,
+                "sha256": file.sha256,
+                "md5": file.md5,
+                "crc32c": file.crc32c,
+            }
+            for file in sorted(source.files, key=lambda file: (file.place, file.path))
+        ]
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What one file declares, in its order. ``cache_root`` is absolute."""
+
+    path: Path
+    assets: tuple[Asset, ...]
+    cache_root: str | None = None
+
+
+def load_manifest(path: Path, *, limits: ManifestLimits = _LIMITS) -> Manifest:
+    """Read a manifest from a file.
+
+    Raises
+    ------
+    ManifestError
+        With every mistake in the file; also when there is no such file, or it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(limits.file_bytes + 1)
+    except FileNotFoundError:
+        raise ManifestError([Problem(str(path), 1, 1, "there is no such file")]) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ManifestError([Problem(str(path), 1, 1, f"it cannot be read: {error}")]) from error
+    return parse_manifest(data, path, limits=limits)
+
+
+def parse_manifest(text: bytes | str, path: Path, *, limits: ManifestLimits = _LIMITS) -> Manifest:
+    """Read a manifest from its text; ``path`` names it in complaints, and relative paths begin at its folder.
+
+    Raises
+    ------
+    ManifestError
+        With every mistake in the text.
+    """
+    problems = Problems(str(path), limits.problems)
+    root = compose(decode(text, problems, limits), problems, limits)
+    if root is None:
+        problems.fail(1, 1, "it is empty; a manifest begins with 'version: 1'")
+    _check_version(root, problems)
+    value = Reader(problems).read(MANIFEST, root, "the manifest")
+    manifest = _Builder(path, problems).manifest(value) if value else None
+    problems.raise_any()
+    assert manifest is not None
+    return manifest
+
+
+def _check_version(root: Node, problems: Problems) -> None:
+    """Refuse another version before anything else is judged: what looks like a mistake may be right there."""
+    for key, value in root.pairs if isinstance(root, MappingNode) else ():
+        named = isinstance(key, Scalar) and key.text == "version"
+        if named and isinstance(value, Scalar) and value.kind == "int":
+            version = integer(value)
+            if version is not None and version != VERSION:
+                what = f"unsupported version {value.text[:20]}: this assetmgr reads version {VERSION}"
+                raise ManifestError([Problem(problems.file, value.line, value.column, what)])
+
+
+class _Builder:
+    """Makes assets of values, and checks what no single field can."""
+
+    def __init__(self, path: Path, problems: Problems) -> None:
+        self._path = path
+        self._folder = os.path.dirname(os.path.abspath(path))
+        self._problems = problems
+
+    def manifest(self, value: Value) -> Manifest:
+        assets = []
+        first: dict[str, Value] = {}
+        for section, part in value.entries():
+            for name, entry in part.entries() if section in SECTIONS else ():
+                asset = self._asset(name, cast(Kind, SECTIONS[section]), entry)
+                if asset is not None:
+                    assets.append(asset)
+                if name in first:
+                    line = first[name].at.line
+                    what = f"{shown(name)} is a model and also a dataset; the other is on line {line}"
+                    self._problems.add(entry.at, what)
+                first.setdefault(name, entry)
+        return Manifest(self._path, tuple(assets), self._resolved(value.text("cache_root")))
+
+    def _resolved(self, folder: str | None) -> str | None:
+        return None if folder is None else resolve_folder(folder, self._folder)
+
+    def _asset(self, name: str, kind: Kind, entry: Value) -> Asset | None:
+        requires = entry.get("requires")
+        for item in requires.items() if requires else ():
+            if item.data == name:
+                self._problems.add(item.node, f"{shown(name)} requires itself")
+        source = self._hub(entry) if entry.get("hub") else self._files(entry)
+        if source is None:
+            return None
+        return Asset(
+            name,
+            kind,
+            source,
+            requires=tuple(dict.fromkeys(_texts(entry, "requires") or ())),
+            groups=tuple(dict.fromkeys(_texts(entry, "groups") or ())),
+            local_dir=self._resolved(entry.text("local_dir")),
+            local_dir_links=cast(LinkStyle, entry.text("local_dir_links") or "symlink"),
+            use={key: value.plain() for key in _USE if (value := entry.get(key)) is not None},
+            declared_at=Place(self._problems.file, entry.at.line, entry.at.column),
+        )
+
+    def _hub(self, entry: Value) -> HubSource | None:
+        hub = entry.get("hub")
+        assert hub is not None
+        repo = hub.data if isinstance(hub.data, str) else hub.text("repo")
+        if repo is None:
+            return None
+        endpoint = hub.text("endpoint")
+        return HubSource(
+            repo,
+            endpoint.rstrip("/") if endpoint else None,
+            entry.text("revision") or "main",
+            _texts(entry, "allow_patterns"),
+            _texts(entry, "ignore_patterns"),
+        )
+
+    def _files(self, entry: Value) -> FilesSource | None:
+        files = entry.get("files")
+        if files is None:
+            return None
+        sources = []
+        taken: dict[str, Value] = {}
+        for item in files.items():
+            file = self._file(item)
+            if file is not None:
+                sources.append(file)
+                target = names.fold(f"{file.place}/{file.path}")
+                if target in taken:
+                    self._collide(item, f"the same file {shown(target)} as", taken[target])
+                taken.setdefault(target, item)
+        for target, item in taken.items():
+            parents = target.split("/")
+            for depth in range(1, len(parents)):
+                folder = "/".join(parents[:depth])
+                if folder in taken:
+                    self._collide(item, f"inside {shown(folder)}, which is", taken[folder])
+        return FilesSource(tuple(sources))
+
+    def _collide(self, item: Value, how: str, other: Value) -> None:
+        line = other.node.line
+        self._problems.add(item.node, f"it would be {how} the entry on line {line}; give it another 'path'")
+
+    def _file(self, item: Value) -> FileSource | None:
+        url = item.get("url")
+        if url is None or not url.items():
+            return None
+        written = tuple(str(value.data) for value in url.items())
+        urls = tuple(resolve_url(text, self._folder) for text in written)
+        path = item.text("path")
+        if path is None:
+            path = file_name(urls[0])
+            fault = names.path_fault(path)
+            if fault and not item.has("path"):
+                what = f"url {shown(written[0])} ends in no usable file name ({fault}); give it a 'path'"
+                self._problems.add(url.node, what)
+        return FileSource(
+            urls,
+            path,
+            item.text("place") or "files",
+            item.number("size"),
+            item.text("sha256"),
+            item.text("md5"),
+            item.text("crc32c"),
+            written,
+        )
+
+
+def _texts(entry: Value, key: str) -> tuple[str, ...] | None:
+    value = entry.get(key)
+    return None if value is None else tuple(str(item.data) for item in value.items())

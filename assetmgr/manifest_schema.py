@@ -1,0 +1,326 @@
+"""What a manifest may hold, as one table. Reading a manifest and its JSON Schema both follow from it.
+
+A specification says what stands at one place. Where the rule for a text is a function (``fault``), the
+``pattern`` is the nearest that a JSON Schema can say: it accepts whatever the function accepts and refuses
+what it can. (Named tuples, because as many dataclasses would cost every command some milliseconds.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from assetmgr.manifest_urls import endpoint_fault, folder_fault, url_fault
+from assetmgr.names import asset_name_fault, is_digest, is_repo, path_fault
+
+VERSION = 1
+SAMPLE_READERS = ("caption", "vqa")
+LINK_STYLES = ("symlink", "hardlink", "copy")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+QUANTIZATIONS = ("int8", "nf4")
+DIGEST_LENGTHS = MappingProxyType({"sha256": 64, "md5": 32, "crc32c": 8})
+_NO_CONTROL = r"^[^\u0000-\u001f]*$"
+_SAFE_PATH = r"^(?!/)(?!(.*/)?\.{0,2}(/|$))[^\\\u0000-\u001f]+$"
+_PLACES = rf"^(files|torch|clip)$|^lavis/{_SAFE_PATH[1:]}"
+_ORDINARY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z")
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
+_CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
+
+
+class Text(NamedTuple):
+    what: str
+    fault: Callable[[str], str | None] = lambda _: None
+    pattern: str = _NO_CONTROL
+    empty: bool = False
+
+
+class Choice(NamedTuple):
+    what: str
+    values: tuple[str, ...]
+
+
+class Number(NamedTuple):
+    what: str
+    minimum: int = 0
+    maximum: int = 2**63 - 1
+
+
+class ListOf(NamedTuple):
+    what: str
+    item: Spec
+    least: int = 0
+    alone: bool = False  # one item may stand without its list
+
+
+class MapOf(NamedTuple):
+    what: str
+    key: Text
+    value: Spec
+
+
+class Either(NamedTuple):
+    what: str
+    options: tuple[Spec, ...]
+
+
+class Field(NamedTuple):
+    spec: Spec
+    doc: str = ""
+    required: bool = False
+
+
+class Record(NamedTuple):
+    what: str
+    fields: Mapping[str, Field]
+    one_of: tuple[str, ...] = ()  # exactly one of these keys must be there
+    needs: Mapping[str, str] = MappingProxyType({})  # key -> the key that it cannot be without
+    elsewhere: Mapping[str, str] = MappingProxyType({})  # key -> where it would be right
+
+
+Spec = Text | Choice | Number | ListOf | MapOf | Either | Record
+
+
+def text_fault(spec: Text, text: str) -> str | None:
+    if not text:
+        return None if spec.empty else "it is empty"
+    if not _ORDINARY.match(text):
+        return "it has a control character"
+    return spec.fault(text)
+
+
+def _repo_fault(text: str) -> str | None:
+    if is_repo(text):
+        return None
+    if "://" in text:
+        return "write only ORG/NAME; a hub of your own goes under {repo: ORG/NAME, endpoint: https://...}"
+    if text.startswith(("datasets/", "models/")):
+        return f"leave out {text.partition('/')[0] + '/'!r}: the section says it"
+    return "a hub repo is ORG/NAME or NAME, of letters, digits, '-', '_' and '.'"
+
+
+def _word_fault(text: str) -> str | None:
+    return None if _WORD.match(text) else "it is a word of letters, digits, '_', '.', '+', '-'"
+
+
+def _class_fault(text: str) -> str | None:
+    return None if _CLASS.match(text) else "it is the name of a Python class"
+
+
+def _place_fault(text: str) -> str | None:
+    if text in ("files", "torch", "clip"):
+        return None
+    if not text.startswith("lavis/"):
+        return "a place is files, torch, clip or lavis/<folder>"
+    return path_fault(text)
+
+
+def _media_fault(text: str) -> str | None:
+    return None if text == "." else path_fault(text)
+
+
+def _digest(algorithm: str) -> Text:
+    length = DIGEST_LENGTHS[algorithm]
+
+    def fault(text: str) -> str | None:
+        if is_digest(text, algorithm):
+            return None
+        if is_digest(text.lower(), algorithm):
+            return "write it in lower case"
+        found = f"{len(text)} characters" if len(text) != length else "others among them"
+        return f"a {algorithm} is {length} hexadecimal digits, and this has {found}"
+
+    return Text(f"{length} lower-case hexadecimal digits", fault, f"^[0-9a-f]{{{length}}}$")
+
+
+_WORD_TEXT = Text("a word", _word_fault, "^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")
+_PATH = Text("a relative path with forward slashes", path_fault, _SAFE_PATH)
+_FOLDER = Text("a folder", folder_fault)
+_NAME = Text("an asset's name", asset_name_fault, r"^[A-Za-z0-9][A-Za-z0-9._+/-]*$")
+_REPO = Text("a hub repo, ORG/NAME", _repo_fault, r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?$")
+_ENDPOINT = Text("the address of a hub", endpoint_fault, r"^https?://[^/?#@\s]+(/[^?#\s]*)?$")
+_HTTP_URL = r"https?://(?![^/?]*@)[^/?#\s]+([/?][^#\s]*)?$"
+_LOCAL = r"file:[^?#\s]+$|\.?\.?[/\\]|~|[A-Za-z]:[\\/]"
+_URL = Text("a URL or a local path", url_fault, f"^({_HTTP_URL}|{_LOCAL})")
+_PATTERN = Text("a pattern such as '*.json'")
+_PATTERNS = ListOf("a pattern or a list of patterns", _PATTERN, least=1, alone=True)
+
+_FILE = Record(
+    "a file",
+    {
+        "url": Field(
+            ListOf("a URL or a list of URLs", _URL, least=1, alone=True),
+            "A URL (http, https, file) or a path relative to the manifest; of several, the first that works.",
+            required=True,
+        ),
+        "path": Field(_PATH, "The file's name in its place; by default the one in the URL."),
+        "place": Field(
+            Text("files, torch, clip or lavis/<folder>", _place_fault, _PLACES),
+            "Which library's layout the file goes to: files (default), torch, clip or lavis/<folder>.",
+        ),
+        "size": Field(Number("a number of bytes"), "The size in bytes, if it is known."),
+        "sha256": Field(_digest("sha256"), "The sha256 that the publisher states."),
+        "md5": Field(_digest("md5"), "The md5 that the publisher states."),
+        "crc32c": Field(_digest("crc32c"), "The crc32c that the publisher states, in hexadecimal."),
+    },
+)
+
+_HUB = Record(
+    "a hub origin",
+    {
+        "repo": Field(_REPO, "The repo: ORG/NAME.", required=True),
+        "endpoint": Field(_ENDPOINT, "The hub's address, where it is not the usual one."),
+    },
+)
+
+_SPLITS = MapOf(
+    "a mapping from split to files",
+    _WORD_TEXT,
+    ListOf("a path or a list of paths", _PATH, least=1, alone=True),
+)
+_MEDIA_FOLDER = Text("a relative folder, or '.'", _media_fault, rf"^\.$|{_SAFE_PATH}")
+_MEDIA = Either("a folder, or a mapping from split to folder", (_MEDIA_FOLDER, MapOf("", _WORD_TEXT, _MEDIA_FOLDER)))
+
+_READING = {
+    "splits": Field(_SPLITS, "Which annotation files make up each split."),
+    "media": Field(_MEDIA, "The folder of the images, sounds or films, for all splits or for each."),
+    "samples": Field(Choice("a reader of samples", SAMPLE_READERS), "Which reader understands the annotations."),
+}
+
+_CLASS_NAME = Text("a class's name", _class_fault, "^[A-Za-z_][A-Za-z0-9_.]*$")
+_DEVICE = Either("a device's name or number", (Number("a device's number"), Text("a device's name")))
+
+_LOAD = Record(
+    "load",
+    {
+        "dtype": Field(Choice("a dtype", DTYPES), "The type of the weights in memory."),
+        "quantize": Field(Choice("a quantisation", QUANTIZATIONS), "How weights are made smaller."),
+        "device_map": Field(
+            Either(
+                "a text such as auto, or a mapping from module to device",
+                (Text("a device map's name"), MapOf("", Text("a module's name", empty=True), _DEVICE)),
+            ),
+            "Where the parts of the model go.",
+        ),
+        "backend": Field(_WORD_TEXT, "Which library loads the model."),
+        "task": Field(_WORD_TEXT, "What the model is for."),
+        "class": Field(_CLASS_NAME, "Which class of the backend loads it."),
+        "lavis": Field(
+            Record(
+                "load.lavis",
+                {
+                    "name": Field(_WORD_TEXT, "LAVIS's model name.", required=True),
+                    "model_type": Field(_WORD_TEXT, "LAVIS's model type.", required=True),
+                },
+            ),
+            "What LAVIS calls the model.",
+        ),
+    },
+)
+
+_HUB_ONLY = ("revision", "allow_patterns", "ignore_patterns")
+_COMMON = {
+    "hub": Field(
+        Either("a repo, or {repo: ..., endpoint: ...}", (_REPO, _HUB)),
+        "The hub repo that publishes the asset.",
+    ),
+    "revision": Field(
+        Text("a branch, tag or commit", path_fault, _SAFE_PATH),
+        "The hub repo's branch, tag or commit; by default main.",
+    ),
+    "allow_patterns": Field(_PATTERNS, "Take only the repo's files that match one of these."),
+    "ignore_patterns": Field(_PATTERNS, "Leave out the repo's files that match one of these."),
+    "files": Field(ListOf("a list of files", _FILE, least=1), "The files that make up the asset, each with its URL."),
+    "requires": Field(ListOf("a name or a list of names", _NAME, alone=True), "Assets that must be there too."),
+    "groups": Field(ListOf("a word or a list of words", _WORD_TEXT, alone=True), "Names for sets of assets."),
+    "local_dir": Field(_FOLDER, "A folder where the files stand under their own names."),
+    "local_dir_links": Field(Choice("a link style", LINK_STYLES), "How they stand there; else symlink."),
+}
+_NEEDS = dict.fromkeys(_HUB_ONLY, "hub")
+
+MODEL = Record(
+    "a model",
+    {**_COMMON, "load": Field(_LOAD, "How the model is loaded.")},
+    ("hub", "files"),
+    _NEEDS,
+    dict.fromkeys((*_READING, "variants"), "a dataset"),
+)
+DATASET = Record(
+    "a dataset",
+    {
+        **_COMMON,
+        **_READING,
+        "variants": Field(
+            MapOf("a mapping from name to variant", _WORD_TEXT, Record("a variant", _READING)),
+            "Other forms of the dataset, by name.",
+        ),
+    },
+    ("hub", "files"),
+    _NEEDS,
+    {"load": "a model"},
+)
+SECTIONS = MappingProxyType({"models": "model", "datasets": "dataset"})
+MANIFEST = Record(
+    "the manifest",
+    {
+        "version": Field(Number("the number 1", VERSION, VERSION), "The format's version.", required=True),
+        "cache_root": Field(_FOLDER, "Where the store is; '~' and $VARIABLES are expanded."),
+        "models": Field(MapOf("a mapping from name to model", _NAME, MODEL), "The models, by name."),
+        "datasets": Field(MapOf("a mapping from name to dataset", _NAME, DATASET), "The datasets, by name."),
+    },
+    elsewhere=dict.fromkeys(_COMMON, "a model or a dataset"),
+)
+
+
+def json_schema() -> dict[str, Any]:
+    """The manifest's format as a JSON Schema, draft 2020-12, so that editors check and complete it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "assetmgr manifest",
+        **_schema(MANIFEST),
+    }
+
+
+def _schema(spec: Spec) -> dict[str, Any]:
+    match spec:
+        case Text():
+            return {"type": "string", "pattern": spec.pattern} | ({} if spec.empty else {"minLength": 1})
+        case Choice():
+            return {"enum": list(spec.values)}
+        case Number():
+            if spec.minimum == spec.maximum:
+                return {"const": spec.minimum}
+            return {"type": "integer", "minimum": spec.minimum, "maximum": spec.maximum}
+        case ListOf():
+            listed = {"type": "array", "items": _schema(spec.item), "minItems": spec.least}
+            return {"anyOf": [_schema(spec.item), listed]} if spec.alone else listed
+        case MapOf():
+            return {
+                "type": "object",
+                "propertyNames": _schema(spec.key),
+                "additionalProperties": _schema(spec.value),
+            }
+        case Either():
+            return {"anyOf": [_schema(option) for option in spec.options]}
+        case Record():
+            return _record_schema(spec)
+
+
+def _record_schema(spec: Record) -> dict[str, Any]:
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {
+            name: _schema(entry.spec) | ({"description": entry.doc} if entry.doc else {})
+            for name, entry in spec.fields.items()
+        },
+        "additionalProperties": False,
+    }
+    required = [name for name, entry in spec.fields.items() if entry.required]
+    if required:
+        schema["required"] = required
+    if spec.one_of:
+        schema["oneOf"] = [{"required": [name]} for name in spec.one_of]
+    if spec.needs:
+        schema["dependentRequired"] = {name: [other] for name, other in spec.needs.items()}
+    return schema

@@ -1,0 +1,93 @@
+"""Where assets are published: one module an origin, behind one Protocol.
+
+An origin turns a declaration into exact files (`resolve`), and brings the bytes of a locked asset to partial files
+(`bring`). It proves nothing and places nothing: `pull` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from assetmgr.errors import AssetError
+from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.manifest import Asset
+from assetmgr.reporting import Reporter, Silent
+from assetmgr.store import Store
+from assetmgr.transfer.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an origin works with."""
+
+    store: Store
+    limits: Limits = Limits()
+    reporter: Reporter = field(default_factory=Silent)
+    offline: bool = False
+    wait: float = 3600.0
+
+
+class Arrival(NamedTuple):
+    """One file that was asked for: a partial file that holds its bytes, unproved, or why there is none."""
+
+    file: LockedFile
+    path: str | None
+    error: AssetError | None = None
+
+
+class Origin(Protocol):
+    def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
+        """Pin a declaration to exact files.
+
+        Parameters
+        ----------
+        previous
+            The pin to keep where the declaration still allows it, or None to take what is newest.
+        fetch
+            Whether files whose sha256 nobody upstream knows are streamed into the store to be hashed. Without, their
+            sha256 is None.
+        """
+
+    def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
+        """The URLs that a file of a locked asset comes from."""
+
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
+        """Bring files into the store's partial folder. Each asked file comes out once, in any order."""
+
+    def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
+        """Hold what `bring` works in, so that two processes do not."""
+
+    def listing(self, entry: LockedAsset) -> bytes | None:
+        """The listing document that an entry names, or None where there is none to be had."""
+
+    def finish(self, entry: LockedAsset) -> None:
+        """Remove what `bring` left behind of an asset that is whole now."""
+
+
+class Origins(contextlib.AbstractContextManager["Origins"]):
+    """The origins of one run, made when first needed and closed together."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._stack = contextlib.ExitStack()
+        self._made: dict[tuple[str, str | None], Origin] = {}
+
+    def hub(self, endpoint: str | None = None) -> Origin:
+        """The hub of an endpoint; None is the environment's."""
+        from assetmgr.origins.hub import HubOrigin
+
+        if ("hub", endpoint) not in self._made:
+            self._made["hub", endpoint] = self._stack.enter_context(HubOrigin(self.context, endpoint))
+        return self._made["hub", endpoint]
+
+    def files(self, base: str) -> Origin:
+        """Plain URLs; relative local paths begin at the folder ``base``."""
+        from assetmgr.origins.files import FilesOrigin
+
+        return self._made.setdefault(("files", base), FilesOrigin(self.context, base))
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()

@@ -1,0 +1,392 @@
+"""The `hub` origin: repos of a Hugging Face hub, asked through huggingface_hub in a child process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from assetmgr.digests import hash_file
+from assetmgr.errors import (
+    AccessError,
+    AssetError,
+    DiskSpaceError,
+    IntegrityError,
+    OfflineError,
+    OriginError,
+    PatternError,
+    RepoNotFoundError,
+    RevisionNotFoundError,
+    UnsafeNameError,
+    WrongKindError,
+)
+from assetmgr.lock import LockedAsset, LockedFile, check_entry
+from assetmgr.manifest import Asset, HubSource
+from assetmgr.mutex import held
+from assetmgr.names import check_digest
+from assetmgr.origins import Arrival, Context
+from assetmgr.origins.hub_process import HubProcess
+from assetmgr.placing import make_folder, place, remove_empty_folders, remove_file
+from assetmgr.store import Layout, repo_folder
+from assetmgr.transfer.http import safe_url
+
+
+def default_endpoint() -> str:
+    """The hub of the environment: ``HF_ENDPOINT``, or the public one."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+
+
+def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
+    """A commit's listing as a document: the same commit, the same bytes."""
+    rows = sorted(tree, key=lambda file: file["path"])
+    body = ",\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows)
+    return f"[\n{body}\n]\n".encode()
+
+
+class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
+    """One hub, for one run."""
+
+    def __init__(self, context: Context, endpoint: str | None) -> None:
+        self._context = context
+        self.endpoint = endpoint or default_endpoint()
+        self._process = HubProcess(context.limits, context.store.root)
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.close()
+
+    # --- resolve -------------------------------------------------------------------------------------------------
+
+    def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
+        source = asset.source
+        assert isinstance(source, HubSource)
+        keep = previous is not None and (previous.repo, previous.revision) == (source.repo, source.revision)
+        answer = self._ask(
+            asset.name,
+            asset.kind,
+            source.repo,
+            do="resolve",
+            revision=previous.commit if previous and keep else source.revision,
+            allow=source.allow_patterns,
+            ignore=source.ignore_patterns,
+        )
+        commit, tree = check_digest(answer["commit"], "git_sha1", f"{asset.name}: commit"), answer["tree"]
+        chosen = set(answer["selected"])
+        if not chosen:
+            raise self._nothing_selected(asset, source, [row["path"] for row in tree])
+        files = tuple(
+            LockedFile(
+                path=row["path"],
+                size=row["size"],
+                sha256=row.get("sha256"),
+                git_sha1=None if row.get("sha256") else row["git_sha1"],
+            )
+            for row in sorted(tree, key=lambda row: row["path"])
+            if row["path"] in chosen
+        )
+        entry = LockedAsset(
+            name=asset.name,
+            kind=asset.kind,
+            origin="hub",
+            declared=asset.digest(),
+            files=files,
+            requires=asset.requires,
+            repo=source.repo,
+            commit=commit,
+            revision=source.revision,
+            allow_patterns=source.allow_patterns,
+            ignore_patterns=source.ignore_patterns,
+            listing=self._context.store.write_listing(tree_document(tree)),
+        )
+        try:
+            check_entry(entry)
+        except AssetError as error:
+            raise UnsafeNameError(
+                f"{asset.name}: {source.repo} at {commit[:12]} ({safe_url(self.endpoint)}): {error.message}",
+                mend="nothing was written; leave the file out with ignore_patterns, or do not use this repo",
+            ) from None
+        known = {file.git_sha1: file for file in previous.files if file.sha256} if previous else {}
+        return self._with_sha256(entry, known, fetch=fetch)
+
+    def _with_sha256(self, entry: LockedAsset, known: Mapping[str | None, LockedFile], *, fetch: bool) -> LockedAsset:
+        """Take the sha256 of files for which the hub publishes a git sha1 only: from an older pin, or from the bytes."""
+        digests: dict[str, str] = {}
+        for file in entry.files:
+            pin = known.get(file.git_sha1)
+            if file.git_sha1 and pin and pin.sha256 and pin.size == file.size:
+                digests[file.git_sha1] = pin.sha256
+        missing = {file.git_sha1: file for file in entry.files if not file.sha256 and file.git_sha1 not in digests}
+        if missing and fetch:
+            store, layout = self._context.store, Layout(entry)
+            with self.guard(entry):
+                # What the store's hub cache holds already is read, not fetched; git's own digest tells whether it is right.
+                for file in list(missing.values()):
+                    path = store.at(layout.bytes(file))
+                    with contextlib.suppress(OSError):
+                        size, found = hash_file(path, ("sha256", "git_sha1"), size=os.path.getsize(path))
+                        if size == file.size and found["git_sha1"] == file.git_sha1:
+                            digests[found["git_sha1"]] = found["sha256"]
+                            del missing[file.git_sha1]
+                self._fetch_unpinned(entry, list(missing.values()), digests)
+        return LockedAsset(
+            **{
+                **{name: getattr(entry, name) for name in entry.__struct_fields__},
+                "files": tuple(
+                    file
+                    if file.sha256
+                    else LockedFile(file.path, file.size, digests.get(file.git_sha1 or ""), file.git_sha1)
+                    for file in entry.files
+                ),
+            }
+        )
+
+    def _fetch_unpinned(self, entry: LockedAsset, files: Sequence[LockedFile], digests: dict[str, str]) -> None:
+        """Fetch small files, check them against git's digest, and keep them as blobs: a pull fetches nothing twice."""
+        store, layout = self._context.store, Layout(entry)
+        todo = list(files)
+        for final_try in (False, True):
+            wrong: list[tuple[LockedFile, str]] = []
+            for arrival in self.bring(entry, todo):
+                if arrival.path is None:
+                    raise arrival.error or OriginError(f"{entry.name}: {arrival.file.path} did not arrive")
+                file = arrival.file
+                size, found = hash_file(arrival.path, ("sha256", "git_sha1"), size=os.path.getsize(arrival.path))
+                if size != file.size or found["git_sha1"] != file.git_sha1:
+                    wrong.append((file, f"{size} bytes of git sha1 {found['git_sha1']}"))
+                    remove_file(arrival.path)
+                    continue
+                digests[found["git_sha1"]] = found["sha256"]
+                place(arrival.path, store.at(layout.bytes(file)))
+            if not wrong:
+                self.finish(entry)
+                return
+            if final_try:
+                file, text = wrong[0]
+                raise IntegrityError(
+                    f"{entry.name}: {file.path}: the hub's listing says {file.size} bytes of git sha1 {file.git_sha1}, "
+                    f"{self.sources(entry, file)[0]} gave {text}, twice",
+                    mend=f"repeat `assetmgr lock {entry.name}` later, or report it to who runs {safe_url(self.endpoint)}",
+                )
+            todo = [file for file, _ in wrong]
+
+    def _nothing_selected(self, asset: Asset, source: HubSource, paths: Sequence[str]) -> PatternError:
+        patterns = f"allow_patterns {list(source.allow_patterns or ['*'])}"
+        if source.ignore_patterns:
+            patterns += f" and ignore_patterns {list(source.ignore_patterns)}"
+        if not paths:
+            return PatternError(
+                f"{asset.declared_at}: {asset.name}: {source.repo} at {source.revision!r} holds no file"
+            )
+        sample = ", ".join(sorted(paths)[:8]) + (f", ... ({len(paths)} in all)" if len(paths) > 8 else "")
+        return PatternError(
+            f"{asset.declared_at}: {asset.name}: {patterns} match no file of {source.repo} at {source.revision!r}",
+            mend=f"it holds: {sample}. `*` crosses folders; a folder is 'name/' or 'name/*'",
+        )
+
+    # --- bring ---------------------------------------------------------------------------------------------------
+
+    def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
+        """Hold the repo's staging folder; one process at a time fetches from one repo."""
+        context = self._context
+        key = f"staging-{repo_folder(entry.kind, entry.repo)}"
+        return held(context.store.mutex(key), f"fetching {entry.repo}", wait=context.wait, say=context.reporter.say)
+
+    def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
+        kind = "datasets/" if entry.kind == "dataset" else ""
+        return (f"{self.endpoint}/{kind}{entry.repo}/resolve/{entry.commit}/{quote(file.path)}",)
+
+    def _staging(self, entry: LockedAsset) -> str:
+        return os.path.join(self._context.store.partial("hub"), repo_folder(entry.kind, entry.repo))
+
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
+        failure: AssetError | None = None
+        snapshot = os.path.join(self._staging(entry), "snapshots", entry.commit)
+        staged = {file.path: _staged(snapshot, file) for file in files}
+        missing = [file for file in files if staged[file.path] is None]
+        if missing:
+            make_folder(self._context.store.partial("hub"))
+            total = sum(file.size for file in {file.blob: file for file in missing}.values())
+            with self._watched(entry, total):
+                try:
+                    self._ask(
+                        entry.name,
+                        entry.kind,
+                        entry.repo,
+                        do="fetch",
+                        commit=entry.commit,
+                        cache=self._context.store.partial("hub"),
+                        files=[
+                            {"path": f.path, "size": f.size, "sha256": f.sha256, "git_sha1": f.git_sha1}
+                            for f in missing
+                        ],
+                        whole=len(missing) == len(entry.files),
+                        allow=entry.allow_patterns,
+                        ignore=entry.ignore_patterns,
+                    )
+                except AssetError as error:
+                    failure = error
+        for file in files:
+            path = _staged(snapshot, file)
+            if path is None:
+                url = safe_url(self.sources(entry, file)[0])
+                yield Arrival(file, None, failure or OriginError(f"{entry.name}: {file.path}: {url} gave no file"))
+            else:
+                yield Arrival(file, path)
+
+    def finish(self, entry: LockedAsset) -> None:
+        """Remove the staged snapshot, and the staging folder with it when nothing else of the repo is under way."""
+        staging = self._staging(entry)
+        shutil.rmtree(os.path.join(staging, "snapshots", entry.commit), ignore_errors=True)
+        for name in ("snapshots", "blobs"):
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(staging, name))
+        if not os.path.exists(os.path.join(staging, "blobs")):
+            shutil.rmtree(staging, ignore_errors=True)
+            cache = self._context.store.partial("hub")
+            shutil.rmtree(os.path.join(cache, ".locks", os.path.basename(staging)), ignore_errors=True)
+            remove_empty_folders(os.path.join(cache, ".locks"), cache)
+            with contextlib.suppress(OSError):
+                if os.listdir(cache) == ["CACHEDIR.TAG"]:  # which huggingface_hub makes with the folder
+                    shutil.rmtree(cache)
+
+    @contextlib.contextmanager
+    def _watched(self, entry: LockedAsset, total: int) -> Iterator[None]:
+        """Show progress by what grows in the staging folder, whatever huggingface_hub's version tells."""
+        blobs = os.path.join(self._staging(entry), "blobs")
+        before = _bytes_in(blobs)
+        done = threading.Event()
+        with self._context.reporter.progress(entry.name, total) as bar:
+
+            def watch() -> None:
+                while not done.wait(0.25):
+                    bar.reach(min(total, max(0, _bytes_in(blobs) - before)))
+
+            watcher = threading.Thread(target=watch, daemon=True)
+            watcher.start()
+            try:
+                yield
+            finally:
+                done.set()
+                watcher.join(1.0)
+            bar.reach(total)
+
+    def listing(self, entry: LockedAsset) -> bytes | None:
+        """The document of the commit's full listing, from the store or from the hub; None offline.
+
+        Raises
+        ------
+        IntegrityError
+            When the hub lists the commit otherwise than the lock says: a commit cannot change.
+        """
+        store = self._context.store
+        if entry.listing is None:
+            return None
+        data = store.read_listing(entry.listing)
+        if data is not None or self._context.offline:
+            return data
+        tree = self._ask(entry.name, entry.kind, entry.repo, do="tree", commit=entry.commit)["tree"]
+        data = tree_document(tree)
+        if store.write_listing(data) != entry.listing:
+            raise IntegrityError(
+                f"{entry.name}: {safe_url(self.endpoint)} lists {entry.repo} at {entry.commit[:12]} otherwise than the lock",
+                mend=f"if this hub is to be trusted: assetmgr lock --upgrade {entry.name}",
+            )
+        return data
+
+    # --- the child -----------------------------------------------------------------------------------------------
+
+    def _ask(self, name: str, kind: str, repo: str, **job: Any) -> dict[str, Any]:
+        """Have the child do a job; raise its failure as one of ours."""
+        if self._context.offline:
+            raise OfflineError(
+                f"{name}: {repo} is not all in the store, and --offline (or HF_HUB_OFFLINE) forbids to ask the hub",
+                mend=f"repeat without --offline: assetmgr pull {name}",
+            )
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            where = safe_url(str(event["url"]))
+            self._context.reporter.say(f"{name}: {where}: {event['why']}; again in {event['seconds']} s")
+
+        answer = self._process.ask({"repo": repo, "kind": kind, "endpoint": self.endpoint, **job}, on_event)
+        if answer["event"] == "result":
+            return answer
+        error = self._failure(name, kind, repo, job, answer)
+        if answer["kind"] == "repo" and self._exists(name, "dataset" if kind == "model" else "model", repo):
+            other = "dataset" if kind == "model" else "model"
+            raise WrongKindError(
+                f"{name}: {repo} is a {other} on {safe_url(self.endpoint)}, and the manifest asks for a {kind}",
+                mend=f"move {name} from `{kind}s:` to `{other}s:` in the manifest",
+            )
+        raise error
+
+    def _exists(self, name: str, kind: str, repo: str) -> bool:
+        answer = self._process.ask(
+            {"repo": repo, "kind": kind, "endpoint": self.endpoint, "do": "exists"}, lambda event: None
+        )
+        return answer["event"] == "result" or answer.get("kind") == "gated"
+
+    def _failure(
+        self, name: str, kind: str, repo: str, job: Mapping[str, Any], answer: Mapping[str, Any]
+    ) -> AssetError:
+        hub, status = safe_url(self.endpoint), answer["status"]
+        page = f"{hub}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+        own = self.endpoint == default_endpoint()
+        token = (
+            "give a token that may read it: HF_TOKEN, or `hf auth login`"
+            if own
+            else f"HF_TOKEN goes to {default_endpoint()} alone; to use it here set HF_ENDPOINT={self.endpoint}"
+        )
+        if answer["kind"] == "gated":
+            return AccessError(f"{name}: {repo} is gated", mend=f"accept its terms at {page}, then {token}")
+        if answer["kind"] in ("disabled", "access"):
+            return AccessError(f"{name}: {repo}: {hub} refuses it (HTTP {status})", mend=token)
+        if answer["kind"] == "repo" and status in (401, 403):
+            return AccessError(
+                f"{name}: {repo}: private, or not there at all: {hub} does not say which without a token (HTTP {status})",
+                mend=f"correct the name if it is misspelt; else {token}",
+            )
+        if answer["kind"] == "repo":
+            return RepoNotFoundError(
+                f"{name}: no {kind} {repo} on {hub}",
+                mend="correct `hub:` in the manifest, or use a token that may see it",
+            )
+        if answer["kind"] == "revision":
+            wanted = job.get("revision") or job.get("commit")
+            return RevisionNotFoundError(
+                f"{name}: {repo} has no revision {wanted!r} on {hub}",
+                mend="correct `revision:` in the manifest, or take the newest: assetmgr lock --upgrade " + name,
+            )
+        if answer["kind"] == "unsafe":
+            return UnsafeNameError(f"{name}: {repo}: {answer['text']}", mend="nothing was written; do not use this hub")
+        if answer["kind"] == "disk":
+            return DiskSpaceError(
+                f"{name}: {answer['text']}", mend="free some space and pull again: it goes on where it was"
+            )
+        if answer["kind"] == "offline":
+            return OfflineError(f"{name}: HF_HUB_OFFLINE is set", mend="unset it to ask the hub")
+        text = re.sub(r"\s+", " ", answer["text"])[:500]
+        return OriginError(f"{name}: {repo} from {hub}: {text}", mend="repeat the command; what has arrived is kept")
+
+
+def _staged(snapshot: str, file: LockedFile) -> str | None:
+    """The staged file that a name shows, or None. A link that leads out of the staging folder shows nothing."""
+    path = os.path.join(snapshot, *file.path.split("/"))
+    real = os.path.realpath(path)
+    staging = os.path.realpath(os.path.dirname(os.path.dirname(snapshot)))
+    if not real.startswith(staging + os.sep) or not os.path.isfile(real):
+        return None
+    return real
+
+
+def _bytes_in(folder: str) -> int:
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total

@@ -1,0 +1,181 @@
+"""How bytes come to stand at a name: atomically, with the folder's own permissions, linked where that is possible.
+
+Nothing is ever written through a final name. A document or file is finished under a temporary name in the same file
+system, synced, and renamed; a link planted at the final name is replaced, never followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from assetmgr.errors import DiskSpaceError
+
+LinkStyle = Literal["symlink", "hardlink", "copy"]
+
+# What os.link and os.symlink answer where a file system or a platform has no such thing, or not between these two.
+# 1314 is Windows' ERROR_PRIVILEGE_NOT_HELD: symbolic links need a right that most users lack.
+_REFUSALS = {
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EXDEV,
+    errno.EMLINK,
+    errno.ENOSYS,
+}
+
+
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and its missing parents. Below a setgid folder each new one is as open to the group as its parent."""
+    path = Path(folder)
+    missing = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    for new in reversed(missing):
+        try:
+            os.mkdir(new)
+        except FileExistsError:
+            continue
+        parent = stat.S_IMODE(os.stat(new.parent).st_mode)
+        if parent & stat.S_ISGID:
+            # The umask must not shut the group out of a store that its owner opened to it. A parent that is not ours
+            # to imitate leaves the umask's choice.
+            with contextlib.suppress(PermissionError):
+                os.chmod(new, parent & 0o2777)
+
+
+def _readers(folder: str) -> int:
+    """The read bits that a folder's own mode gives: no file is less readable than its folder."""
+    return stat.S_IMODE(os.stat(folder).st_mode) & 0o444
+
+
+def write_document(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a small document atomically: readers see the old one or the new one, whole.
+
+    Raises
+    ------
+    DiskSpaceError
+        When the file system is full; the old document stands.
+    """
+    path = os.fspath(path)
+    folder = os.path.dirname(path) or "."
+    make_folder(folder)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            mode = stat.S_IMODE(os.stat(folder).st_mode)
+            os.chmod(temporary, _readers(folder) | 0o600 | (mode & 0o020))
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskSpaceError(f"{path}: {error.strerror}", mend="free some space and repeat the command") from None
+        raise
+
+
+def place(staged: str, final: str) -> os.stat_result:
+    """Move a whole and proved file to its final name; return its status there.
+
+    The file becomes read-only: what is shared by links must not be edited through one of them by accident.
+    """
+    folder = os.path.dirname(final)
+    make_folder(folder)
+    descriptor = os.open(staged, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if os.name != "nt":  # Windows can neither sync a descriptor open for reading nor rename an open file
+            os.fchmod(descriptor, _readers(folder) | 0o400)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if os.name == "nt" and os.path.exists(final):
+        os.chmod(final, stat.S_IWRITE)  # Windows does not replace a read-only file
+    os.replace(staged, final)
+    return os.stat(final)
+
+
+def remove_file(path: str) -> None:
+    """Remove a file or link that may be read-only. One that is gone already is fine."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        if os.name != "nt":
+            raise
+        os.chmod(path, stat.S_IWRITE)
+        os.unlink(path)
+
+
+def link(target: str, name: str, style: LinkStyle, *, relative: bool = False) -> LinkStyle:
+    """Make ``name`` show the file ``target``, atomically; return the style that the platform allowed.
+
+    A refused symlink becomes a hard link, a refused hard link a copy. ``relative`` makes a symlink relative to its own
+    folder, so that a tree can be moved as a whole.
+    """
+    folder = os.path.dirname(name)
+    make_folder(folder)
+    temporary = os.path.join(folder, f".linking-{secrets.token_hex(8)}")
+    styles: tuple[LinkStyle, ...] = ("symlink", "hardlink", "copy")
+    for attempt in styles[styles.index(style) :]:
+        try:
+            if attempt == "symlink":
+                os.symlink(os.path.relpath(target, folder) if relative else target, temporary)
+            elif attempt == "hardlink":
+                os.link(os.path.realpath(target), temporary)
+            else:
+                _copy(target, temporary)
+            os.replace(temporary, name)
+            # Renaming one hard link over another of the same file does nothing and leaves both.
+            remove_file(temporary)
+            return attempt
+        except OSError as error:
+            remove_file(temporary)
+            if attempt == "copy" or not _is_refusal(error):
+                raise
+    raise AssertionError("a copy either succeeds or raises")
+
+
+def _is_refusal(error: OSError) -> bool:
+    return (
+        error.errno in _REFUSALS
+        or getattr(error, "winerror", None) in (1, 1314)
+        or isinstance(error, NotImplementedError)
+    )
+
+
+def _copy(source: str, name: str) -> None:
+    try:
+        shutil.copyfile(source, name)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskSpaceError(f"{name}: {error.strerror}", mend="free some space and repeat the command") from None
+        raise
+    descriptor = os.open(name, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_empty_folders(folder: str, stop: str) -> None:
+    """Remove a folder and its parents as long as they are empty, up to but not including ``stop``."""
+    folder, stop = os.path.abspath(folder), os.path.abspath(stop)
+    while folder != stop and folder.startswith(stop + os.sep):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+        folder = os.path.dirname(folder)

@@ -1,0 +1,257 @@
+"""The Store: where things go on disk, and the documents that say what is there.
+
+``hub/`` is an ``HF_HUB_CACHE``, ``torch/`` a ``TORCH_HOME``, ``lavis/`` a LAVIS cache root, ``clip/`` OpenAI CLIP's
+folder, ``files/<asset>/`` holds plain files. Where a file goes is a function of its origin, asset, place and path
+alone: a lock cannot name a place. State is documents under ``.assetmgr/``: they can be read, copied and rebuilt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from enum import Enum
+from itertools import repeat
+from pathlib import Path
+
+from assetmgr.digests import sha256_text
+from assetmgr.errors import AssetError, IntegrityError, LockError
+from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.names import check_digest, fold
+from assetmgr.placing import write_document
+from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_receipt, receipt_name
+
+
+def default_root(chosen: str | None = None, cache_root: str | None = None) -> Path:
+    """The store's root: what was chosen, then ``ASSETMGR_ROOT``, then the manifest's, then the platform's cache folder."""
+    root = chosen or os.environ.get("ASSETMGR_ROOT") or cache_root
+    if root:
+        return Path(os.path.abspath(os.path.expanduser(root)))
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "assetmgr"
+
+
+def repo_folder(kind: str, repo: str) -> str:
+    """The folder of a repo in a hub cache: ``models--ORG--NAME``."""
+    return f"{kind}s--{repo.replace('/', '--')}"
+
+
+class Layout:
+    """Where the files of one entry lie, relative to the store's root, with forward slashes.
+
+    A hub file is a blob, and a name in the commit's snapshot that links to it. Any other file lies at its name.
+    """
+
+    def __init__(self, entry: LockedAsset) -> None:
+        self.entry = entry
+        self.repo = f"hub/{repo_folder(entry.kind, entry.repo)}" if entry.origin == "hub" else ""
+        self._snapshot = f"{self.repo}/snapshots/{entry.commit}/"
+        self._places: dict[str, str] = {}
+
+    def name(self, file: LockedFile) -> str:
+        """The name by which everybody reads the file."""
+        return self.prefix(file.place) + file.path
+
+    def bytes(self, file: LockedFile) -> str:
+        """The name under which the bytes lie."""
+        return f"{self.repo}/blobs/{file.blob}" if self.repo else self.name(file)
+
+    def prefix(self, place: str) -> str:
+        """What stands before a file's path, with the slash."""
+        if self.repo:
+            return self._snapshot
+        prefix = self._places.get(place)
+        if prefix is None:
+            if place == "torch":
+                prefix = "torch/hub/checkpoints/"
+            elif place == "files":
+                prefix = f"files/{self.entry.name}/"
+            else:
+                prefix = f"{place}/"
+            self._places[place] = prefix
+        return prefix
+
+    @property
+    def folder(self) -> str:
+        """What `path NAME` prints: the snapshot, the asset's folder, or what its files have in common."""
+        if self.repo:
+            return self._snapshot.rstrip("/")
+        files = self.entry.files
+        if all(file.place == "files" for file in files):
+            return f"files/{self.entry.name}"
+        names = [self.name(file) for file in files]
+        return names[0] if len(names) == 1 else os.path.commonpath([os.path.dirname(name) for name in names])
+
+    @property
+    def tree(self) -> str:
+        """huggingface_hub's own listing of the commit, by which it tells a part from the whole."""
+        return f"{self.repo}/trees/{self.entry.commit}.json"
+
+    @property
+    def ref(self) -> str | None:
+        """The file that names the commit of a branch or tag; None where a commit was asked for."""
+        if not self.repo or self.entry.revision == self.entry.commit:
+            return None
+        return f"{self.repo}/refs/{self.entry.revision}"
+
+
+def check_places(entries: Iterable[LockedAsset]) -> None:
+    """Raise `LockError` when two entries want one place with different bytes, on any file system."""
+    taken: dict[str, tuple[LockedAsset, LockedFile]] = {}
+    folders: dict[str, LockedAsset] = {}
+    mend = "give one of them another name, `path:` or `place:` in the manifest"
+    for entry in entries:
+        layout = Layout(entry)
+        for file in entry.files:
+            key = fold(layout.name(file))
+            other, same = taken.setdefault(key, (entry, file))
+            if same.sha256 != file.sha256:
+                name = layout.name(file)
+                raise LockError(f"{other.name} and {entry.name} both want {name}, with different bytes", mend=mend)
+            if entry.origin != "hub":  # the names within one hub commit were told apart when its entry was checked
+                parent = key.rpartition("/")[0]
+                while parent and parent not in folders:
+                    folders[parent] = entry
+                    parent = parent.rpartition("/")[0]
+    for folder, entry in folders.items():
+        if folder in taken:
+            raise LockError(f"{taken[folder][0].name} wants a file and {entry.name} a folder at {folder}", mend=mend)
+
+
+class State(Enum):
+    """What the store holds of one file, as far as a look without reading can tell."""
+
+    PROVED = "proved"
+    UNPROVED = "unproved"  # something is there, and no stamp fits it
+    UNLINKED = "unlinked"  # a hub blob is there, and the snapshot's name for it is not
+    MISSING = "missing"
+
+
+class Store:
+    """One cache root."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.path.abspath(os.fspath(root))
+        self.state = os.path.join(self.root, ".assetmgr")
+
+    def at(self, relative: str) -> str:
+        """The absolute path of a name in the store."""
+        return f"{self.root}/{relative}" if os.sep == "/" else os.path.join(self.root, *relative.split("/"))
+
+    def mutex(self, key: str) -> Path:
+        """The lock file that guards a repo, a digest or a folder."""
+        return Path(self.state, "mutex", f"{key}.lock")
+
+    def partial(self, *parts: str) -> str:
+        """Where bytes stand that are not whole or not proved yet."""
+        return os.path.join(self.state, "partial", *parts)
+
+    # --- listings: content-addressed documents that lock entries name -------------------------------------------
+
+    def _listing(self, digest: str) -> str:
+        return os.path.join(self.state, "listings", check_digest(digest, "sha256", "listing"))
+
+    def read_listing(self, digest: str) -> bytes | None:
+        """A listing by its sha256, or None when the store has none that is whole."""
+        try:
+            data = Path(self._listing(digest)).read_bytes()
+        except FileNotFoundError:
+            return None
+        return data if sha256_text(data) == digest else None
+
+    def write_listing(self, data: bytes) -> str:
+        """Keep a listing; return the sha256 that names it."""
+        digest = sha256_text(data)
+        if self.read_listing(digest) is None:
+            write_document(self._listing(digest), data)
+        return digest
+
+    # --- receipts ------------------------------------------------------------------------------------------------
+
+    def _receipt(self, name: str, digest: str) -> str:
+        return os.path.join(self.state, "receipts", receipt_name(name, digest))
+
+    def read_receipt(self, entry: LockedAsset) -> Receipt | None:
+        """The receipt of an entry, or None. A damaged one counts as none: it can be made again from the disk."""
+        path = self._receipt(entry.name, entry.digest())
+        with contextlib.suppress(IntegrityError):
+            return _read_receipt(path)
+        return None
+
+    def receipts_of(self, name: str) -> list[Receipt]:
+        """Every readable receipt of a name, the one pulled last in front."""
+        found = [receipt for receipt in self._receipts(name) if receipt]
+        return sorted(found, key=lambda receipt: receipt.pulled_at, reverse=True)
+
+    def receipts(self) -> Iterator[Receipt]:
+        """Every readable receipt in the store."""
+        return (receipt for receipt in self._receipts() if receipt is not None)
+
+    def installed_names(self) -> tuple[str, ...]:
+        """The names that have a receipt, sorted, without reading any."""
+        return tuple(sorted({name for name in map(asset_of, self._receipt_files()) if name}))
+
+    def _receipt_files(self) -> list[str]:
+        try:
+            return sorted(file for file in os.listdir(os.path.join(self.state, "receipts")) if file.endswith(".json"))
+        except FileNotFoundError:
+            return []
+
+    def _receipts(self, name: str | None = None) -> Iterator[Receipt | None]:
+        for file in self._receipt_files():
+            if name is not None and asset_of(file) != name:
+                continue
+            try:
+                yield _read_receipt(os.path.join(self.state, "receipts", file))
+            except AssetError:
+                continue
+
+    def save_receipt(self, receipt: Receipt) -> None:
+        write_document(self._receipt(receipt.entry.name, receipt.entry.digest()), dump_receipt(receipt))
+
+    def survey(self, entry: LockedAsset, stamps: Sequence[Stamp | None] | None) -> list[State]:
+        """Look at every file of an entry, in order: one `os.stat` each, which follows a snapshot's link to its blob."""
+        layout = Layout(entry)
+        prefixes = {place: self.at(layout.prefix(place)) for place in {file.place for file in entry.files}}
+        states = []
+        for file, stamp in zip(entry.files, stamps or repeat(None), strict=False):
+            try:
+                found = os.stat(prefixes[file.place] + file.path)
+            except OSError:
+                there = layout.repo and os.path.isfile(self.at(layout.bytes(file)))
+                states.append(State.UNLINKED if there else State.MISSING)
+                continue
+            states.append(State.PROVED if stamp is not None and stamp.fits(found) else State.UNPROVED)
+        return states
+
+    def proved_elsewhere(self, wanted: Collection[str]) -> dict[str, list[str]]:
+        """Where a receipt has seen a wanted sha256 proved: sha256 -> paths whose stamps still fit.
+
+        Who links to such a file hashes it first, since a flipped bit on the disk leaves a stamp as it was.
+        """
+        claims: dict[str, list[str]] = {}
+        for receipt in self.receipts():
+            layout = Layout(receipt.entry)
+            for file, stamp in zip(receipt.entry.files, receipt.stamps, strict=True):
+                if stamp is None or file.sha256 is None or file.sha256 not in wanted:
+                    continue
+                path = self.at(layout.name(file))
+                with contextlib.suppress(OSError):
+                    if stamp.fits(os.stat(path)):
+                        claims.setdefault(file.sha256, []).append(path)
+        return claims
+
+
+def _read_receipt(path: str) -> Receipt | None:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    return parse_receipt(data, path)

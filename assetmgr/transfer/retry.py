@@ -1,0 +1,40 @@
+"""The one retry policy: what is tried again, and when."""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import time
+
+from assetmgr.transfer.limits import Limits
+
+# A server that is busy or broken for now. Everything else it says is an answer.
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date), or None."""
+    if not value:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        return max(0.0, date.timestamp() - now)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def delay(attempt: int, asked: str | None, limits: Limits, *, now: float | None = None) -> float | None:
+    """How long to wait after the given attempt (the first is 1) failed; None: do not try again.
+
+    A server's Retry-After is honoured up to ``limits.retry_after_most``; one that asks for more has said no.
+    """
+    if attempt >= limits.attempts:
+        return None
+    wanted = retry_after(asked, time.time() if now is None else now)
+    if wanted is not None:
+        return wanted if wanted <= limits.retry_after_most else None
+    most: float = min(limits.backoff * 2 ** (attempt - 1), limits.backoff_most)
+    return most * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret

@@ -1,0 +1,289 @@
+"""A `local_dir`: a folder outside the store that shows an asset as symlinks, hard links or copies.
+
+What assetmgr put into a folder is recorded in the store, a document a folder, since ownership is a question about
+the folder, whichever asset or revision filled it. A file that is not recorded, or no longer what was recorded, is
+somebody's own: it is never changed and never removed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as stat_module
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from assetmgr.digests import hash_file, sha256_text
+from assetmgr.errors import IntegrityError, UsageError
+from assetmgr.lock import LockedAsset
+from assetmgr.mutex import held
+from assetmgr.placing import LinkStyle, link, remove_empty_folders, remove_file, write_document
+from assetmgr.reporting import Reporter
+from assetmgr.store import Layout, Store
+
+
+class Shown(msgspec.Struct, frozen=True, array_like=True):
+    """One recorded file: who it belongs to, the style asked for and the one that the platform allowed, and how to know
+    it again."""
+
+    asset: str
+    sha256: str
+    asked: LinkStyle
+    style: LinkStyle
+    target: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+    inode: int = 0
+
+
+class View(msgspec.Struct, frozen=True):
+    """The record of one folder."""
+
+    folder: str
+    files: dict[str, Shown] = {}
+    version: int = 1
+
+
+class Found(NamedTuple):
+    """What stands at a name now: a link's target, or a file's stamp."""
+
+    target: str
+    size: int = 0
+    mtime_ns: int = 0
+    inode: int = 0
+
+
+class Wanted(NamedTuple):
+    """What should stand at a name."""
+
+    target: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to do in a folder, by name."""
+
+    put: tuple[str, ...]
+    remove: tuple[str, ...]
+    foreign: tuple[str, ...]
+    """Wanted names at which somebody's own file stands: fine where the bytes are equal, else an error."""
+
+
+def decide(
+    wanted: Mapping[str, Wanted],
+    style: LinkStyle,
+    asset: str,
+    record: Mapping[str, Shown],
+    found: Mapping[str, Found],
+) -> Changes:
+    """Decide without I/O what to change. ``found`` names what exists among the wanted and the recorded names."""
+    put, foreign = [], []
+    for name, want in wanted.items():
+        seen, own = found.get(name), record.get(name)
+        if seen is None:
+            put.append(name)
+        elif own is not None and _is(own, seen):
+            if own.asset != asset and own.sha256 != want.sha256:
+                foreign.append(name)
+            elif (
+                own.sha256 != want.sha256
+                or own.asked != style
+                or (own.style == "symlink" and own.target != want.target)
+            ):
+                put.append(name)
+        elif not (seen.target and seen.target == want.target):
+            foreign.append(name)
+    remove = [
+        name
+        for name, own in record.items()
+        if own.asset == asset and name not in wanted and name in found and _is(own, found[name])
+    ]
+    return Changes(tuple(put), tuple(remove), tuple(foreign))
+
+
+def _is(own: Shown, seen: Found) -> bool:
+    """Whether what stands there is what was recorded."""
+    if own.style == "symlink":
+        return seen.target == own.target
+    return not seen.target and (seen.size, seen.mtime_ns, seen.inode) == (own.size, own.mtime_ns, own.inode)
+
+
+def _record_path(store: Store, folder: str) -> str:
+    return os.path.join(store.state, "views", f"{sha256_text(folder)[:32]}.json")
+
+
+def read_view(store: Store, folder: str) -> View:
+    """The record of a folder; an empty one where there is none."""
+    try:
+        data = Path(_record_path(store, folder)).read_bytes()
+    except FileNotFoundError:
+        return View(folder)
+    try:
+        return msgspec.json.decode(data, type=View)
+    except msgspec.DecodeError as error:
+        raise IntegrityError(
+            f"{_record_path(store, folder)}: damaged record of {folder}: {error}",
+            mend=f"move {folder} away, remove this record, and pull again",
+        ) from None
+
+
+def wanted_files(store: Store, entry: LockedAsset) -> dict[str, Wanted]:
+    layout = Layout(entry)
+    return {file.path: Wanted(store.at(layout.name(file)), file.sha256 or "", file.size) for file in entry.files}
+
+
+def look(folder: str, names: Mapping[str, object]) -> dict[str, Found]:
+    """What stands at the given names of a folder."""
+    found = {}
+    for name in names:
+        path = os.path.join(folder, *name.split("/"))
+        try:
+            status = os.lstat(path)
+        except OSError:
+            continue
+        if stat_module.S_ISLNK(status.st_mode):
+            found[name] = Found(os.readlink(path))
+        else:
+            found[name] = Found("", status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
+
+
+def copy_bytes(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) -> int:
+    """Bytes that showing an asset will take: copies that are not there yet."""
+    if style != "copy":
+        return 0
+    wanted, record = wanted_files(store, entry), read_view(store, folder).files
+    changes = decide(wanted, style, entry.name, record, look(folder, {**wanted, **record}))
+    return sum(wanted[name].size for name in changes.put)
+
+
+def is_shown(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) -> bool:
+    """Whether a folder shows an asset as it should, by a look at names and stamps."""
+    wanted, record = wanted_files(store, entry), read_view(store, folder).files
+    changes = decide(wanted, style, entry.name, record, look(folder, {**wanted, **record}))
+    return not (changes.put or changes.remove or changes.foreign)
+
+
+def problems(store: Store, entry: LockedAsset, folder: str) -> list[tuple[str, str]]:
+    """What is wrong with a folder that an asset was shown in: (name, what)."""
+    record = {name: own for name, own in read_view(store, folder).files.items() if own.asset == entry.name}
+    wanted = wanted_files(store, entry)
+    found = look(folder, record)
+    wrong = []
+    for name, own in record.items():
+        if name not in wanted or wanted[name].sha256 != own.sha256:
+            continue  # the folder shows another revision of the asset by now
+        if name not in found:
+            wrong.append((name, "missing"))
+        elif not _is(own, found[name]):
+            wrong.append((name, "altered"))
+        elif own.style == "symlink" and not os.path.exists(os.path.join(folder, *name.split("/"))):
+            wrong.append((name, "broken link"))
+    return wrong
+
+
+def show(
+    store: Store,
+    entry: LockedAsset,
+    folder: str,
+    style: LinkStyle,
+    reporter: Reporter,
+    *,
+    wait: float = 3600.0,
+) -> None:
+    """Make a folder show an asset, whole and proved in the store, and take away what an older revision left.
+
+    Raises
+    ------
+    IntegrityError
+        When somebody's own file stands at a wanted name with other bytes. Nothing is changed then.
+    """
+    inside = os.path.realpath(folder)
+    root = os.path.realpath(store.root)
+    if inside == root or inside.startswith(root + os.sep):
+        raise UsageError(
+            f"{entry.name}: local_dir {folder} lies inside the store {store.root}",
+            mend="choose a folder outside",
+        )
+    with held(
+        store.mutex(f"view-{sha256_text(folder)[:32]}"),
+        f"showing {entry.name} in {folder}",
+        wait=wait,
+        say=reporter.say,
+    ):
+        view = read_view(store, folder)
+        wanted = wanted_files(store, entry)
+        found = look(folder, {**wanted, **view.files})
+        changes = decide(wanted, style, entry.name, view.files, found)
+        _refuse_foreign(entry, folder, wanted, changes)
+        for name in changes.put:
+            _check_inside(entry, folder, inside, name)
+        files = dict(view.files)
+        fallen: LinkStyle = style
+        try:
+            for name in changes.remove:
+                path = os.path.join(folder, *name.split("/"))
+                remove_file(path)
+                del files[name]
+                remove_empty_folders(os.path.dirname(path), folder)
+            for name in changes.put:
+                want = wanted[name]
+                path = os.path.join(folder, *name.split("/"))
+                got = link(want.target, path, style)
+                fallen = got if got != style else fallen
+                status = os.lstat(path)
+                files[name] = (
+                    Shown(entry.name, want.sha256, style, got, want.target)
+                    if got == "symlink"
+                    else Shown(
+                        entry.name,
+                        want.sha256,
+                        style,
+                        got,
+                        "",
+                        status.st_size,
+                        status.st_mtime_ns,
+                        status.st_ino,
+                    )
+                )
+            for name, own in view.files.items():
+                if own.asset == entry.name and name not in wanted:
+                    files.pop(name, None)
+        finally:
+            if files != view.files:
+                write_document(_record_path(store, folder), msgspec.json.encode(View(folder, files)))
+        if fallen != style:
+            reporter.say(f"{entry.name}: {folder}: a {style} is refused here; used a {fallen} instead")
+
+
+def _refuse_foreign(entry: LockedAsset, folder: str, wanted: Mapping[str, Wanted], changes: Changes) -> None:
+    differing = []
+    for name in changes.foreign:
+        path = os.path.join(folder, *name.split("/"))
+        try:
+            same = os.path.getsize(path) == wanted[name].size and hash_file(path)[1]["sha256"] == wanted[name].sha256
+        except OSError:
+            same = False
+        if not same:
+            differing.append(name)
+    if differing:
+        sample = ", ".join(differing[:5]) + (f", ... ({len(differing)} in all)" if len(differing) > 5 else "")
+        raise IntegrityError(
+            f"{entry.name}: {folder} holds files that assetmgr did not put there, or that were changed since: {sample}",
+            mend="move them away, then: assetmgr pull " + entry.name,
+        )
+
+
+def _check_inside(entry: LockedAsset, folder: str, inside: str, name: str) -> None:
+    """A folder that is really a link out of the local_dir must not lead a file out of it."""
+    parent = os.path.realpath(os.path.dirname(os.path.join(folder, *name.split("/"))))
+    if parent != inside and not parent.startswith(inside.rstrip(os.sep) + os.sep):
+        raise IntegrityError(
+            f"{entry.name}: {folder}: {name} would be written to {parent}, outside of it",
+            mend="remove that link",
+        )
