@@ -19,15 +19,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from assetmgr.errors import AssetError as AssetError
+    from assetmgr.loading import load_dataset as load_dataset
+    from assetmgr.loading import load_model as load_model
     from assetmgr.workspace import Workspace as Workspace
-    from assetmgr.workspace import load_dataset as load_dataset
-    from assetmgr.workspace import load_model as load_model
 
 _HOMES = {
     "AssetError": "assetmgr.errors",
     "Workspace": "assetmgr.workspace",
-    "load_dataset": "assetmgr.workspace",
-    "load_model": "assetmgr.workspace",
+    "load_dataset": "assetmgr.loading",
+    "load_model": "assetmgr.loading",
 }
 
 __all__ = ["AssetError", "Workspace", "__version__", "load_dataset", "load_model"]

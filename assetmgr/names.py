@@ -25,7 +25,8 @@ _ASSET = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+])?(?:/[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+])?)*\Z"
 )
 # Names that are harmless everywhere and the rule for nearly all: the check on each of 100,000 paths stays one match.
-_PLAIN_PART = r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])[./]|(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z)[.]?[a-z0-9_+=@,-]+(?:[.][a-z0-9_+=@,-]+)*"
+_DEVICE_NAME = "(?:con|prn|aux|nul|com[0-9]|lpt[0-9])"
+_PLAIN_PART = rf"(?!{_DEVICE_NAME}(?:[./]|\Z))[.]?[a-z0-9_+=@,-]+(?:[.][a-z0-9_+=@,-]+)*"
 _PLAIN = re.compile(rf"{_PLAIN_PART}(?:/{_PLAIN_PART})*\Z", re.I | re.A)
 
 
@@ -81,7 +82,7 @@ def check_path(path: str, what: str = "file name") -> str:
 
 
 def check_distinct(paths: Iterable[str], what: str = "file names") -> None:
-    """Raise when two names are one file on a system that folds case or normalises Unicode, or one is a folder of another."""
+    """Raise when two names are one file where case or Unicode form is not told apart, or one is a folder of another."""
     seen: dict[str, str] = {}
     for path in paths:
         key = fold(path)

@@ -34,7 +34,7 @@ _REFUSALS = {
 
 
 def make_folder(folder: str | os.PathLike[str]) -> None:
-    """Make a folder and its missing parents. Below a setgid folder each new one is as open to the group as its parent."""
+    """Make a folder and its missing parents. Below a setgid folder each is as open to the group as its parent."""
     path = Path(folder)
     missing = []
     while not path.exists():

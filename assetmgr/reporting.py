@@ -1,4 +1,4 @@
-"""What long work tells while it runs: words, and progress in bytes. The command line draws it; a library stays silent."""
+"""What long work tells while it runs: words, and progress in bytes. The command line draws it; a library is silent."""
 
 from __future__ import annotations
 

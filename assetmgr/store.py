@@ -24,7 +24,7 @@ from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_recei
 
 
 def default_root(chosen: str | None = None, cache_root: str | None = None) -> Path:
-    """The store's root: what was chosen, then ``ASSETMGR_ROOT``, then the manifest's, then the platform's cache folder."""
+    """The store's root: what was chosen, else ``ASSETMGR_ROOT``, the manifest's, the platform's cache folder."""
     root = chosen or os.environ.get("ASSETMGR_ROOT") or cache_root
     if root:
         return Path(os.path.abspath(os.path.expanduser(root)))

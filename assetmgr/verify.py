@@ -206,7 +206,7 @@ def read_ref(path: str) -> str | None:
 
 
 def _check_tree(store: Store, receipt: Receipt, layout: Layout, *, full: bool) -> list[Finding]:
-    """huggingface_hub takes a snapshot for whole by its listing: one that lacks a file leaves a hole unseen for ever."""
+    """huggingface_hub takes a snapshot for whole by its listing: one that lacks a file hides a hole for ever."""
     entry, path = receipt.entry, store.at(layout.tree)
     assert entry.listing is not None
     with contextlib.suppress(OSError):
@@ -245,12 +245,14 @@ def tree_cache(listing: bytes) -> bytes:
     return json.dumps({"format_version": 1, "files": dict(sorted(files.items()))}, indent=1).encode()
 
 
-def claimed_refs(receipts: Iterable[Receipt], but: LockedAsset) -> set[tuple[str, str]]:
-    """The (ref, commit) that receipts other than one entry's claim."""
+def claimed_refs(receipts: Iterable[Receipt], but: LockedAsset, *, besides: str | None = None) -> set[tuple[str, str]]:
+    """The (ref, commit) that receipts other than one entry's claim; ``besides`` leaves out one manifest's own."""
     claims = set()
     for receipt in receipts:
         ref = Layout(receipt.entry).ref
-        if ref is not None and receipt.entry != but:
+        if ref is None or receipt.entry == but:
+            continue
+        if besides is None or any(user != besides and os.path.exists(user) for user in receipt.wanted_by):
             claims.add((ref, receipt.entry.commit))
     return claims
 

@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,12 +104,12 @@ class Project:
     def path(self, name: str) -> Path:
         return Path(self.run("path", name).out.strip())
 
-    def python(self, code: str, *arguments: str, expect: int = 0, **extra: str) -> Done:
+    def python(self, code: str, *arguments: str, expect: int = 0, env: Mapping[str, str] | None = None) -> Done:
         """Run a Python program as a user of the store would, in this project's folder."""
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             cwd=self.folder,
-            env=self.environment(**extra),
+            env=self.environment(**(env or {})),
             capture_output=True,
             text=True,
             timeout=180,
@@ -159,3 +160,13 @@ def truncate(path: Path, size: int) -> None:
 def files_below(folder: Path) -> set[str]:
     """Every file and link below a folder, by relative name."""
     return {str(Path(at, name).relative_to(folder)) for at, _, names in os.walk(folder) for name in names}
+
+
+def eventually(happened: Callable[[], bool], timeout: float = 30.0) -> bool:
+    """Wait for something that another process does; False when it does not happen in time."""
+    deadline = time.monotonic() + timeout
+    while not happened():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

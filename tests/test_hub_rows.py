@@ -210,10 +210,10 @@ def test_filtered_snapshot_is_not_taken_for_the_whole_commit_offline(project: Pr
     project.run("pull")
     project.run("verify", "--full", "--offline")
     cache = {"HF_HUB_CACHE": str(project.root / "hub"), "HF_HUB_OFFLINE": "1"}
-    done = project.python(OFFLINE_SNAPSHOT, "{'allow_patterns': ['*.json']}", **cache)
+    done = project.python(OFFLINE_SNAPSHOT, "{'allow_patterns': ['*.json']}", env=cache)
     assert Path(done.out.strip(), "config.json").is_file()
     if int(huggingface_hub.__version__.split(".")[0]) >= 2:
-        assert "ncomplete" in project.python(OFFLINE_SNAPSHOT, "{}", expect=1, **cache).err
+        assert "ncomplete" in project.python(OFFLINE_SNAPSHOT, "{}", expect=1, env=cache).err
 
 
 def test_whole_snapshot_is_accepted_offline_by_branch(project: Project) -> None:
@@ -221,7 +221,7 @@ def test_whole_snapshot_is_accepted_offline_by_branch(project: Project) -> None:
     project.run("lock")
     project.run("pull")
     cache = {"HF_HUB_CACHE": str(project.root / "hub"), "HF_HUB_OFFLINE": "1"}
-    done = project.python(OFFLINE_SNAPSHOT, "{}", **cache)
+    done = project.python(OFFLINE_SNAPSHOT, "{}", env=cache)
     assert Path(done.out.strip(), "model.safetensors").read_bytes() == WEIGHTS
 
 

@@ -14,14 +14,12 @@ from urllib.parse import quote
 
 from assetmgr.digests import hash_file
 from assetmgr.errors import (
-    AccessError,
     AssetError,
-    DiskSpaceError,
+    BusyError,
     IntegrityError,
     OfflineError,
     OriginError,
     PatternError,
-    RepoNotFoundError,
     RevisionNotFoundError,
     UnsafeNameError,
     WrongKindError,
@@ -31,15 +29,11 @@ from assetmgr.manifest import Asset, HubSource
 from assetmgr.mutex import held
 from assetmgr.names import check_digest
 from assetmgr.origins import Arrival, Context
+from assetmgr.origins.hub_errors import as_error, default_endpoint
 from assetmgr.origins.hub_process import HubProcess
-from assetmgr.placing import make_folder, place, remove_empty_folders, remove_file
+from assetmgr.placing import make_folder, place, remove_file
 from assetmgr.store import Layout, repo_folder
 from assetmgr.transfer.http import safe_url
-
-
-def default_endpoint() -> str:
-    """The hub of the environment: ``HF_ENDPOINT``, or the public one."""
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
 
 
 def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
@@ -66,15 +60,24 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         source = asset.source
         assert isinstance(source, HubSource)
         keep = previous is not None and (previous.repo, previous.revision) == (source.repo, source.revision)
-        answer = self._ask(
-            asset.name,
-            asset.kind,
-            source.repo,
-            do="resolve",
-            revision=previous.commit if previous and keep else source.revision,
-            allow=source.allow_patterns,
-            ignore=source.ignore_patterns,
-        )
+        pinned = previous.commit if previous and keep else None
+        try:
+            answer = self._ask(
+                asset.name,
+                asset.kind,
+                source.repo,
+                do="resolve",
+                revision=pinned or source.revision,
+                allow=source.allow_patterns,
+                ignore=source.ignore_patterns,
+            )
+        except RevisionNotFoundError:
+            if pinned is None or pinned == source.revision:
+                raise
+            raise RevisionNotFoundError(
+                f"{asset.name}: {source.repo} no longer has the locked commit {pinned} on {safe_url(self.endpoint)}",
+                mend=f"take the newest of {source.revision!r}: assetmgr lock --upgrade {asset.name}",
+            ) from None
         commit, tree = check_digest(answer["commit"], "git_sha1", f"{asset.name}: commit"), answer["tree"]
         chosen = set(answer["selected"])
         if not chosen:
@@ -114,7 +117,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         return self._with_sha256(entry, known, fetch=fetch)
 
     def _with_sha256(self, entry: LockedAsset, known: Mapping[str | None, LockedFile], *, fetch: bool) -> LockedAsset:
-        """Take the sha256 of files for which the hub publishes a git sha1 only: from an older pin, or from the bytes."""
+        """Take the sha256 of files of which the hub publishes a git sha1 only: from an older pin, or from the bytes."""
         digests: dict[str, str] = {}
         for file in entry.files:
             pin = known.get(file.git_sha1)
@@ -124,7 +127,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         if missing and fetch:
             store, layout = self._context.store, Layout(entry)
             with self.guard(entry):
-                # What the store's hub cache holds already is read, not fetched; git's own digest tells whether it is right.
+                # What the store's hub cache holds is read, not fetched; git's own digest tells whether it is right.
                 for file in list(missing.values()):
                     path = store.at(layout.bytes(file))
                     with contextlib.suppress(OSError):
@@ -133,6 +136,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
                             digests[found["git_sha1"]] = found["sha256"]
                             del missing[file.git_sha1]
                 self._fetch_unpinned(entry, list(missing.values()), digests)
+            self.finish(entry)
         return LockedAsset(
             **{
                 **{name: getattr(entry, name) for name in entry.__struct_fields__},
@@ -163,14 +167,13 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
                 digests[found["git_sha1"]] = found["sha256"]
                 place(arrival.path, store.at(layout.bytes(file)))
             if not wrong:
-                self.finish(entry)
                 return
             if final_try:
                 file, text = wrong[0]
                 raise IntegrityError(
                     f"{entry.name}: {file.path}: the hub's listing says {file.size} bytes of git sha1 {file.git_sha1}, "
                     f"{self.sources(entry, file)[0]} gave {text}, twice",
-                    mend=f"repeat `assetmgr lock {entry.name}` later, or report it to who runs {safe_url(self.endpoint)}",
+                    mend=f"repeat `assetmgr lock {entry.name}` later, or tell who runs {safe_url(self.endpoint)}",
                 )
             todo = [file for file, _ in wrong]
 
@@ -210,6 +213,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         missing = [file for file in files if staged[file.path] is None]
         if missing:
             make_folder(self._context.store.partial("hub"))
+            _remove_orphans(os.path.join(self._staging(entry), "blobs"), _UNIQUE)
             total = sum(file.size for file in {file.blob: file for file in missing}.values())
             with self._watched(entry, total):
                 try:
@@ -241,15 +245,22 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
     def finish(self, entry: LockedAsset) -> None:
         """Remove the staged snapshot, and the staging folder with it when nothing else of the repo is under way."""
         staging = self._staging(entry)
-        shutil.rmtree(os.path.join(staging, "snapshots", entry.commit), ignore_errors=True)
-        for name in ("snapshots", "blobs"):
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.join(staging, name))
-        if not os.path.exists(os.path.join(staging, "blobs")):
+        if not os.path.isdir(staging):
+            return
+        key = f"staging-{os.path.basename(staging)}"
+        with contextlib.suppress(BusyError), held(self._context.store.mutex(key), "tidying up", wait=0):
+            shutil.rmtree(os.path.join(staging, "snapshots", entry.commit), ignore_errors=True)
+            _remove_orphans(os.path.join(staging, "blobs"), _INCOMPLETE)
+            for name in ("snapshots", "blobs"):
+                with contextlib.suppress(OSError):
+                    os.rmdir(os.path.join(staging, name))
+            if os.path.exists(os.path.join(staging, "blobs")):
+                return
             shutil.rmtree(staging, ignore_errors=True)
             cache = self._context.store.partial("hub")
             shutil.rmtree(os.path.join(cache, ".locks", os.path.basename(staging)), ignore_errors=True)
-            remove_empty_folders(os.path.join(cache, ".locks"), cache)
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(cache, ".locks"))
             with contextlib.suppress(OSError):
                 if os.listdir(cache) == ["CACHEDIR.TAG"]:  # which huggingface_hub makes with the folder
                     shutil.rmtree(cache)
@@ -293,7 +304,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         data = tree_document(tree)
         if store.write_listing(data) != entry.listing:
             raise IntegrityError(
-                f"{entry.name}: {safe_url(self.endpoint)} lists {entry.repo} at {entry.commit[:12]} otherwise than the lock",
+                f"{entry.name}: {safe_url(self.endpoint)} lists {entry.repo} at {entry.commit[:12]} unlike the lock",
                 mend=f"if this hub is to be trusted: assetmgr lock --upgrade {entry.name}",
             )
         return data
@@ -315,7 +326,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         answer = self._process.ask({"repo": repo, "kind": kind, "endpoint": self.endpoint, **job}, on_event)
         if answer["event"] == "result":
             return answer
-        error = self._failure(name, kind, repo, job, answer)
+        error = as_error(self.endpoint, name, kind, repo, job, answer)
         if answer["kind"] == "repo" and self._exists(name, "dataset" if kind == "model" else "model", repo):
             other = "dataset" if kind == "model" else "model"
             raise WrongKindError(
@@ -330,48 +341,6 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         )
         return answer["event"] == "result" or answer.get("kind") == "gated"
 
-    def _failure(
-        self, name: str, kind: str, repo: str, job: Mapping[str, Any], answer: Mapping[str, Any]
-    ) -> AssetError:
-        hub, status = safe_url(self.endpoint), answer["status"]
-        page = f"{hub}/{'datasets/' if kind == 'dataset' else ''}{repo}"
-        own = self.endpoint == default_endpoint()
-        token = (
-            "give a token that may read it: HF_TOKEN, or `hf auth login`"
-            if own
-            else f"HF_TOKEN goes to {default_endpoint()} alone; to use it here set HF_ENDPOINT={self.endpoint}"
-        )
-        if answer["kind"] == "gated":
-            return AccessError(f"{name}: {repo} is gated", mend=f"accept its terms at {page}, then {token}")
-        if answer["kind"] in ("disabled", "access"):
-            return AccessError(f"{name}: {repo}: {hub} refuses it (HTTP {status})", mend=token)
-        if answer["kind"] == "repo" and status in (401, 403):
-            return AccessError(
-                f"{name}: {repo}: private, or not there at all: {hub} does not say which without a token (HTTP {status})",
-                mend=f"correct the name if it is misspelt; else {token}",
-            )
-        if answer["kind"] == "repo":
-            return RepoNotFoundError(
-                f"{name}: no {kind} {repo} on {hub}",
-                mend="correct `hub:` in the manifest, or use a token that may see it",
-            )
-        if answer["kind"] == "revision":
-            wanted = job.get("revision") or job.get("commit")
-            return RevisionNotFoundError(
-                f"{name}: {repo} has no revision {wanted!r} on {hub}",
-                mend="correct `revision:` in the manifest, or take the newest: assetmgr lock --upgrade " + name,
-            )
-        if answer["kind"] == "unsafe":
-            return UnsafeNameError(f"{name}: {repo}: {answer['text']}", mend="nothing was written; do not use this hub")
-        if answer["kind"] == "disk":
-            return DiskSpaceError(
-                f"{name}: {answer['text']}", mend="free some space and pull again: it goes on where it was"
-            )
-        if answer["kind"] == "offline":
-            return OfflineError(f"{name}: HF_HUB_OFFLINE is set", mend="unset it to ask the hub")
-        text = re.sub(r"\s+", " ", answer["text"])[:500]
-        return OriginError(f"{name}: {repo} from {hub}: {text}", mend="repeat the command; what has arrived is kept")
-
 
 def _staged(snapshot: str, file: LockedFile) -> str | None:
     """The staged file that a name shows, or None. A link that leads out of the staging folder shows nothing."""
@@ -381,6 +350,19 @@ def _staged(snapshot: str, file: LockedFile) -> str | None:
     if not real.startswith(staging + os.sep) or not os.path.isfile(real):
         return None
     return real
+
+
+# huggingface_hub 2.x gives each try a name of its own, which no later one uses; before, one name was gone on with.
+_INCOMPLETE = re.compile(r".*\.incomplete")
+_UNIQUE = re.compile(r".*\.[0-9a-f]{8}\.incomplete")
+
+
+def _remove_orphans(folder: str, names: re.Pattern[str]) -> None:
+    """Remove what killed downloads left. Only for who holds the staging folder: nobody writes there now."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if names.fullmatch(name):
+                remove_file(os.path.join(folder, name))
 
 
 def _bytes_in(folder: str) -> int:

@@ -17,7 +17,12 @@ from assetmgr.errors import AssetError
 from assetmgr.transfer.limits import Limits
 
 # The child sees exactly the parent's import path, however that came about, and never the working folder.
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from assetmgr.origins import hub_worker; hub_worker.main()"
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv.pop())
+from assetmgr.origins import hub_worker
+hub_worker.main()
+"""
 
 
 def _group_umask(root: str) -> int:

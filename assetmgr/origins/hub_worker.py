@@ -78,7 +78,7 @@ class Client:
             HF_HUB_DOWNLOAD_TIMEOUT=os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT") or str(int(limits.read_timeout)),
         )
         import huggingface_hub
-        from huggingface_hub.utils import _http, filter_repo_objects
+        from huggingface_hub.utils import _http, filter_repo_objects  # type: ignore[attr-defined]
 
         self._hub = huggingface_hub
         self._filter = filter_repo_objects

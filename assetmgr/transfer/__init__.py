@@ -1,1 +1,1 @@
-"""Moves bytes from a source to a partial file: bounded, patient, hashing as it goes. Nothing else in the package does."""
+"""Moves bytes from a source to a partial file: bounded, patient, hashing as it goes. Nothing else does."""

@@ -20,7 +20,7 @@ class Limits:
     backoff, backoff_most
         Seconds before the second attempt, doubled for each further one up to the most; each with jitter.
     retry_after_most
-        The longest wait, in seconds, that a server may ask for by Retry-After. One that asks for more is not asked again.
+        The longest wait, in seconds, that a server may ask for by Retry-After. One that asks for more has said no.
     redirects
         How many redirects are followed.
     largest

@@ -1,0 +1,112 @@
+"""load_dataset: readers of annotations, and map-style datasets whose images are decoded when they are asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+from assetmgr.datasets.annotations import Annotation
+from assetmgr.datasets.dataset import ImageTextDataset, absent_images
+from assetmgr.datasets.places import annotation_paths, media_of
+from assetmgr.datasets.readers import READERS
+from assetmgr.errors import MissingExtraError, UsageError
+from assetmgr.manifest_reader import nearest
+from assetmgr.verify import Installed
+
+__all__ = ["ImageTextDataset", "Missing", "load"]
+
+Missing = Literal["defer", "error", "skip"]
+
+
+def load(
+    found: Installed,
+    required: Sequence[Installed] = (),
+    *,
+    split: str | None = None,
+    vis_path: str | os.PathLike[str] | None = None,
+    missing: Missing = "defer",
+) -> dict[str, ImageTextDataset] | ImageTextDataset:
+    """Open a proved dataset.
+
+    Parameters
+    ----------
+    found
+        The dataset.
+    required
+        The assets that it requires; where it has no images of its own, theirs are used.
+    split
+        One split's name: that dataset alone is returned.
+    vis_path
+        A folder of images to use in place of the asset's own.
+    missing
+        What to do about images that are not there: ``defer`` raises at the sample, ``error`` before the first sample,
+        ``skip`` leaves those rows out.
+
+    Raises
+    ------
+    UsageError
+        When the manifest does not say what the splits are or how to read them, or there is no such split or folder.
+    IntegrityError
+        When an annotation file is not what its reader reads, or, with ``missing="error"``, when images are missing.
+    MissingExtraError
+        When Pillow is not installed.
+    """
+    if missing not in ("defer", "error", "skip"):
+        raise UsageError(f"missing={missing!r} is not one of 'defer', 'error', 'skip'")
+    if importlib.util.find_spec("PIL") is None:
+        raise MissingExtraError(
+            f"{found.name}: Pillow, which decodes its images, is not installed", mend="pip install 'assetmgr[datasets]'"
+        )
+    splits = _splits(found)
+    if split is None:
+        return {name: _open(found, required, name, paths, vis_path, missing) for name, paths in splits.items()}
+    if split not in splits:
+        raise UsageError(f"{found.name} has no split {split!r}{nearest(split, splits)}")
+    return _open(found, required, split, splits[split], vis_path, missing)
+
+
+def _splits(found: Installed) -> dict[str, list[str]]:
+    splits = found.use.get("splits")
+    if not splits:
+        raise UsageError(
+            f"{found.name}: its manifest does not say which files its splits are",
+            mend=f"add `splits: {{train: FILE.json}}` and `samples: {' | '.join(READERS)}` to {found.name} "
+            "in the manifest",
+        )
+    return {name: [paths] if isinstance(paths, str) else list(paths) for name, paths in splits.items()}
+
+
+def _open(
+    found: Installed,
+    required: Sequence[Installed],
+    split: str,
+    named: Sequence[str],
+    vis_path: str | os.PathLike[str] | None,
+    missing: Missing,
+) -> ImageTextDataset:
+    samples = found.use.get("samples")
+    read = READERS.get(samples or "")
+    if read is None:
+        what = "does not say what its samples are" if samples is None else f"asks for samples {samples!r}"
+        raise UsageError(
+            f"{found.name}: its manifest {what}",
+            mend=f"give {found.name} one of `samples: {' | '.join(READERS)}` in the manifest",
+        )
+    paths = annotation_paths(found, named)
+    media = media_of(found, required, split, vis_path)
+    table = read([Annotation(found.name, split, path) for path in paths])
+    dataset = ImageTextDataset(found.name, split, paths, media, table)
+    return dataset if missing == "defer" else _without(dataset, absent_images(dataset), missing)
+
+
+def _without(dataset: ImageTextDataset, absent: Sequence[int], missing: Missing) -> ImageTextDataset:
+    """The dataset once the images that are not there (numbers of its table's files) are dealt with."""
+    if not absent:
+        return dataset
+    if missing == "skip":
+        return dataset.without(absent)
+    table = dataset.table
+    shown = ", ".join(table.name(number) for number in absent[:5]) + (", ..." if len(absent) > 5 else "")
+    raise dataset.fault(f"{len(absent)} of {len(table.files)} images are missing from {dataset.media.folder}: {shown}")

@@ -1,0 +1,93 @@
+"""The two calls that research code makes: `load_model` and `load_dataset`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from assetmgr.workspace import Check, Workspace
+
+if TYPE_CHECKING:
+    from assetmgr.datasets import ImageTextDataset
+    from assetmgr.models import LoadedModel
+
+
+def load_model(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str | None = None,
+    manifest: str | os.PathLike[str] | None = None,
+    root: str | os.PathLike[str] | None = None,
+    verify: Check = "quick",
+) -> LoadedModel:
+    """Load an installed model from proved files, with its processor, without a network.
+
+    Parameters
+    ----------
+    name
+        The asset's name. What is installed is found by its receipt; a manifest is not needed.
+    device
+        ``auto`` (a CUDA device, then Apple's, then the CPU), or torch's own name: ``cpu``, ``cuda:1``, ``mps``.
+    dtype
+        ``float32``, ``float16``, ``bfloat16``; ``auto`` takes the manifest's ``load: {dtype: ...}``, else the one that
+        the weights were saved in.
+    quantize
+        ``int8`` or ``nf4``, through bitsandbytes. None takes the manifest's.
+    manifest, root
+        See `Workspace`.
+    verify
+        ``quick`` proves by stamps (and by hashing what has none), ``full`` hashes every file, ``none`` trusts.
+
+    Returns
+    -------
+    LoadedModel
+        With ``model``, ``processor``, ``device`` and ``dtype``.
+
+    Raises
+    ------
+    NotInstalledError
+        When it is not in the store.
+    IntegrityError
+        When a file is not what the lock says.
+    """
+    workspace = Workspace([manifest] if manifest else None, root)
+    return workspace.load_model(name, device=device, dtype=dtype, quantize=quantize, verify=verify)
+
+
+def load_dataset(
+    name: str,
+    *,
+    split: str | None = None,
+    vis_path: str | os.PathLike[str] | None = None,
+    missing: Literal["defer", "error", "skip"] = "defer",
+    manifest: str | os.PathLike[str] | None = None,
+    root: str | os.PathLike[str] | None = None,
+    verify: Check = "quick",
+) -> dict[str, ImageTextDataset] | ImageTextDataset:
+    """Open an installed dataset from proved files: a dict of split -> map-style dataset, or one split.
+
+    Parameters
+    ----------
+    name
+        The asset's name. What is installed is found by its receipt; a manifest is not needed.
+    split
+        One split's name: that dataset alone is returned.
+    vis_path
+        A folder of images to use in place of the asset's own.
+    missing
+        What to do about images that are not there: ``defer`` raises at the sample, ``error`` before the first sample,
+        ``skip`` leaves those rows out.
+    manifest, root, verify
+        See `load_model`.
+
+    Raises
+    ------
+    NotInstalledError
+        When it is not in the store.
+    IntegrityError
+        When a file is not what the lock says.
+    """
+    workspace = Workspace([manifest] if manifest else None, root)
+    return workspace.load_dataset(name, split=split, vis_path=vis_path, missing=missing, verify=verify)

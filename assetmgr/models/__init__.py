@@ -1,0 +1,73 @@
+"""load_model: a proved model on the right device, in the right precision, with its processor, without a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assetmgr.errors import UsageError
+from assetmgr.manifest_reader import nearest
+from assetmgr.models.backends import BACKENDS, Request
+from assetmgr.models.loaded import LoadedModel
+from assetmgr.verify import Installed
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["LoadedModel", "load"]
+
+_DTYPES = ("auto", "float32", "float16", "bfloat16")
+_QUANTIZATIONS = ("int8", "nf4", "none")
+
+
+def load(
+    found: Installed,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    quantize: str | None = None,
+) -> LoadedModel:
+    """Load a proved model.
+
+    Parameters
+    ----------
+    found
+        The model. Its manifest's ``load:`` gives ``dtype``, ``quantize``, ``device_map``, ``class`` and ``backend``.
+    device
+        ``auto`` (the manifest's ``device_map``; else a CUDA device, then Apple's, then the CPU), or torch's own name.
+    dtype
+        ``float32``, ``float16`` or ``bfloat16``; ``auto`` takes the manifest's, else the one of the saved weights.
+    quantize
+        ``int8`` or ``nf4``; None takes the manifest's, ``none`` forbids it.
+
+    Raises
+    ------
+    UsageError
+        When there is no such device, dtype, quantisation, class or backend, or the asset lacks files that a model needs.
+    IntegrityError
+        When the weights do not fit the model: some missing, left over, or of another shape.
+    MissingExtraError
+        When a library that is needed is not installed.
+    """
+    options = found.use.get("load") or {}
+    backend = options.get("backend", "transformers")
+    if backend not in BACKENDS:
+        raise UsageError(
+            f"{found.name}: no backend {backend!r}{nearest(backend, BACKENDS)}",
+            mend=f"correct `load: {{backend: ...}}` of {found.name} in the manifest",
+        )
+    request = Request(
+        found=found,
+        device=str(device),
+        dtype=_known("dtype", str(dtype).removeprefix("torch."), _DTYPES),
+        quantize=_known("quantize", quantize or options.get("quantize", "none"), _QUANTIZATIONS),
+        options=options,
+    )
+    if request.dtype == "auto":
+        request = request._replace(dtype=_known("dtype", options.get("dtype", "auto"), _DTYPES))
+    return BACKENDS[backend](found.name).load(request)
+
+
+def _known(what: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise UsageError(f"{what}={value!r} is not one of {', '.join(known)}")
+    return value

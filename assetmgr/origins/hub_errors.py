@@ -1,0 +1,69 @@
+"""What can go wrong with a hub, told to the person who can mend it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from assetmgr.errors import (
+    AccessError,
+    AssetError,
+    DiskSpaceError,
+    OfflineError,
+    OriginError,
+    RepoNotFoundError,
+    RevisionNotFoundError,
+    UnsafeNameError,
+)
+from assetmgr.transfer.http import safe_url
+
+
+def default_endpoint() -> str:
+    """The hub of the environment: ``HF_ENDPOINT``, or the public one."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+
+
+def as_error(
+    endpoint: str, name: str, kind: str, repo: str, job: Mapping[str, Any], answer: Mapping[str, Any]
+) -> AssetError:
+    """The child's answer as one of our errors, with the mend that this hub and this token allow."""
+    hub, status = safe_url(endpoint), answer["status"]
+    page = f"{hub}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+    own = endpoint == default_endpoint()
+    token = (
+        "give a token that may read it: HF_TOKEN, or `hf auth login`"
+        if own
+        else f"HF_TOKEN goes to {default_endpoint()} alone; to use it here set HF_ENDPOINT={endpoint}"
+    )
+    if answer["kind"] == "gated":
+        return AccessError(f"{name}: {repo} is gated", mend=f"accept its terms at {page}, then {token}")
+    if answer["kind"] in ("disabled", "access"):
+        return AccessError(f"{name}: {repo}: {hub} refuses it (HTTP {status})", mend=token)
+    if answer["kind"] == "repo" and status in (401, 403):
+        return AccessError(
+            f"{name}: {repo}: private, or not there at all: {hub} does not say which without a token (HTTP {status})",
+            mend=f"correct the name if it is misspelt; else {token}",
+        )
+    if answer["kind"] == "repo":
+        return RepoNotFoundError(
+            f"{name}: no {kind} {repo} on {hub}",
+            mend="correct `hub:` in the manifest, or give a token that may see it",
+        )
+    if answer["kind"] == "revision":
+        wanted = job.get("revision") or job.get("commit")
+        return RevisionNotFoundError(
+            f"{name}: {repo} has no revision {wanted!r} on {hub}",
+            mend="correct `revision:` in the manifest, or take the newest: assetmgr lock --upgrade " + name,
+        )
+    if answer["kind"] == "unsafe":
+        return UnsafeNameError(f"{name}: {repo}: {answer['text']}", mend="nothing was written; do not use this hub")
+    if answer["kind"] == "disk":
+        return DiskSpaceError(
+            f"{name}: {answer['text']}", mend="free some space and pull again: it goes on where it was"
+        )
+    if answer["kind"] == "offline":
+        return OfflineError(f"{name}: HF_HUB_OFFLINE is set", mend="unset it to ask the hub")
+    text = re.sub(r"\s+", " ", answer["text"])[:500]
+    return OriginError(f"{name}: {repo} from {hub}: {text}", mend="repeat the command; what has arrived is kept")

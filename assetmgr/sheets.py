@@ -1,0 +1,205 @@
+"""The locks that belong to the manifests in force: which one names an asset, and how one is made and checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assetmgr.catalog import Catalog, shipped_manifests
+from assetmgr.errors import (
+    AssetError,
+    NotLockedError,
+    StaleLockError,
+    UnknownAssetError,
+    UsageError,
+    raise_all,
+)
+from assetmgr.lock import Lock, LockedAsset, changes, check_refs, dump_lock, load_lock, lock_path
+from assetmgr.manifest import Asset, HubSource, Manifest
+from assetmgr.origins import Origins
+from assetmgr.placing import write_document
+from assetmgr.store import Store, check_places
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A lock and the manifest that it pins. The store's own sheet, for commands without any user manifest, has none."""
+
+    manifest: Manifest | None
+    lock_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class LockChange:
+    """What `lock` did to one lock file."""
+
+    path: Path
+    changes: tuple[str, ...]
+    assets: int
+
+
+class Sheets:
+    """The user's manifests with the locks beside them, and the store's own lock for names that they do not declare."""
+
+    def __init__(self, manifests: Sequence[Manifest], store: Store) -> None:
+        self.manifests = tuple(manifests)
+        self.catalog = Catalog(self.manifests, shipped_manifests())
+        self._store = store
+        own = Sheet(None, Path(store.state, "lockfiles", "assets.lock.json"))
+        self._sheets = (*(Sheet(manifest, lock_path(manifest.path)) for manifest in self.manifests), own)
+        self._locks: dict[Path, Lock | None] = {}
+
+    def locked(self, sheet: Sheet) -> Lock:
+        """A sheet's lock, read once; an empty one where there is none."""
+        if sheet.lock_file not in self._locks:
+            # Names and digests are checked by who writes by them (`Pull`), not by every look.
+            self._locks[sheet.lock_file] = load_lock(sheet.lock_file, check=False)
+        return self._locks[sheet.lock_file] or Lock(assets={})
+
+    def of(self, name: str) -> Sheet:
+        """The sheet that a name belongs to: the last manifest that declares it, else the store's own."""
+        for sheet in reversed(self._sheets[:-1]):
+            assert sheet.manifest is not None
+            if any(asset.name == name for asset in sheet.manifest.assets):
+                return sheet
+        for sheet in self._sheets:
+            if name in self.locked(sheet).assets:
+                return sheet
+        return self._sheets[-1]
+
+    def asset(self, name: str) -> Asset | None:
+        try:
+            return self.catalog.get(name)
+        except UnknownAssetError:
+            return None
+
+    def names(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The names that a command means: what was said, or all that the user's manifests declare."""
+        said = tuple(dict.fromkeys(names))
+        if said:
+            return said
+        if not self.manifests:
+            raise UsageError(
+                "no manifest here (assets.yaml, --manifest or ASSETMGR_MANIFEST), and no asset named",
+                mend="name an asset, or write an assets.yaml",
+            )
+        return tuple(self.catalog.user_names)
+
+    def group(self, group: str) -> tuple[str, ...]:
+        """The names in a group: of the user's manifests where they have it, else of all that is declared."""
+        own = tuple(name for name in self.catalog.user_names if group in self.catalog.get(name).groups)
+        return own or self.catalog.group(group)
+
+    def entries(self, names: Iterable[str]) -> list[LockedAsset]:
+        """The lock entries of names and of all that they require, each once, required ones first."""
+        found: dict[str, LockedAsset] = {}
+        for name in names:
+            sheet = self.of(name)
+            lock = self.locked(sheet)
+            if name not in lock.assets:
+                self.check_known(name)
+                where = f"in {sheet.lock_file}" if sheet.lock_file.exists() else f"there is no {sheet.lock_file}"
+                raise NotLockedError(f"{name}: not locked ({where})", mend=f"assetmgr lock {name}")
+            for entry in lock.closure([name]):
+                found.setdefault(entry.name, entry)
+        return list(found.values())
+
+    def check_known(self, name: str) -> None:
+        """Raise `UnknownAssetError` for a name that no manifest and no receipt knows."""
+        if self.asset(name) is None and name not in self._store.installed_names():
+            self.catalog.get(name)
+
+    def stale(self, entry: LockedAsset) -> bool:
+        asset = self.asset(entry.name)
+        return asset is not None and asset.digest() != entry.declared
+
+    # --- lock ----------------------------------------------------------------------------------------------------
+
+    def lock(self, origins: Origins, names: Iterable[str], *, upgrade: Iterable[str], fetch: bool) -> list[LockChange]:
+        """See `Workspace.lock`."""
+        names = tuple(names)
+        upgraded = tuple(dict.fromkeys(upgrade))
+        wanted = self.names((*names, *upgraded))
+        everything = not names and not upgraded
+        by_sheet: dict[Path, tuple[Sheet, list[str]]] = {}
+        for name in wanted:
+            self.check_known(name)
+            sheet = self.of(name)
+            by_sheet.setdefault(sheet.lock_file, (sheet, []))[1].append(name)
+        if everything:
+            for sheet in self._sheets[:-1]:
+                by_sheet.setdefault(sheet.lock_file, (sheet, []))
+        report = []
+        for sheet, asked in by_sheet.values():
+            report.append(self._lock_sheet(sheet, asked, upgraded, origins, prune=everything, fetch=fetch))
+        return report
+
+    def _lock_sheet(
+        self,
+        sheet: Sheet,
+        names: Sequence[str],
+        upgrade: Sequence[str],
+        origins: Origins,
+        *,
+        prune: bool,
+        fetch: bool,
+    ) -> LockChange:
+        before = self.locked(sheet)
+        after = {} if prune else dict(before.assets)
+        errors: list[AssetError] = []
+        for asset in self.catalog.closure(names):
+            try:
+                after[asset.name] = self._resolve(
+                    asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch
+                )
+            except AssetError as error:
+                errors.append(error)
+        raise_all(errors)
+        if sheet.manifest is not None and not prune:
+            declared = {asset.name for asset in self.catalog.closure([asset.name for asset in sheet.manifest.assets])}
+            after = {name: entry for name, entry in after.items() if name in declared}
+        check_refs(after.values())
+        check_places(after.values())
+        lock = Lock(assets=after)
+        data = dump_lock(lock)
+        if not sheet.lock_file.exists() or sheet.lock_file.read_bytes() != data:
+            write_document(sheet.lock_file, data)
+        self._locks[sheet.lock_file] = lock
+        return LockChange(sheet.lock_file, tuple(changes(before.assets, after)), len(after))
+
+    def _resolve(
+        self, asset: Asset, previous: LockedAsset | None, upgrade: bool, origins: Origins, *, fetch: bool
+    ) -> LockedAsset:
+        complete = previous is not None and (not fetch or all(file.sha256 for file in previous.files))
+        if previous is not None and complete and not upgrade and previous.declared == asset.digest():
+            return previous
+        source = asset.source
+        origin = origins.hub(source.endpoint) if isinstance(source, HubSource) else origins.files(folder_of(asset))
+        return origin.resolve(asset, None if upgrade else previous, fetch=fetch)
+
+    def check(self, names: Iterable[str] = ()) -> None:
+        """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
+        said = tuple(names)
+        disagreements = []
+        for sheet in self._sheets[:-1] if not said else dict.fromkeys(map(self.of, said)):
+            asked = [name for name in self.names(said) if self.of(name) == sheet]
+            lock = self.locked(sheet)
+            declared = self.catalog.closure(asked)
+            for asset in declared:
+                entry = lock.assets.get(asset.name)
+                if entry is None:
+                    disagreements.append(f"{asset.name}: declared at {asset.declared_at}, not in {sheet.lock_file}")
+                elif entry.declared != asset.digest():
+                    disagreements.append(f"{asset.name}: changed at {asset.declared_at} since it was locked")
+            if not said:
+                extra = sorted(lock.assets.keys() - {asset.name for asset in declared})
+                disagreements += [f"{name}: in {sheet.lock_file}, not asked for by the manifest" for name in extra]
+        if disagreements:
+            raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+
+
+def folder_of(asset: Asset) -> str:
+    """The folder of the manifest that declares an asset, where its relative paths begin."""
+    return os.path.dirname(os.path.abspath(asset.declared_at.file))

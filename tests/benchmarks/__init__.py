@@ -1,0 +1,1 @@
+"""What the README claims about speed, measured beside its peer in one run: ``python -m tests.benchmarks``."""

@@ -1,0 +1,42 @@
+"""Locking and pulling what was never here. No bound: the transfer engine is its own piece of work."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.benchmarks.hub_process import served
+from tests.benchmarks.runner import Bench, Row, alternate, at_most, process
+from tests.benchmarks.workplace import ASSETMGR, HF, hub_project, write_files
+
+
+def pull_cold(bench: Bench) -> Iterator[Row]:
+    """`assetmgr lock` and `pull` into an empty store, against `hf download` into an empty cache."""
+    count, size = (200, 20_000_000) if bench.quick else (2000, 200_000_000)
+    write_files(bench.place / "many", count, 2000)
+    write_files(bench.place / "one", 1, size)
+    with served(many=bench.place / "many", one=bench.place / "one") as (endpoint, requests):
+        yield from _cold(bench, endpoint, "many", f"{count:,} x 2 kB", bench.rounds(3))
+        requests()
+        yield from _cold(bench, endpoint, "one", f"1 x {size // 1_000_000} MB", bench.rounds(7))
+
+
+def _cold(bench: Bench, endpoint: str, repo: str, words: str, rounds: int) -> Iterator[Row]:
+    project = hub_project(bench.place / f"project-{repo}", endpoint, f"bench/{repo}")
+    env = project.environment()
+
+    def empty() -> None:
+        project.lock_file.unlink(missing_ok=True)
+        for folder in (project.root, Path(env["HF_HOME"])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    lock = process(ASSETMGR, "lock", cwd=project.folder, env=env, before=empty)
+    pull = process(ASSETMGR, "pull", cwd=project.folder, env=env)
+    took = alternate(
+        rounds,
+        ours=lambda: lock() + pull(),
+        peer=process(HF, "download", f"bench/{repo}", cwd=project.folder, env=env, before=empty),
+    )
+    yield at_most(f"cold lock + pull, {words} / hf download", took["ours"], took["peer"], None)
+    empty()

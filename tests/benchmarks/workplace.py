@@ -1,0 +1,30 @@
+"""What several benchmarks set up: the commands, files to publish, a project that wants them."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+from tests.support import Project, hub_manifest
+
+BIN = Path(sys.executable).parent
+ASSETMGR = BIN / "assetmgr"
+HF = BIN / "hf"
+NAME = "asset"
+
+
+def write_files(folder: Path, count: int, size: int) -> None:
+    """Write files of random bytes, the same in every run, a hundred a folder."""
+    source = random.Random(0)
+    for number in range(count):
+        path = folder / f"{number // 100:03}" / f"{number:06}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source.randbytes(size))
+
+
+def hub_project(folder: Path, endpoint: str, repo: str) -> Project:
+    """A project that declares one hub repo. Its environment serves ``hf`` as well, with a cache of its own."""
+    project = Project(folder, endpoint, env={"HF_HUB_DISABLE_UPDATE_CHECK": "1"})
+    project.write(hub_manifest(NAME, repo))
+    return project
