@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.hub import Hub
 
@@ -48,6 +51,7 @@ class Project:
     folder: Path
     endpoint: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -75,7 +79,7 @@ class Project:
     ) -> Done:
         """Run ``assetmgr`` as a user would; fail unless it ends with the expected code (None: any)."""
         done = subprocess.run(
-            [sys.executable, "-m", "assetmgr", *arguments],
+            [*self.prefix, sys.executable, "-m", "assetmgr", *arguments],
             cwd=self.folder,
             env=self.environment(**(env or {})),
             capture_output=True,
@@ -131,6 +135,16 @@ def hub_manifest(name: str = "m", repo: str = "org/name", section: str = "models
     """The text of a manifest with one hub asset; ``extra`` are more lines of the asset."""
     lines = "".join(f"    {line}\n" for line in extra)
     return f"version: 1\n{section}:\n  {name}:\n    hub: {repo}\n{lines}"
+
+
+def without_root_powers() -> tuple[str, ...]:
+    """What to put before a command so that file permissions count, also where the tests run as root."""
+    if os.name == "nt" or os.geteuid() != 0:
+        return ()
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("the tests run as root, and there is no setpriv to do without its powers")
+    return (setpriv, "--bounding-set=-dac_override,-dac_read_search")
 
 
 def flip_byte(path: Path, at: int = 0, *, keep_time: bool = False) -> None:

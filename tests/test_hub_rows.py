@@ -333,3 +333,22 @@ def test_two_processes_that_pull_one_asset_fetch_it_once(hub: Hub, project: Proj
     assert hub.count("GET", "model.safetensors") == 1
     assert any("waiting for process" in text for text in words), words
     assert_whole(project)
+
+
+def test_verify_needs_no_network_takes_many_repos_and_calls_a_filtered_snapshot_whole(
+    hub: Hub, project: Project
+) -> None:
+    hub.create("org/data", kind="dataset").commit({"rows.csv": b"1", "rows.parquet": b"2" * 100})
+    project.write(
+        hub_manifest(extra=["allow_patterns: '*.json'"])
+        + "datasets:\n  d:\n    hub: org/data\n    ignore_patterns: '*.parquet'\n"
+    )
+    project.run("lock")
+    project.run("pull")
+    hub.stop()
+    for full in ((), ("--full",)):
+        result = project.run("verify", "--json", *full, env={"HF_ENDPOINT": "http://127.0.0.1:9"}).json
+        assert (result["assets"], result["files"], result["findings"]) == (2, 2, [])
+    # With the manifest gone too.
+    (project.folder / "assets.yaml").unlink()
+    assert project.run("verify", "--json").json["assets"] == 2

@@ -31,7 +31,7 @@ COMMIT = "c" * 40
 
 
 def hex_digits(count: int) -> st.SearchStrategy[str]:
-    return st.text("0123456789abcdef", min_size=count, max_size=count)
+    return st.integers(0, 16**count - 1).map(f"{{:0{count}x}}".format)
 
 
 NAME = st.from_regex(r"[a-z][a-z0-9]{0,6}(/[a-z][a-z0-9]{0,4})?", fullmatch=True)
@@ -116,8 +116,8 @@ def test_each_file_has_a_line_of_its_own(lock: Lock) -> None:
     lines = [line.strip().rstrip(",") for line in dump_lock(lock).decode().split("\n")]
     for entry in lock.assets.values():
         for file in entry.files:
-            fields = {key: value for key, value in msgspec.to_builtins(file).items()}
-            assert sum(line.startswith("{") and line != "{" and json.loads(line) == fields for line in lines) >= 1
+            fields = json.loads(msgspec.json.encode(file))
+            assert any(line.startswith('{"') and json.loads(line) == fields for line in lines)
     assert sum(line.startswith('{"') for line in lines) == sum(len(entry.files) for entry in lock.assets.values())
 
 
@@ -180,7 +180,9 @@ def test_a_lock_with_changed_bytes_is_a_lock_or_a_lock_error(lock: Lock, data: s
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(document)))
         width = data.draw(st.integers(0, 3))
-        document[at : at + width] = data.draw(st.binary(max_size=3) | st.sampled_from([b'"', b"{", b"9" * 400, b"\\ud800"]))
+        document[at : at + width] = data.draw(
+            st.binary(max_size=3) | st.sampled_from([b'"', b"{", b"9" * 400, b"\\ud800"])
+        )
     is_valid_or_refused(bytes(document))
 
 
@@ -193,7 +195,9 @@ JSON = st.recursive(
 
 def places(value: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) of a JSON value."""
-    keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    keys: list[Any] = (
+        list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    )
     return [(value, key) for key in keys] + [place for key in keys for place in places(value[key])]
 
 
@@ -247,7 +251,9 @@ def hostile(**changed: Any) -> bytes:
     file: dict[str, Any] = {"path": "a", "place": "files", "sha256": SHA256, "size": 1, "urls": ["https://h.example/a"]}
     entry: dict[str, Any] = {"declared": "d", "files": [file], "kind": "model", "origin": "files"}
     file |= {key: value for key, value in changed.items() if key in LockedFile.__struct_fields__}
-    entry |= {key: value for key, value in changed.items() if key not in LockedFile.__struct_fields__ and key != "asset"}
+    entry |= {
+        key: value for key, value in changed.items() if key not in LockedFile.__struct_fields__ and key != "asset"
+    }
     return json.dumps({"assets": {changed.get("asset", "m"): entry}, "version": 1}).encode()
 
 
@@ -282,7 +288,7 @@ def test_the_documents_that_are_made_hostile_are_good() -> None:
         ({"crc32c": "0x123456"}, "crc32c"),
         ({"size": -1}, "negative"),
         ({"size": -7, "sha256": None}, "negative"),
-        ({"size": 10**30}, "size"),
+        ({"size": 1.5}, "size"),
         ({"place": ""}, "place"),
         ({"place": "hub"}, "place"),
         ({"place": "lavis"}, "place"),
@@ -324,7 +330,10 @@ def test_a_hostile_lock_is_refused_and_says_why(changed: dict[str, Any], word: s
 
 
 def test_two_contents_under_one_blob_name_contradict_each_other() -> None:
-    blobs = [{"path": path, "sha256": digest * 64, "git_sha1": "e" * 40, "size": 1} for path, digest in (("a", "1"), ("b", "2"))]
+    blobs = [
+        {"path": path, "sha256": digest * 64, "git_sha1": "e" * 40, "size": 1}
+        for path, digest in (("a", "1"), ("b", "2"))
+    ]
     with pytest.raises(LockError):
         parse_lock(hostile(**HUB | {"files": blobs}), "lock")
 
@@ -342,7 +351,9 @@ def test_a_hostile_lock_beside_a_manifest_writes_nothing(tmp_path: Path, path: s
     assert not Path("/tmp/escaped-by-a-lock").exists()
 
 
-@pytest.mark.parametrize("url", ["http://[::1", "http://h.example:port/a", "http://127.0.0.1:99999/a", "nonsense", "ftp://h/a"])
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://h.example:port/a", "http://127.0.0.1:99999/a", "nonsense", "ftp://h/a"]
+)
 def test_a_lock_with_a_broken_url_is_an_error_with_words(tmp_path: Path, url: str) -> None:
     project = Project(tmp_path / "project")
     project.folder.mkdir()
@@ -354,7 +365,7 @@ def test_a_lock_with_a_broken_url_is_an_error_with_words(tmp_path: Path, url: st
     project.lock_file.write_text(project.lock_file.read_text().replace('["./source"]', json.dumps([url])))
     done = project.run("pull", code=None)
     assert done.code in (2, 5)
-    assert "m" in done.err
+    assert "m: a" in done.err, "the asset and the file are named"
 
 
 # --- reading and writing ----------------------------------------------------------------------------------------------------
@@ -371,7 +382,12 @@ def test_a_lock_that_cannot_be_read_is_a_lock_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("manifest", "lock"),
-    [("assets.yaml", "assets.lock.json"), ("a/lab.yml", "a/lab.lock.json"), ("x.y.yaml", "x.y.lock.json"), ("m", "m.lock.json")],
+    [
+        ("assets.yaml", "assets.lock.json"),
+        ("a/lab.yml", "a/lab.lock.json"),
+        ("x.y.yaml", "x.y.lock.json"),
+        ("m", "m.lock.json"),
+    ],
 )
 def test_a_lock_lies_beside_its_manifest(manifest: str, lock: str) -> None:
     assert lock_path(Path(manifest)) == Path(lock)
@@ -398,7 +414,9 @@ def closed(lock: Lock, *names: str) -> list[str]:
         (graph(a="", b=""), [], []),
     ],
 )
-def test_a_closure_has_each_asset_once_after_what_it_requires(lock: Lock, names: list[str], expected: list[str]) -> None:
+def test_a_closure_has_each_asset_once_after_what_it_requires(
+    lock: Lock, names: list[str], expected: list[str]
+) -> None:
     assert closed(lock, *names) == expected
 
 
@@ -464,7 +482,9 @@ def test_one_ref_leads_to_one_commit(entries: list[LockedAsset], agree: bool) ->
 
 def test_changes_are_told_by_asset_and_file() -> None:
     old = {"a": asset("a", "x", "y"), "gone": asset("gone"), "same": asset("same", "z"), "h": hub_asset("h")}
-    moved = msgspec.structs.replace(old["a"], files=(LockedFile("x", 5, "b" * 64, place="files"), asset("a", "w").files[0]))
+    moved = msgspec.structs.replace(
+        old["a"], files=(LockedFile("x", 5, "b" * 64, place="files"), asset("a", "w").files[0])
+    )
     new = {"a": moved, "same": old["same"], "new": asset("new", "n"), "h": hub_asset("h", commit=OTHER)}
     assert changes(old, new) == [
         "~ a",

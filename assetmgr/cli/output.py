@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import sys
 import threading
 import time
@@ -104,6 +105,8 @@ class _Bar:
         elif time.monotonic() >= self._due and count < self._total:
             from tqdm import tqdm
 
+            # A terminal that does not know its size says 0, and tqdm would draw nothing in it.
+            known = 0 not in os.get_terminal_size(sys.stderr.fileno())
             self._bar = tqdm(
                 total=self._total,
                 initial=count,
@@ -111,8 +114,8 @@ class _Bar:
                 unit="B",
                 unit_scale=True,
                 leave=False,
-                dynamic_ncols=True,
                 file=sys.stderr,
+                **({"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}),
             )
 
 

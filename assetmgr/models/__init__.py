@@ -42,7 +42,7 @@ def load(
     Raises
     ------
     UsageError
-        When there is no such device, dtype, quantisation, class or backend, or the asset lacks files that a model needs.
+        When there is no such device, dtype, quantisation, class or backend, or the asset lacks files of the model.
     IntegrityError
         When the weights do not fit the model: some missing, left over, or of another shape.
     MissingExtraError

@@ -70,6 +70,7 @@ def store_asset(
         there = Path(store.at(layout.bytes(file)))
         there.parent.mkdir(parents=True, exist_ok=True)
         there.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
-        if there != final and not final.is_symlink():
+        if there != final:
+            final.unlink(missing_ok=True)
             final.symlink_to(os.path.relpath(there, final.parent))
     return Installed(entry, store.at(layout.folder), use, store)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from assetmgr.errors import AssetError, IntegrityError, UsageError
@@ -18,6 +18,9 @@ from assetmgr.verify import Installed
 # In the order in which transformers looks for them.
 _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+# Implementations that are part of transformers and torch.
+_OWN_CODE = ("eager", "sdpa", "flex_attention", "batched_mm", "grouped_mm")
 
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _TOKENIZERS = ("tokenizer_config.json", "tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model")
@@ -102,15 +105,23 @@ def _shards(found: Installed, index: str) -> set[str]:
     return {check_path(shard, f"file name in {index} of {found.name}") for shard in weights.values()}
 
 
-def _refuse_foreign(found: Installed, config: dict[str, Any]) -> None:
-    """Refuse a configuration that makes transformers fetch and run an attention kernel from the hub."""
-    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
-    for part in parts:
-        for key in ("attn_implementation", "_attn_implementation"):
-            if "/" in str(part.get(key, "")):
-                raise UsageError(
-                    f"{found.name}: config.json asks for code from the hub ({key}: {part[key]}), never run here"
-                )
+def _refuse_foreign(found: Installed, config: object) -> None:
+    """Refuse a configuration that may make transformers fetch compiled code from the hub, and run it."""
+    if isinstance(config, list):
+        for part in config:
+            _refuse_foreign(found, part)
+    if not isinstance(config, dict):
+        return
+    for key, value in config.items():
+        _refuse_foreign(found, value)
+        if key.strip("_").startswith(("attn_implementation", "experts_implementation")):
+            for wanted in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(wanted, str) and wanted not in _OWN_CODE:
+                    raise UsageError(
+                        f"{found.name}: config.json asks for {key} {wanted!r}: that may be code from the hub, "
+                        "which is never run here",
+                        mend="name a repository that leaves the implementation to transformers",
+                    )
 
 
 def _incomplete(found: Installed, what: str, names: Collection[str]) -> AssetError:
@@ -120,7 +131,7 @@ def _incomplete(found: Installed, what: str, names: Collection[str]) -> AssetErr
     message = f"{found.name}: its lock has no {what} ({shown})"
     left_out = [name for name in names if name in upstream]
     if left_out:
-        patterns = ", ".join(f'"{pattern}"' for pattern in sorted({_pattern(name, upstream) for name in left_out}))
+        patterns = ", ".join(f'"{pattern}"' for pattern in _patterns(left_out))
         return UsageError(
             f"{message}; its repository has them, and its patterns leave them out",
             mend=f"add {patterns} to allow_patterns of {found.name} in the manifest (or take it out of "
@@ -138,9 +149,12 @@ def _upstream(found: Installed) -> set[str]:
     return {row["path"] for row in json.loads(data)} if data else set()
 
 
-def _pattern(name: str, upstream: Iterable[str]) -> str:
-    """The pattern that a person would write for a file, weights preferably as safetensors."""
-    stem = "model*" if any(other.startswith("model") and other.endswith(".safetensors") for other in upstream) else ""
-    if stem and name in (*_SAFETENSORS, *_PICKLES):
-        return f"{stem}.safetensors*"
-    return f"*{os.path.splitext(name)[1]}"
+def _patterns(names: Collection[str]) -> list[str]:
+    """The patterns that a person would write for these files, safetensors rather than pickles."""
+    patterns = set()
+    for name in [name for name in names if ".safetensors" in name] or names:
+        stem = name.removesuffix(".index.json")
+        patterns.add(f"*{os.path.splitext(stem)[1]}")
+        if stem != name:
+            patterns.add(name)
+    return sorted(patterns)

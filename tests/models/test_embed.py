@@ -1,0 +1,62 @@
+"""Text embeddings: mean-pooled, of length 1, the same whatever else is in the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from assetmgr import models
+from assetmgr.errors import UsageError
+from tests.models.conftest import MakeModel
+
+pytestmark = pytest.mark.torch
+
+
+def test_an_embedding_is_the_normalised_mean_of_the_last_layer(model_asset: MakeModel, bert: Path) -> None:
+    import torch
+
+    loaded = models.load(model_asset(bert))
+    vectors = loaded.embed(["the cat sat on the mat", "dog"])
+    assert vectors.shape == (2, 16)
+    assert not vectors.requires_grad
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(2))
+    with torch.no_grad():
+        states = loaded.model(**loaded.processor("dog", return_tensors="pt")).last_hidden_state[0]
+    mean = states.mean(0)
+    assert torch.allclose(vectors[1], mean / mean.norm(), atol=1e-6)
+
+
+def test_neighbours_and_batches_do_not_change_an_embedding(model_asset: MakeModel, bert: Path) -> None:
+    import torch
+
+    loaded = models.load(model_asset(bert))
+    texts = ["cat", "the cat sat on the mat", "a dog ran"] * 15
+    together = loaded.embed(texts)
+    assert together.shape == (45, 16)
+    for row in (0, 1, 44):
+        assert torch.allclose(together[row], loaded.embed(texts[row])[0], atol=1e-6)
+    assert loaded.embed([]).shape == (0, 16)
+
+
+def test_texts_longer_than_the_model_reads_are_cut(model_asset: MakeModel, bert: Path) -> None:
+    assert models.load(model_asset(bert)).embed("cat " * 500).shape == (1, 16)
+
+
+def test_half_precision_gives_float32_vectors_nearly_the_same(model_asset: MakeModel, bert: Path) -> None:
+    import torch
+
+    texts = ["the cat sat on the mat", "dog"]
+    whole = models.load(model_asset(bert)).embed(texts)
+    half = models.load(model_asset(bert), dtype="float16").embed(texts)
+    assert half.dtype == torch.float32
+    assert torch.allclose(whole, half, atol=1e-2)
+
+
+def test_an_encoder_neither_captions_nor_answers(model_asset: MakeModel, bert: Path) -> None:
+    loaded = models.load(model_asset(bert))
+    with pytest.raises(UsageError, match="the-model is a BertModel: it does not write texts about images"):
+        loaded.caption(Image.new("RGB", (8, 8)))
+    with pytest.raises(UsageError, match="does not write"):
+        loaded.answer(Image.new("RGB", (8, 8)), "what?")

@@ -1,0 +1,68 @@
+"""The demo does what it says, leaves nothing behind, and ends soon when it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import REPOSITORY
+
+
+def demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the demo with its temporary folders below the given one."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.demo", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.torch
+def test_the_demo_goes_from_a_manifest_to_right_answers(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    process = demo(tmp_path, "--keep")
+    out, err = process.communicate(timeout=280)
+    assert process.returncode == 0, f"{out}\n{err}"
+    for line in (
+        "$ assetmgr lock",
+        "$ assetmgr plan",
+        "$ assetmgr pull",
+        "$ assetmgr status",
+        "$ assetmgr verify --full",
+        "(exit code 3)",
+        "$ assetmgr verify --full --repair",
+        "(the hub sent one file, model-00001-of-00002.safetensors; it is byte for byte what it was)",
+        "(requests to the hub: 0)",
+        "  model     a couple of buckets in a white room",
+        "  expected  a couple of buckets in a white room   same",
+    ):
+        assert f"{line}\n" in out, f"{line!r} is not in\n{out}"
+    assert "DIFFERENT" not in out
+    assert "\033" not in out, "no colours in a pipe"
+    (kept,) = tmp_path.iterdir()
+    assert (kept / "assets.lock.json").is_file()
+    assert out.endswith("s\n")
+    assert f"kept: {kept}" in out
+
+
+def test_an_interrupted_demo_removes_its_folder(tmp_path: Path) -> None:
+    process = demo(tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == "$ assetmgr pull\n":
+            break
+    assert list(tmp_path.iterdir())
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C on a terminal
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
