@@ -129,6 +129,7 @@ class Installation:
         candidates: dict[str, list[LockedFile]] = {}
         for file in files:
             if self.states[self._key(file)] is not State.MISSING:
+                self._adopt(file)
                 candidates.setdefault(self._at(file), []).append(file)
         work = [(same[0], path) for path, same in candidates.items()]
         if not work:
@@ -144,6 +145,12 @@ class Installation:
                     self.reporter.say(f"{self.entry.name}: {file.path}: {result[0]}: {result[1]}; it will be replaced")
                 rest.append(file)
         return rest
+
+    def _adopt(self, file: LockedFile) -> None:
+        """Where symlinks are refused, huggingface_hub leaves a file at the name and no blob: make it the blob too."""
+        name, blob = self.store.at(self.layout.name(file)), self._at(file)
+        if name != blob and not os.path.lexists(blob) and os.path.isfile(name) and not os.path.islink(name):
+            link(name, blob, "hardlink")
 
     def _link_same(self, files: Sequence[LockedFile]) -> list[LockedFile]:
         """Use the same bytes from elsewhere in the store, by a hard link, after hashing them."""

@@ -102,7 +102,15 @@ def place(staged: str, final: str) -> os.stat_result:
         os.close(descriptor)
     if os.name == "nt" and os.path.exists(final):
         os.chmod(final, stat.S_IWRITE)  # Windows does not replace a read-only file
-    os.replace(staged, final)
+    try:
+        os.replace(staged, final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # A layout's folder that really lies on another disk: through a temporary name there.
+        link(staged, final, "copy")
+        shutil.copymode(staged, final)
+        os.unlink(staged)
     return os.stat(final)
 
 

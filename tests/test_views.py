@@ -376,17 +376,18 @@ def test_two_assets_with_other_bytes_at_one_name_contradict_each_other(stage: St
     assert stage.texts() == {"a": "1"}
 
 
+@pytest.mark.parametrize("leaves", ["one", "two"])
 @pytest.mark.parametrize("style", STYLES)
 def test_two_assets_with_equal_bytes_at_one_name_are_both_shown_and_neither_takes_it_from_the_other(
-    stage: Stage, style: LinkStyle
+    stage: Stage, style: LinkStyle, leaves: str
 ) -> None:
     one, two = stage.asset({"a": "same"}, "one"), stage.asset({"a": "same"}, "two")
     stage.show(one, style)
     stage.show(two, style)
     assert stage.is_shown(one, style), "or every pull would do it again, back and forth"
     assert stage.is_shown(two, style)
-    stage.show(stage.asset({}, "two"), style)
-    assert stage.texts() == {"a": "same"}, "one still wants it"
+    stage.show(stage.asset({}, leaves), style)
+    assert stage.texts() == {"a": "same"}, "the other one still wants it"
 
 
 def test_two_stores_may_show_in_two_folders_of_one_name_apart(stage: Stage, tmp_path: Path) -> None:

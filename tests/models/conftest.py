@@ -76,3 +76,23 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     return attempts
+
+
+def edit_config(folder: Path, **change: Any) -> None:
+    file = folder / "config.json"
+    config = json.loads(file.read_bytes())
+    config.update(change)
+    file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+
+
+def weights_of(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    weights: dict[str, Any] = load_file(folder / "model.safetensors")
+    return weights
+
+
+def save_weights(folder: Path, weights: dict[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

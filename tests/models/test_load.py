@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,31 +12,10 @@ from typing import Any
 import pytest
 
 from assetmgr import models
-from assetmgr.errors import AssetError, IntegrityError, MissingExtraError, UnsafeNameError, UsageError
-from tests.datasets.stored import Content, files_of
-from tests.models.conftest import MakeModel
+from assetmgr.errors import AssetError, IntegrityError, MissingExtraError, UsageError
+from tests.models.conftest import MakeModel, save_weights, weights_of
 
 pytestmark = pytest.mark.torch
-
-
-def edit_config(folder: Path, **change: Any) -> None:
-    file = folder / "config.json"
-    config = json.loads(file.read_bytes())
-    config.update(change)
-    file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
-
-
-def weights_of(folder: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    weights: dict[str, Any] = load_file(folder / "model.safetensors")
-    return weights
-
-
-def save_weights(folder: Path, weights: dict[str, Any]) -> None:
-    from safetensors.torch import save_file
-
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 @pytest.mark.parametrize(
@@ -160,184 +136,6 @@ def test_truncated_weights_are_an_integrity_error(model_asset: MakeModel, bert_c
     with pytest.raises(IntegrityError, match="cannot be read") as caught:
         models.load(model_asset(bert_copy))
     assert "--repair" in caught.value.mend
-
-
-# --- pickles and foreign code ---
-
-
-class Hostile:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.marker,)
-
-
-def test_pickled_tensors_load_and_pickled_code_never_runs(
-    model_asset: MakeModel, bert_copy: Path, tmp_path: Path
-) -> None:
-    import torch
-
-    weights = weights_of(bert_copy)
-    (bert_copy / "model.safetensors").unlink()
-    torch.save(weights, bert_copy / "pytorch_model.bin")
-    assert models.load(model_asset(bert_copy)).embed("a cat").shape == (1, 16)
-    marker = tmp_path / "executed"
-    torch.save(weights | {"x": Hostile(marker)}, bert_copy / "pytorch_model.bin")
-    files = files_of(bert_copy)
-    for data in (files["pytorch_model.bin"], pickle.dumps(Hostile(marker)), b"", b"not a pickle"):
-        with pytest.raises(IntegrityError, match="they were not executed"):
-            models.load(model_asset(files | {"pytorch_model.bin": data}))
-    assert not marker.exists()
-
-
-def test_code_in_the_repository_is_never_run(model_asset: MakeModel, bert_copy: Path, tmp_path: Path) -> None:
-    marker = tmp_path / "executed"
-    (bert_copy / "modeling_x.py").write_text(f"open({str(marker)!r}, 'w')\nclass X: pass\n")
-    auto = {"AutoModel": "modeling_x.X", "AutoConfig": "modeling_x.X", "AutoTokenizer": ["modeling_x.X", None]}
-    edit_config(bert_copy, auto_map=auto)
-    assert type(models.load(model_asset(bert_copy)).model).__name__ == "BertModel"
-    edit_config(bert_copy, model_type="x", architectures=["X"])
-    with pytest.raises(AssetError, match=r"the-model: transformers .* cannot load it"):
-        models.load(model_asset(bert_copy))
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"attn_implementation": "somebody/kernel"},
-        {"_attn_implementation": "flash_attention_2"},
-        {"_attn_implementation_internal": "kernels-community/flash-attn"},
-        {"text_config": {"attn_implementation": {"": "sdpa", "vision": "somebody/kernel"}}},
-    ],
-    ids=str,
-)
-def test_kernels_from_the_hub_are_refused(model_asset: MakeModel, bert_copy: Path, change: dict[str, Any]) -> None:
-    edit_config(bert_copy, attn_implementation="sdpa")
-    assert models.load(model_asset(bert_copy)).model.config._attn_implementation == "sdpa"
-    edit_config(bert_copy, **change)
-    with pytest.raises(UsageError, match="may be code from the hub"):
-        models.load(model_asset(bert_copy))
-
-
-def test_the_kernels_library_is_kept_from_fetching_code(model_asset: MakeModel, bert: Path, tmp_path: Path) -> None:
-    # bitsandbytes asks it for compiled code when it is imported, on processors with AVX512-BF16.
-    fetched = tmp_path / "fetched"
-    library = f"def get_kernel(*_, **__):\n    open({str(fetched)!r}, 'w')\n    raise OSError('gone')\n"
-    (tmp_path / "kernels.py").write_text(f"__version__ = '0.0.1'\n{library}")
-    script = """
-import pickle, sys
-from assetmgr import models
-print(models.load(pickle.load(sys.stdin.buffer), device="cpu", quantize="nf4"))
-import kernels
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        input=pickle.dumps(model_asset(bert)),
-        env=os.environ | {"PYTHONPATH": f"{Path.cwd()}{os.pathsep}{tmp_path}"},
-        capture_output=True,
-        check=True,
-    )
-    assert b"LoadedModel(the-model: BertModel" in done.stdout
-    assert done.stderr == b""
-    assert not fetched.exists()
-
-
-@pytest.mark.parametrize("architectures", [None, [], ["pipeline"], ["AutoModelForNothing", "BertModel"]])
-def test_the_class_comes_from_the_architectures_or_else_the_type(
-    model_asset: MakeModel, bert_copy: Path, architectures: list[str] | None
-) -> None:
-    edit_config(bert_copy, architectures=architectures)
-    assert type(models.load(model_asset(bert_copy)).model).__name__ == "BertModel"
-
-
-# --- filtered snapshots ---
-
-
-def without(files: dict[str, Content], *names: str) -> dict[str, Content]:
-    return {name: content for name, content in files.items() if name not in names}
-
-
-SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
-INDEX = "model.safetensors.index.json"
-
-
-@pytest.mark.parametrize(
-    ("left_out", "missing", "patterns"),
-    [
-        ((*SHARDS, INDEX), "no weights that transformers reads", f'"*.safetensors", "{INDEX}"'),
-        (SHARDS, "no 2 of 2 weight files", '"*.safetensors"'),
-        (SHARDS[:1], f"no 1 of 2 weight files ({SHARDS[0]})", '"*.safetensors"'),
-        ((INDEX,), "no weights that transformers reads", f'"*.safetensors", "{INDEX}"'),
-        (("config.json",), "no config.json", '"*.json"'),
-    ],
-)
-def test_a_filtered_snapshot_is_told_which_pattern_to_add(
-    model_asset: MakeModel, blip2: dict[str, Content], left_out: tuple[str, ...], missing: str, patterns: str
-) -> None:
-    with pytest.raises(UsageError) as caught:
-        models.load(model_asset(without(blip2, *left_out), upstream=left_out))
-    assert missing in caught.value.message
-    assert f"add {patterns} to allow_patterns of the-model" in caught.value.mend
-    assert "assetmgr lock the-model && assetmgr pull the-model" in caught.value.mend
-
-
-def test_a_repository_without_weights_is_told_so(model_asset: MakeModel, blip2: dict[str, Content]) -> None:
-    with pytest.raises(UsageError, match="has no weights that transformers reads") as caught:
-        models.load(model_asset(without(blip2, *SHARDS, INDEX)))
-    assert "publishes a model for transformers" in caught.value.mend
-
-
-def test_a_snapshot_without_tokenizer_loads_without_processor(model_asset: MakeModel, bert: Path) -> None:
-    files = {name: content for name, content in files_of(bert).items() if name in ("config.json", "model.safetensors")}
-    loaded = models.load(model_asset(files))
-    assert loaded.processor is None
-    with pytest.raises(UsageError, match="BertModel: it does not embed texts"):
-        loaded.embed("a")
-
-
-def test_weights_that_the_lock_does_not_name_are_never_loaded(
-    model_asset: MakeModel, blip2: dict[str, Content], bert: Path
-) -> None:
-    found = model_asset(blip2)
-    stray = Path(found.folder, "model.safetensors")
-    shutil.copy(bert / "model.safetensors", stray)
-    with pytest.raises(IntegrityError, match=r"model\.safetensors stands in .* not in the lock"):
-        models.load(found)
-    filtered = model_asset(without(blip2, *SHARDS, INDEX), upstream=SHARDS)
-    with pytest.raises(UsageError, match="no weights"):
-        models.load(filtered)
-
-
-def test_an_adapter_is_not_taken_for_a_model(model_asset: MakeModel, bert_copy: Path) -> None:
-    (bert_copy / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    with pytest.raises(UsageError, match="is an adapter"):
-        models.load(model_asset(bert_copy))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "error", "complaint"),
-    [
-        ("config.json", b"{", IntegrityError, "config.json cannot be read"),
-        ("config.json", b"[]", IntegrityError, "config.json is not a JSON object"),
-        (INDEX, b'{"weight_map": []}', IntegrityError, "has no `weight_map`"),
-        (INDEX, b'{"weight_map": {"a": "../../x.safetensors"}}', UnsafeNameError, "climbs out"),
-    ],
-)
-def test_damaged_documents_are_integrity_errors(
-    model_asset: MakeModel,
-    blip2: dict[str, Content],
-    name: str,
-    content: bytes,
-    error: type[AssetError],
-    complaint: str,
-) -> None:
-    with pytest.raises(error, match="the-model") as caught:
-        models.load(model_asset(blip2 | {name: content}))
-    assert complaint in caught.value.message
 
 
 def test_a_model_of_plain_files_loads_too(model_asset: MakeModel, bert: Path) -> None:
