@@ -34,7 +34,7 @@ def load_model(
         ``float32``, ``float16``, ``bfloat16``; ``auto`` takes the manifest's ``load: {dtype: ...}``, else the one that
         the weights were saved in.
     quantize
-        ``int8`` or ``nf4``, through bitsandbytes. None takes the manifest's.
+        ``int8`` or ``nf4``, through bitsandbytes. None takes the manifest's; ``none`` is none whatever it says.
     manifest, root
         See `Workspace`.
     verify
