@@ -102,7 +102,8 @@ class Pull:
             return list(done.values())
         for wish, _ in surveyed:
             check_entry(wish.entry)  # nothing of a lock becomes a path that is written to unchecked
-        check_room(self._store, self._plan(surveyed))
+        if error := room_error(self._store, self._plan(surveyed)):
+            raise error
         errors: list[AssetError] = []
         for wish, _ in surveyed:
             try:
@@ -167,17 +168,18 @@ class Pull:
             return job.pulled()
 
 
-def check_room(store: Store, plan: Plan) -> None:
-    """Raise `DiskSpaceError` before the first byte when a plan cannot fit."""
+def room_error(store: Store, plan: Plan) -> DiskSpaceError | None:
+    """Say that a plan cannot fit, or None."""
     free = free_bytes(store.root)
     needed = plan.disk_bytes
-    if needed > free:
-        most = max(plan.assets, key=lambda asset: asset.disk_bytes)
-        raise DiskSpaceError(
-            f"{store.root}: {needed:,} bytes are needed and {free:,} are free; the most for "
-            f"{most.entry.name} ({most.disk_bytes:,})",
-            mend="free some space, name fewer assets, or use another disk with --root",
-        )
+    if needed <= free:
+        return None
+    most = max(plan.assets, key=lambda asset: asset.disk_bytes)
+    return DiskSpaceError(
+        f"{store.root}: {needed:,} bytes are needed and {free:,} are free; the most for "
+        f"{most.entry.name} ({most.disk_bytes:,})",
+        mend="free some space, name fewer assets, or use another disk with --root",
+    )
 
 
 def free_bytes(folder: str) -> int:

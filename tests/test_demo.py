@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,25 @@ def demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def picture(of: str = "output") -> str:
+    """What README.md shows of the demo."""
+    found = re.search(
+        rf"<!-- {of} of the demo -->\n```\w+\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL
+    )
+    assert found
+    return found[1]
+
+
+def missing_lines(shown: str, real: str) -> list[str]:
+    """The lines shown that are not real, but for what differs from run to run: times and the folder."""
+
+    def shape(line: str) -> str:
+        return re.sub(r"\S+/assetmgr-demo-\w+|\d+\.\d s\b|\d{4}-\d\d-\d\d \d\d:\d\d", "...", line)
+
+    there = {shape(line) for line in real.splitlines()}
+    return [line for line in shown.splitlines() if shape(line) not in there]
 
 
 @pytest.mark.torch
@@ -48,8 +68,9 @@ def test_the_demo_goes_from_a_manifest_to_right_answers(tmp_path: Path) -> None:
         assert f"{line}\n" in out, f"{line!r} is not in\n{out}"
     assert "DIFFERENT" not in out
     assert "\033" not in out, "no colours in a pipe"
+    assert not missing_lines(picture(), out), "README.md shows what the demo does not print"
     (kept,) = tmp_path.iterdir()
-    assert (kept / "assets.lock.json").is_file()
+    assert not missing_lines(picture("lock"), (kept / "assets.lock.json").read_text())
     assert out.endswith("s\n")
     assert f"kept: {kept}" in out
 

@@ -130,7 +130,7 @@ def test_the_quick_check_and_the_slow_one_agree(path: str) -> None:
     assert (path_fault(path) is None) == (path_fault(f"\u00e9/{path}") is None)
 
 
-# --- collisions -----------------------------------------------------------------------------------------------------
+# --- collisions ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_folding_forgets_the_unicode_form_and_folding_twice_changes_nothing(text
     assert fold(fold(text)) == fold(text)
 
 
-# --- digests, repos, assets ---------------------------------------------------------------------------------------------
+# --- digests, repos, assets ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("algorithm", "digits"), [("sha256", 64), ("git_sha1", 40), ("md5", 32), ("crc32c", 8)])
@@ -197,7 +197,7 @@ def test_a_digest_is_lower_case_hex_of_its_length(algorithm: str, digits: int) -
 
 
 def test_a_bad_digest_is_named_but_a_huge_one_is_not_shown_whole() -> None:
-    with pytest.raises(UnsafeNameError, match="config.json: md5: 'xyz'"):
+    with pytest.raises(UnsafeNameError, match=r"config\.json: md5: 'xyz'"):
         check_digest("xyz", "md5", "config.json: md5")
     with pytest.raises(UnsafeNameError) as caught:
         check_digest("x" * 10**6, "md5")
@@ -244,8 +244,12 @@ def test_repo_ids(repo: str) -> None:
         "a\\b",
         "nul",
         "a/con",
-    ]
-    + ["a/b\n", "x" * 97, "a/b.", "a:b/c", "\u00e9/a"],
+        "a/b\n",
+        "x" * 97,
+        "a/b.",
+        "a:b/c",
+        "\u00e9/a",
+    ],
 )
 def test_what_is_no_repo_id(repo: str) -> None:
     assert not is_repo(repo)
@@ -258,8 +262,27 @@ def test_asset_names(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "-a", ".a", "a.", "a-", "/a", "a/", "a//b", "../a", "a/../b", "a b", "a\\b", "a@b", "a:b", "nul", "a/nul.x"]
-    + ["a\n", "\u00e9", "a" * 201, "_a"],
+    [
+        *(
+            "",
+            "-a",
+            ".a",
+            "a.",
+            "a-",
+            "/a",
+            "a/",
+            "a//b",
+            "../a",
+            "a/../b",
+            "a b",
+            "a\\b",
+            "a@b",
+            "a:b",
+            "nul",
+            "a/nul.x",
+        ),
+        *("a\n", "\u00e9", "a" * 201, "_a"),
+    ],
 )
 def test_what_cannot_name_an_asset(name: str) -> None:
     assert asset_name_fault(name)

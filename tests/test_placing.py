@@ -50,7 +50,7 @@ def assert_untouched(victim: Path) -> None:
     assert mode(victim) == 0o640
 
 
-# --- documents --------------------------------------------------------------------------------------------------------
+# --- documents ----------------------------------------------------------------------------------------------------
 
 
 def test_a_document_is_written_replaced_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -94,9 +94,10 @@ def test_a_failure_keeps_the_old_document_and_no_half_one(
     path = tmp_path / "folder" / "document"
     write_document(path, b"old")
     for code, kind in ((errno.EIO, OSError), (errno.ENOSPC, DiskSpaceError), (errno.EDQUOT, DiskSpaceError)):
-        with monkeypatch.context() as patched, pytest.raises(kind):
+        with monkeypatch.context() as patched:
             patched.setattr(os, step, refused(code))
-            write_document(path, b"new")
+            with pytest.raises(kind):
+                write_document(path, b"new")
         assert path.read_bytes() == b"old"
         assert os.listdir(path.parent) == ["document"]
 
@@ -105,13 +106,14 @@ def test_an_interrupt_while_writing_leaves_no_litter(tmp_path: Path, monkeypatch
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", interrupt)
-        write_document(tmp_path / "folder" / "document", b"new")
+        with pytest.raises(KeyboardInterrupt):
+            write_document(tmp_path / "folder" / "document", b"new")
     assert os.listdir(tmp_path / "folder") == []
 
 
-# --- permissions --------------------------------------------------------------------------------------------------------
+# --- permissions --------------------------------------------------------------------------------------------------
 
 
 @posix
@@ -178,7 +180,7 @@ def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert mode(tmp_path / "a") == 0o711
 
 
-# --- placing ------------------------------------------------------------------------------------------------------------
+# --- placing ------------------------------------------------------------------------------------------------------
 
 
 def test_a_placed_file_is_moved_and_read_only_and_its_status_is_told(tmp_path: Path) -> None:
@@ -225,7 +227,7 @@ def test_a_folder_at_the_final_name_is_an_error_and_stays(tmp_path: Path) -> Non
     assert (tmp_path / "final" / "mine").is_dir()
 
 
-# --- links --------------------------------------------------------------------------------------------------------------
+# --- links --------------------------------------------------------------------------------------------------------
 
 STYLES: list[LinkStyle] = ["symlink", "hardlink", "copy"]
 
@@ -362,7 +364,7 @@ def test_a_target_that_is_not_there_is_an_error(tmp_path: Path, style: LinkStyle
     assert os.listdir(tmp_path / "view") == []
 
 
-# --- removing -----------------------------------------------------------------------------------------------------------
+# --- removing -----------------------------------------------------------------------------------------------------
 
 
 def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path, victim: Path) -> None:
@@ -391,7 +393,7 @@ def test_the_stop_itself_stays_when_all_below_it_goes(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "view") == []
 
 
-# --- planted links, through the whole program ------------------------------------------------------------------------------
+# --- planted links, through the whole program ---------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -91,7 +91,12 @@ def test_bytes_add_up(plan: AssetPlan) -> None:
 def test_over_several_assets_each_content_is_fetched_once(plans: list[AssetPlan]) -> None:
     merged = plan_all(plans)
     for before, after in zip(plans, merged.assets, strict=True):
-        assert (after.entry, after.keep, after.prove, after.view) == (before.entry, before.keep, before.prove, before.view)
+        assert (after.entry, after.keep, after.prove, after.view) == (
+            before.entry,
+            before.keep,
+            before.prove,
+            before.view,
+        )
         assert sorted(lists(after), key=lambda file: file.path) == list(before.entry.files)
         assert after.fetch_bytes >= 0
     fetched = [{file.sha256 for file in plan.fetch} for plan in merged.assets]

@@ -18,7 +18,7 @@ from assetmgr.errors import LockError, LockVersionError, UnsafeNameError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.store import Layout, State, Store, check_places, default_root, repo_folder
-from tests.test_lock import COMMIT, locked_assets
+from tests.test_lock import COMMIT, few, locked_assets
 
 GIT = "e" * 40
 
@@ -40,7 +40,7 @@ def hub_asset(name: str = "m", *files: LockedFile, **fields: Any) -> LockedAsset
     return files_asset(name, *files, **given | fields)
 
 
-# --- layouts ----------------------------------------------------------------------------------------------------------
+# --- layouts ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -110,18 +110,26 @@ def test_the_path_of_an_asset_in_several_places_is_the_root(places: tuple[str, s
     assert Layout(files_asset("m", *(file(f"f{n}", place=place) for n, place in enumerate(places)))).folder == folder
 
 
+TREE = f"hub/models--Org--Name/trees/{COMMIT}.json"
+
+
 @pytest.mark.parametrize(
     ("entry", "ref", "tree"),
     [
-        (hub_asset(), "hub/models--Org--Name/refs/main", f"hub/models--Org--Name/trees/{COMMIT}.json"),
-        (hub_asset(revision="refs/pr/1"), "hub/models--Org--Name/refs/refs/pr/1", f"hub/models--Org--Name/trees/{COMMIT}.json"),
-        (hub_asset(revision=COMMIT), None, f"hub/models--Org--Name/trees/{COMMIT}.json"),
+        (hub_asset(), "hub/models--Org--Name/refs/main", TREE),
+        (
+            hub_asset(revision="refs/pr/1"),
+            "hub/models--Org--Name/refs/refs/pr/1",
+            TREE,
+        ),
+        (hub_asset(revision=COMMIT), None, TREE),
     ],
 )
 def test_refs_and_listings_lie_where_the_hubs_client_looks(entry: LockedAsset, ref: str | None, tree: str) -> None:
     assert (Layout(entry).ref, Layout(entry).tree) == (ref, tree)
 
 
+@few
 @given(locked_assets())
 def test_every_file_lies_below_the_root_at_a_name_of_its_own(entry: LockedAsset) -> None:
     layout = Layout(entry)
@@ -133,9 +141,13 @@ def test_every_file_lies_below_the_root_at_a_name_of_its_own(entry: LockedAsset)
         assert name.split("/")[0] in ("hub", "files", "torch", "clip", "lavis")
 
 
-# --- collisions -------------------------------------------------------------------------------------------------------
+# --- collisions ---------------------------------------------------------------------------------------------------
 
 ONE, TWO = b"one", b"two"
+
+
+def lavis_asset(name: str, path: str, content: bytes, folder: str) -> LockedAsset:
+    return files_asset(name, file(path, content, place=f"lavis/{folder}"))
 
 
 @pytest.mark.parametrize(
@@ -151,10 +163,18 @@ ONE, TWO = b"one", b"two"
         (files_asset("a", file("b/w", ONE)), files_asset("a/b", file("w", ONE)), True),
         (files_asset("a", file("b", ONE)), files_asset("a/b", file("w", TWO)), False),
         (files_asset("a/b", file("w", ONE)), files_asset("a", file("B", ONE)), False),
-        (files_asset("a", file("x/y", ONE, place="lavis/c")), files_asset("b", file("y", TWO, place="lavis/c/x")), False),
+        (
+            files_asset("a", file("x/y", ONE, place="lavis/c")),
+            files_asset("b", file("y", TWO, place="lavis/c/x")),
+            False,
+        ),
         (files_asset("a", file("x", ONE, place="lavis/c")), files_asset("b", file("y", TWO, place="lavis/c/x")), False),
         (files_asset("a", file("x", ONE, place="lavis/c")), files_asset("b", file("y", TWO, place="lavis/C/X")), False),
-        (files_asset("a", file("caf\u00e9", ONE, place="clip")), files_asset("b", file("cafe\u0301", TWO, place="clip")), False),
+        (
+            files_asset("a", file("caf\u00e9", ONE, place="clip")),
+            files_asset("b", file("cafe\u0301", TWO, place="clip")),
+            False,
+        ),
         (hub_asset("a", file("w", ONE, place="")), hub_asset("b", file("w", ONE, place="")), True),
         (hub_asset("a", file("w", ONE, place="")), hub_asset("b", file("w", TWO, place="")), False),
         (hub_asset("a", file("w", ONE, place="")), hub_asset("b", file("w", TWO, place=""), commit="d" * 40), True),
@@ -186,7 +206,7 @@ def test_one_asset_does_not_collide_with_itself_through_two_places(files: list[L
         check_places([files_asset("m", *files)])
 
 
-# --- what is there ------------------------------------------------------------------------------------------------------
+# --- what is there ------------------------------------------------------------------------------------------------
 
 
 def write(store: Store, relative: str, content: bytes) -> Stamp:
@@ -237,7 +257,7 @@ def test_what_was_proved_under_another_name_is_found_while_its_stamp_fits(store:
     assert store.proved_elsewhere({sha256(TWO)}) == {}
 
 
-# --- documents ----------------------------------------------------------------------------------------------------------
+# --- documents ----------------------------------------------------------------------------------------------------
 
 
 def receipt_of(entry: LockedAsset, pulled_at: int = 1) -> Receipt:
@@ -328,7 +348,7 @@ def test_a_listings_name_is_checked(store: Store, name: str) -> None:
         store.read_listing(name)
 
 
-# --- the root -----------------------------------------------------------------------------------------------------------
+# --- the root -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

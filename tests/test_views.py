@@ -23,7 +23,7 @@ from tests.support import files_below
 
 STYLES: list[LinkStyle] = ["symlink", "hardlink", "copy"]
 
-# --- the decision -------------------------------------------------------------------------------------------------------
+# --- the decision -------------------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["a", "b", "c/d"])
 TARGETS = st.sampled_from(["/store/1", "/store/2"])
@@ -108,7 +108,7 @@ def test_another_style_or_target_is_put_anew_and_a_fallback_is_not_tried_each_ti
     assert decide(wanted, "symlink", "m", moved, {"a": Found("/old/1")}).put == ("a",)
 
 
-# --- folders --------------------------------------------------------------------------------------------------------------
+# --- folders ------------------------------------------------------------------------------------------------------
 
 
 class Words(Silent):
@@ -136,11 +136,11 @@ class Stage:
             locked.append(LockedFile(path, len(data), hashlib.sha256(data).hexdigest(), place="files"))
         entry = LockedAsset("model", "files", "d", tuple(locked), name)
         for file, text in zip(locked, files.values(), strict=True):
-            path = Path(self.store.at(Layout(entry).name(file)))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.write_text(text)
-            path.chmod(0o444)
+            stored = Path(self.store.at(Layout(entry).name(file)))
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            stored.unlink(missing_ok=True)
+            stored.write_text(text)
+            stored.chmod(0o444)
         return entry
 
     def show(self, entry: LockedAsset, style: LinkStyle = "symlink", folder: Path | None = None) -> None:
@@ -241,7 +241,7 @@ def test_somebodys_own_file_where_a_folder_is_wanted_is_kept_and_named(stage: St
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_somebodys_own_file_with_the_right_bytes_is_kept_and_never_ours_to_remove(stage: Stage, style: LinkStyle) -> None:
+def test_somebodys_own_file_with_the_right_bytes_is_kept_and_never_ours(stage: Stage, style: LinkStyle) -> None:
     stage.view.mkdir()
     (stage.view / "config.json").write_text("{}")
     inode = (stage.view / "config.json").stat().st_ino
@@ -296,7 +296,7 @@ def test_a_link_whose_target_is_gone_is_told(stage: Stage) -> None:
     assert stage.problems(entry) == [("config.json", "broken link")]
 
 
-# --- out of the folder ------------------------------------------------------------------------------------------------------
+# --- out of the folder --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -354,7 +354,7 @@ def test_a_view_in_the_store_is_refused(stage: Stage, inside: str) -> None:
     assert files_below(stage.base) == before
 
 
-# --- several assets -----------------------------------------------------------------------------------------------------------
+# --- several assets -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -398,7 +398,7 @@ def test_two_stores_may_show_in_two_folders_of_one_name_apart(stage: Stage, tmp_
     assert other.texts() == {"z": "z"}
 
 
-# --- where links are refused ------------------------------------------------------------------------------------------------------
+# --- where links are refused --------------------------------------------------------------------------------------
 
 
 def refuse(*_: Any, **__: Any) -> None:
@@ -428,7 +428,8 @@ def test_a_refused_style_falls_back_says_so_once_and_is_not_tried_again(
 
 def test_what_was_put_before_a_failure_is_recorded_as_ours(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = stage.asset({"a": "a", "b": "b"})
-    symlink, made = os.symlink, []
+    symlink = os.symlink
+    made: list[str] = []
 
     def second_fails(target: str, name: str) -> None:
         if made:
@@ -436,9 +437,10 @@ def test_what_was_put_before_a_failure_is_recorded_as_ours(stage: Stage, monkeyp
         made.append(name)
         symlink(target, name)
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="nput/output"):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "symlink", second_fails)
-        stage.show(entry)
+        with pytest.raises(OSError, match="nput/output"):
+            stage.show(entry)
     assert files_below(stage.view) == {"a"}
     stage.show(stage.asset({"b": "b"}))
     assert stage.texts() == {"b": "b"}

@@ -61,11 +61,12 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
 
 
 def _plan(options: argparse.Namespace, output: Output) -> int:
-    from assetmgr.pull import check_room, free_bytes
+    from assetmgr.pull import free_bytes, room_error
 
     workspace = _workspace(options, output)
     plan = workspace.plan(_names(options, workspace))
     free = free_bytes(workspace.store.root)
+    error = room_error(workspace.store, plan)
     if output.json:
         output.document(
             {
@@ -73,6 +74,7 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
                 "fetch_bytes": plan.fetch_bytes,
                 "disk_bytes": plan.disk_bytes,
                 "free_bytes": free,
+                "fits": error is None,
                 "assets": [
                     {
                         "name": asset.entry.name,
@@ -93,8 +95,10 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
     else:
         output.data(_plan_table(plan))
         output.data(f"disk: {size(plan.disk_bytes)} needed, {size(free)} free in {workspace.store.root}")
-    check_room(workspace.store, plan)
-    return 0
+    if error is None:
+        return 0
+    output.fail(error, documented=True)
+    return error.code
 
 
 def _plan_table(plan: Plan) -> str:

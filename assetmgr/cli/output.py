@@ -50,10 +50,10 @@ class Output:
     def progress(self, label: str, total: int) -> Progress:
         return _Bar(label, total, shown=self._bars)
 
-    def fail(self, error: AssetError) -> None:
-        """Tell an error: words for a person, or a document for a program."""
+    def fail(self, error: AssetError, *, documented: bool = False) -> None:
+        """Tell an error: words for a person, and a document for a program unless it has one already."""
         errors: Sequence[AssetError] = error.errors if isinstance(error, SeveralErrors) else (error,)
-        if self.json:
+        if self.json and not documented:
             self.document({"code": error.code, "errors": [_error_document(one) for one in errors]})
         for one in errors:
             print(f"error: {one}", file=sys.stderr)

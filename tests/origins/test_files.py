@@ -48,7 +48,7 @@ def forget_partials(project: Project) -> None:
     shutil.rmtree(project.root / ".assetmgr" / "partial", ignore_errors=True)
 
 
-# --- places -----------------------------------------------------------------------------------------------------------
+# --- places -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_hostile_lock_with_two_contents_at_one_place_is_refused(project: Proje
     assert not (project.root / "lavis/a/b/c").exists()
 
 
-# --- local files ----------------------------------------------------------------------------------------------------------
+# --- local files --------------------------------------------------------------------------------------------------
 
 
 def test_local_paths_are_locked_as_they_are_written(project: Project) -> None:
@@ -203,7 +203,7 @@ def test_a_local_file_of_another_machine_does_not_keep_the_second_url_from_servi
     assert hub.count("GET", "/f/w.bin") == 1
 
 
-# --- pins -------------------------------------------------------------------------------------------------------------------
+# --- pins ---------------------------------------------------------------------------------------------------------
 
 WRONG = {"md5": "0" * 32, "sha256": "0" * 64, "crc32c": "00000000"}
 CRC32C = "crc32c"
@@ -278,7 +278,7 @@ def test_a_new_pin_in_the_manifest_is_checked_against_what_was_locked(hub: Hub, 
     project.run("lock", code=3)
 
 
-# --- several URLs ---------------------------------------------------------------------------------------------------------------
+# --- several URLs -------------------------------------------------------------------------------------------------
 
 
 def test_the_second_url_is_used_when_the_first_is_dead(hub: Hub, project: Project) -> None:
@@ -324,7 +324,7 @@ def test_a_refused_file_is_a_matter_of_access(hub: Hub, project: Project, status
     assert hub.count("GET") == 1
 
 
-# --- evidence -------------------------------------------------------------------------------------------------------------------
+# --- evidence -----------------------------------------------------------------------------------------------------
 
 
 def in_base64(digest: bytes) -> str:
@@ -368,7 +368,7 @@ def test_evidence_that_is_none_is_passed_over(hub: Hub, project: Project, eviden
     project.run("pull")
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------------------------
+# --- secrets ------------------------------------------------------------------------------------------------------
 
 
 def test_the_query_of_a_url_is_in_no_message(hub: Hub, project: Project) -> None:
@@ -402,7 +402,7 @@ def test_a_login_of_netrc_is_in_no_document_and_no_message(hub: Hub, project: Pr
         assert secret.encode() not in content, name
 
 
-# --- what is staged -----------------------------------------------------------------------------------------------------------------
+# --- what is staged -----------------------------------------------------------------------------------------------
 
 
 def test_what_is_staged_for_one_file_does_not_count_for_another(project: Project) -> None:
@@ -437,7 +437,7 @@ def test_a_failure_leaves_no_litter_beside_the_partials(hub: Hub, project: Proje
     assert os.listdir(project.root / ".assetmgr" / "partial") == []
 
 
-# --- offline ------------------------------------------------------------------------------------------------------------------------
+# --- offline ------------------------------------------------------------------------------------------------------
 
 
 def test_offline_says_what_is_lacking_and_uses_what_is_staged(hub: Hub, project: Project) -> None:

@@ -86,7 +86,7 @@ def assert_whole(attempt: Attempt, fetched: Fetched) -> None:
     assert sum(attempt.steps) == len(BODY)
 
 
-# --- the plain way ------------------------------------------------------------------------------------------------------
+# --- the plain way ------------------------------------------------------------------------------------------------
 
 
 def test_a_file_arrives_hashed(hub: Hub, attempt: Attempt) -> None:
@@ -95,7 +95,8 @@ def test_a_file_arrives_hashed(hub: Hub, attempt: Attempt) -> None:
     assert fetched.digests["md5"] == hashlib.md5(BODY).hexdigest()
     assert fetched.digests["git_sha1"] == hashlib.sha1(b"blob %d\0" % len(BODY) + BODY).hexdigest()
     assert fetched.url == f"{hub.endpoint}/f/w.bin"
-    assert attempt.said == attempt.waits == []
+    assert not attempt.said
+    assert not attempt.waits
     assert len(hub.requests) == 1
 
 
@@ -135,7 +136,7 @@ def test_redirects_in_a_circle_end(hub: Hub, attempt: Attempt) -> None:
     assert len(hub.requests) == 5
 
 
-# --- faults at the wire -----------------------------------------------------------------------------------------------------
+# --- faults at the wire -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,14 @@ def test_a_server_that_asks_for_an_hour_is_left_alone(hub: Hub, attempt: Attempt
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(401, AccessError), (403, AccessError), (404, OriginError), (410, OriginError), (400, OriginError), (501, OriginError)],
+    [
+        (401, AccessError),
+        (403, AccessError),
+        (404, OriginError),
+        (410, OriginError),
+        (400, OriginError),
+        (501, OriginError),
+    ],
 )
 def test_an_answer_is_not_asked_for_again(hub: Hub, attempt: Attempt, status: int, kind: type[AssetError]) -> None:
     hub.faults.add(Fault(status=status, times=None))
@@ -235,13 +243,17 @@ def test_a_length_that_is_no_number_is_no_crash(hub: Hub, attempt: Attempt, leng
         assert error.code in (3, 5)  # noqa: PT017 - to fail with words is as good
 
 
-@pytest.mark.parametrize("target", ["http://[::1", "http://h.example:port/", "ftp://h.example/x", "http://", "//", "http://h.example:99999/"])
+@pytest.mark.parametrize(
+    "target", ["http://[::1", "http://h.example:port/", "ftp://h.example/x", "http://", "//", "http://h.example:99999/"]
+)
 def test_a_redirect_to_nonsense_is_an_error_with_words(hub: Hub, attempt: Attempt, target: str) -> None:
     hub.redirect("/a", target)
     assert "/a" in attempt.fails(OriginError, f"{hub.endpoint}/a")
 
 
-@pytest.mark.parametrize("url", ["http://[::1", "http://h.example:port/a", "http://127.0.0.1:99999/a", "nonsense", "ftp://h/a", "http:///a"])
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://h.example:port/a", "http://127.0.0.1:99999/a", "nonsense", "ftp://h/a", "http:///a"]
+)
 def test_a_url_that_is_none_is_an_error_with_words(attempt: Attempt, url: str) -> None:
     attempt.fails(OriginError, url)
 
@@ -250,7 +262,7 @@ def test_no_url_at_all_is_an_error_with_words(attempt: Attempt) -> None:
     attempt.fails(OriginError)
 
 
-# --- several URLs --------------------------------------------------------------------------------------------------------------
+# --- several URLs -------------------------------------------------------------------------------------------------
 
 
 def closed_port() -> int:
@@ -295,7 +307,7 @@ def test_when_all_fail_the_last_failure_is_raised_and_the_others_were_said(hub: 
     assert "/one: HTTP 404" in words
 
 
-# --- evidence -------------------------------------------------------------------------------------------------------------------
+# --- evidence -----------------------------------------------------------------------------------------------------
 
 MD5 = hashlib.md5(BODY)
 MD5_BASE64 = base64.b64encode(MD5.digest()).decode()
@@ -325,7 +337,7 @@ def test_what_a_server_says_of_the_bytes_is_told_in_hex(
     assert dict(attempt(f"{hub.endpoint}/f/e.bin").evidence) == evidence
 
 
-# --- credentials ------------------------------------------------------------------------------------------------------------------
+# --- credentials --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -416,7 +428,7 @@ def test_other_redirects_are_allowed(url: str, location: str) -> None:
         assert session.get_redirect_target(redirecting(url, location)) == location
 
 
-# --- secrets in URLs ----------------------------------------------------------------------------------------------------------------
+# --- secrets in URLs ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -435,7 +447,9 @@ def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert safe_url(url) == shown
 
 
-@pytest.mark.parametrize("url", ["https://me:SECRET@[::1", "https://me:SECRET@h:port/a?SECRET", "https://h:99999/a?SECRET"])
+@pytest.mark.parametrize(
+    "url", ["https://me:SECRET@[::1", "https://me:SECRET@h:port/a?SECRET", "https://h:99999/a?SECRET"]
+)
 def test_a_broken_url_is_shown_without_its_secrets_too(url: str) -> None:
     assert "SECRET" not in safe_url(url)
 
@@ -484,7 +498,7 @@ def test_the_query_of_a_dead_hosts_url_is_in_no_message(attempt: Attempt) -> Non
     assert "refused" in words
 
 
-# --- local files ----------------------------------------------------------------------------------------------------------------------
+# --- local files --------------------------------------------------------------------------------------------------
 
 
 def test_a_local_file_is_copied_and_hashed(attempt: Attempt, tmp_path: Path) -> None:
