@@ -7,6 +7,7 @@ which a hub's small files are named), ``md5`` and ``crc32c`` (storage buckets, L
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol, TypeVar
@@ -43,6 +44,11 @@ class _Crc32c:
     def hexdigest(self) -> str:
         digest: bytes = self._sum.digest()
         return digest.hex()
+
+
+def has_crc32c() -> bool:
+    """Whether crc32c can be computed here."""
+    return importlib.util.find_spec("google_crc32c") is not None
 
 
 class Hasher:

@@ -187,6 +187,14 @@ class SeveralErrors(AssetError):
         return next((code for code in _GRAVITY if code in codes), min(codes, default=1))
 
 
+def named(error: AssetError, asset: str, file: str) -> AssetError:
+    """The same error, that also says which asset and file it befell."""
+    if error.message.startswith(f"{asset}: "):
+        return error
+    mend = error.mend or f"correct {file} of {asset} in the manifest"
+    return type(error)(f"{asset}: {file}: {error.message}", mend=mend)
+
+
 def raise_all(errors: Sequence[AssetError]) -> None:
     """Raise nothing, the one error, or all of them as one."""
     if len(errors) == 1:

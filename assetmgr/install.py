@@ -21,6 +21,7 @@ from assetmgr.placing import LinkStyle, link, place, remove_file, write_document
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.reporting import Reporter
 from assetmgr.store import Layout, State, Store
+from assetmgr.transfer.http import safe_url
 from assetmgr.verify import claimed_refs, prove, prove_many, read_ref, tree_cache
 
 
@@ -128,7 +129,7 @@ class Installation:
         """Hash what stands at its place already, whoever put it there; return what is missing or wrong."""
         candidates: dict[str, list[LockedFile]] = {}
         for file in files:
-            if self.states[self._key(file)] is not State.MISSING:
+            if self.states[self._key(file)] is not State.MISSING and not self._leads_out(file):
                 self._adopt(file)
                 candidates.setdefault(self._at(file), []).append(file)
         work = [(same[0], path) for path, same in candidates.items()]
@@ -145,6 +146,12 @@ class Installation:
                     self.reporter.say(f"{self.entry.name}: {file.path}: {result[0]}: {result[1]}; it will be replaced")
                 rest.append(file)
         return rest
+
+    def _leads_out(self, file: LockedFile) -> bool:
+        """Whether what stands at a file's place is a link to somewhere outside the store, whatever bytes are there."""
+        path = self._at(file)
+        root = os.path.realpath(self.store.root)
+        return os.path.islink(path) and not os.path.realpath(path).startswith(root + os.sep)
 
     def _adopt(self, file: LockedFile) -> None:
         """Where symlinks are refused, huggingface_hub leaves a file at the name and no blob: make it the blob too."""
@@ -203,9 +210,9 @@ class Installation:
 
     def _wrong(self, file: LockedFile, fault: tuple[str, str]) -> IntegrityError:
         name = self.entry.name
-        source = next(iter(self.origin.sources(self.entry, file)), "its origin")
+        source = next(iter(self.origin.sources(self.entry, file)), "")
         return IntegrityError(
-            f"{name}: {file.path}: {fault[0]}: {fault[1]}, twice, from {source}",
+            f"{name}: {file.path}: {fault[0]}: {fault[1]}, twice, from {safe_url(source)}",
             mend=f"nothing wrong was kept, the rest is in place; when the origin is mended: assetmgr pull {name}; "
             f"if its content was changed on purpose: assetmgr lock --upgrade {name}",
         )

@@ -14,6 +14,7 @@ import msgspec
 
 from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, LockError, LockVersionError, NotLockedError
+from assetmgr.manifest_urls import url_fault
 from assetmgr.names import asset_name_fault, check_digest, check_distinct, check_path, is_repo
 
 VERSION = 1
@@ -181,7 +182,7 @@ def parse_lock(data: bytes, where: str, *, check: bool = True) -> Lock:
         )
     try:
         unnamed = msgspec.json.decode(document.assets, type=dict[str, LockedAsset])
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LockError(f"{where}: not a lock: {error}", mend=mend) from None
     assets = {name: msgspec.structs.replace(entry, name=name) for name, entry in unnamed.items()}
     for entry in assets.values() if check else ():
@@ -229,10 +230,16 @@ def check_entry(entry: LockedAsset) -> None:
         if entry.listing is not None:
             check_digest(entry.listing, "sha256", "listing")
     seen: set[tuple[str, str]] = set()
+    blobs: dict[str, tuple[str | None, int]] = {}
     for file in entry.files:
         check_path(file.path)
-        if file.size < 0 and file.sha256 is not None:
+        if file.size < 0 and (file.size != -1 or file.sha256 is not None):
             raise LockError(f"{file.path}: negative size {file.size}")
+        for url in file.urls:
+            if url_fault(url):
+                raise LockError(f"{file.path}: a url that cannot be fetched: {url_fault(url)}")
+        if entry.origin == "hub" and blobs.setdefault(file.blob, (file.sha256, file.size)) != (file.sha256, file.size):
+            raise LockError(f"{file.path}: two contents under one blob name {file.blob}")
         for algorithm in ("sha256", "git_sha1", "md5", "crc32c"):
             digest = getattr(file, algorithm)
             if digest is not None:
@@ -281,7 +288,8 @@ def changes(old: Mapping[str, LockedAsset], new: Mapping[str, LockedAsset]) -> l
         if before is None:
             assert after is not None
             at = f" at {after.commit[:12]}" if after.commit else ""
-            lines.append(f"+ {name}{at}: {len(after.files)} files")
+            count = len(after.files)
+            lines.append(f"+ {name}{at}: {count} file{'' if count == 1 else 's'}")
         elif after is None:
             lines.append(f"- {name}")
         else:

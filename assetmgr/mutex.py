@@ -39,8 +39,7 @@ def held(
         lock.acquire(timeout=0)
     except filelock.Timeout:
         started = time.monotonic()
-        holder = _holder(path)
-        say(f"waiting for {holder}, which is at {purpose}")
+        say(f"waiting for {_holder(path)}")
         try:
             lock.acquire(timeout=max(wait, 0), poll_interval=0.1)
         except filelock.Timeout:
@@ -78,7 +77,8 @@ def _holder(path: Path) -> str:
     for _ in range(20):
         try:
             note = json.loads(_note(path).read_bytes())
-            return f"process {note['pid']} on {note['host']} ({note['command']}, since {note['since']})"
+            since = f"{note['purpose']} since {note['since']}"
+            return f"process {note['pid']} on {note['host']} ({note['command']}), {since}"
         except (OSError, ValueError, KeyError, TypeError):
             time.sleep(0.025)
     return "another process"

@@ -17,8 +17,7 @@ _MAX_PATH = 1024
 _MAX_PART = 255
 _HEX_DIGITS = {"sha256": 64, "git_sha1": 40, "md5": 32, "crc32c": 8}
 _HEX = re.compile(r"[0-9a-f]+\Z")
-_DRIVE = re.compile(r"[A-Za-z]:")
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?\Z", re.I | re.S)
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\..*)?\Z", re.I | re.S)
 _REPO_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _REPO = re.compile(rf"{_REPO_PART}(?:/{_REPO_PART})?\Z")
 _ASSET = re.compile(
@@ -60,8 +59,8 @@ def _part_fault(part: str) -> str | None:
         return f"{part!r} is a device name on Windows"
     if "\\" in part:
         return "it has a backslash, which is a separator on Windows"
-    if _DRIVE.match(part):
-        return "it names a drive"
+    if ":" in part:
+        return "it has a colon, which names a drive or a stream on Windows"
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in part):
         return "it has a control character"
     return None

@@ -93,24 +93,29 @@ def place(staged: str, final: str) -> os.stat_result:
     """
     folder = os.path.dirname(final)
     make_folder(folder)
+    mode = _readers(folder) | 0o400
     descriptor = os.open(staged, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     try:
         if os.name != "nt":  # Windows can neither sync a descriptor open for reading nor rename an open file
-            os.fchmod(descriptor, _readers(folder) | 0o400)
+            os.fchmod(descriptor, mode)
             os.fsync(descriptor)
+        if os.name == "nt" and os.path.exists(final):
+            os.chmod(final, stat.S_IWRITE)  # Windows does not replace a read-only file
+        movable = True
+    except PermissionError:
+        movable = False  # another user of a shared store staged it: it is theirs
     finally:
         os.close(descriptor)
-    if os.name == "nt" and os.path.exists(final):
-        os.chmod(final, stat.S_IWRITE)  # Windows does not replace a read-only file
     try:
-        os.replace(staged, final)
+        if movable:
+            os.replace(staged, final)
+            return os.stat(final)
     except OSError as error:
         if error.errno != errno.EXDEV:
-            raise
-        # A layout's folder that really lies on another disk: through a temporary name there.
-        link(staged, final, "copy")
-        shutil.copymode(staged, final)
-        os.unlink(staged)
+            raise  # else a layout's folder really lies on another disk
+    link(staged, final, "copy")
+    os.chmod(final, mode)
+    os.unlink(staged)
     return os.stat(final)
 
 
@@ -145,6 +150,7 @@ def link(target: str, name: str, style: LinkStyle, *, relative: bool = False) ->
                 os.link(os.path.realpath(target), temporary)
             else:
                 _copy(target, temporary)
+                os.chmod(temporary, _readers(folder) | 0o600)
             os.replace(temporary, name)
             # Renaming one hard link over another of the same file does nothing and leaves both.
             remove_file(temporary)
@@ -153,6 +159,9 @@ def link(target: str, name: str, style: LinkStyle, *, relative: bool = False) ->
             remove_file(temporary)
             if attempt == "copy" or not _is_refusal(error):
                 raise
+        except BaseException:
+            remove_file(temporary)
+            raise
     raise AssertionError("a copy either succeeds or raises")
 
 

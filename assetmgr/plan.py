@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.store import State
@@ -23,8 +23,8 @@ class AssetPlan:
         The same bytes are in the store under another name.
     fetch
         To be brought from the origin.
-    staged
-        Bytes of ``fetch`` that an earlier run has brought already.
+    brought
+        Bytes that an earlier run has brought already, by sha256.
     view
         Bytes that copies in a ``local_dir`` will take.
     """
@@ -34,8 +34,13 @@ class AssetPlan:
     prove: tuple[LockedFile, ...]
     link: tuple[LockedFile, ...]
     fetch: tuple[LockedFile, ...]
-    staged: int = 0
+    brought: Mapping[str, int] = field(default_factory=dict)
     view: int = 0
+
+    @property
+    def staged(self) -> int:
+        """Bytes of ``fetch`` that an earlier run has brought already."""
+        return sum(min(size, self.brought.get(sha256 or "", 0)) for sha256, size in _once(self.fetch).items())
 
     @property
     def fetch_bytes(self) -> int:
@@ -76,7 +81,7 @@ def plan_asset(
     states: Sequence[State],
     *,
     elsewhere: Collection[str] = (),
-    staged: int = 0,
+    brought: Mapping[str, int] | None = None,
     view: int = 0,
 ) -> AssetPlan:
     """Decide for one entry.
@@ -87,8 +92,10 @@ def plan_asset(
         What the store holds of each file, in the entry's order.
     elsewhere
         The sha256 that can be linked from somewhere else in the store.
-    staged, view
-        Bytes brought already, and bytes that copies outside the store will take.
+    brought
+        Bytes that an earlier run has brought already, by sha256.
+    view
+        Bytes that copies outside the store will take.
     """
     keep: list[LockedFile] = []
     prove: list[LockedFile] = []
@@ -101,8 +108,7 @@ def plan_asset(
             (link if file.sha256 in elsewhere else fetch).append(file)
         else:
             prove.append(file)
-    fetched = sum(_once(fetch).values())
-    return AssetPlan(entry, tuple(keep), tuple(prove), tuple(link), tuple(fetch), min(staged, fetched), view)
+    return AssetPlan(entry, tuple(keep), tuple(prove), tuple(link), tuple(fetch), brought or {}, view)
 
 
 def plan_all(plans: Sequence[AssetPlan]) -> Plan:
@@ -113,15 +119,7 @@ def plan_all(plans: Sequence[AssetPlan]) -> Plan:
         again = [file for file in plan.fetch if file.sha256 in coming]
         if again:
             fetch = tuple(file for file in plan.fetch if file.sha256 not in coming)
-            plan = AssetPlan(
-                plan.entry,
-                plan.keep,
-                plan.prove,
-                (*plan.link, *again),
-                fetch,
-                min(plan.staged, sum(_once(fetch).values())),
-                plan.view,
-            )
+            plan = replace(plan, link=(*plan.link, *again), fetch=fetch)
         coming.update(file.sha256 for file in plan.fetch)
         merged.append(plan)
     return Plan(tuple(merged))

@@ -35,8 +35,7 @@ class Pull:
                 first = next(file.path for file in entry.files if file.sha256 is None)
                 raise LockError(f"{entry.name}: {first} has no sha256 in the lock", mend=f"assetmgr lock {entry.name}")
         check_refs(entries)
-        if len(entries) > 1:
-            check_places(entries)
+        check_places(entries)
 
     # --- plan ----------------------------------------------------------------------------------------------------
 
@@ -58,25 +57,25 @@ class Pull:
         elsewhere = self._store.proved_elsewhere(wanted) if wanted else {}
         plans = []
         for wish, states in surveyed:
-            staged = self._staged_bytes(wish.entry) if State.MISSING in states else 0
+            brought = self._brought(wish.entry) if State.MISSING in states else {}
             view = (
                 views.copy_bytes(self._store, wish.entry, wish.local_dir, wish.local_dir_links) if wish.local_dir else 0
             )
-            plans.append(plan_asset(wish.entry, states, elsewhere=elsewhere, staged=staged, view=view))
+            plans.append(plan_asset(wish.entry, states, elsewhere=elsewhere, brought=brought, view=view))
         return plan_all(plans)
 
-    def _staged_bytes(self, entry: LockedAsset) -> int:
-        """Bytes of an entry that an earlier run left staged."""
+    def _brought(self, entry: LockedAsset) -> dict[str, int]:
+        """Bytes of an entry that an earlier run left staged, by sha256."""
         if entry.origin == "hub":
             folder = self._store.partial("hub", repo_folder(entry.kind, entry.repo), "blobs")
-            paths = {os.path.join(folder, file.blob): file.size for file in entry.files}
+            paths = {file.sha256: os.path.join(folder, file.blob) for file in entry.files}
         else:
-            paths = {self._store.partial(file.sha256 or ""): file.size for file in entry.files}
-        total = 0
-        for path, size in paths.items():
+            paths = {file.sha256: self._store.partial(file.sha256 or "") for file in entry.files}
+        found = {}
+        for sha256, path in paths.items():
             with contextlib.suppress(OSError):
-                total += min(os.path.getsize(path), size)
-        return total
+                found[sha256 or ""] = os.path.getsize(path)
+        return found
 
     # --- run -----------------------------------------------------------------------------------------------------
 
@@ -101,7 +100,11 @@ class Pull:
         if not surveyed:
             return list(done.values())
         for wish, _ in surveyed:
-            check_entry(wish.entry)  # nothing of a lock becomes a path that is written to unchecked
+            # Nothing of a lock becomes a path that is written to, or a URL that is asked, unchecked.
+            try:
+                check_entry(wish.entry)
+            except AssetError as error:
+                raise type(error)(f"{wish.entry.name}: {error.message}", mend="assetmgr lock makes it anew") from None
         if error := room_error(self._store, self._plan(surveyed)):
             raise error
         errors: list[AssetError] = []

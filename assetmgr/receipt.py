@@ -109,7 +109,7 @@ def parse_receipt(data: bytes, where: str) -> Receipt:
     """
     try:
         receipt = _DECODER.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IntegrityError(
             f"{where}: damaged receipt: {error}", mend="assetmgr pull writes it anew from what is on disk"
         ) from None

@@ -181,7 +181,8 @@ class Store:
         """The receipt of an entry, or None. A damaged one counts as none: it can be made again from the disk."""
         path = self._receipt(entry.name, entry.digest())
         with contextlib.suppress(IntegrityError):
-            return _read_receipt(path)
+            receipt = _read_receipt(path)
+            return receipt if receipt is not None and receipt.entry == entry else None
         return None
 
     def receipts_of(self, name: str) -> list[Receipt]:
@@ -209,7 +210,7 @@ class Store:
                 continue
             try:
                 yield _read_receipt(os.path.join(self.state, "receipts", file))
-            except AssetError:
+            except (AssetError, OSError):
                 continue
 
     def save_receipt(self, receipt: Receipt) -> None:

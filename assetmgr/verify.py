@@ -131,13 +131,13 @@ def verify(
         for name, file, state in zip(names, entry.files, states, strict=True)
         if state is not State.MISSING and (full or state is not State.PROVED)
     }
-    # Names that lead to one inode are read once.
-    inodes: dict[tuple[int, int], str] = {}
+    # Names that lead to one inode, and should hold the same, are read once.
+    inodes: dict[tuple[int, int, str | None], str] = {}
     same: dict[str, str] = {}
-    for name in todo:
+    for name, file in todo.items():
         with contextlib.suppress(OSError):
             status = os.stat(name)
-            same[name] = inodes.setdefault((status.st_dev, status.st_ino), name)
+            same[name] = inodes.setdefault((status.st_dev, status.st_ino, file.sha256), name)
     unique = [(file, name) for name, file in todo.items() if same.get(name, name) == name]
     results = prove_many(unique, f"{'verifying' if full else 'proving'} {entry.name}", reporter)
     stamps: list[Stamp | None] = []
@@ -147,8 +147,8 @@ def verify(
             stamps.append(old)
             continue
         result = results.get(same.get(name, name))
-        if result is None or (isinstance(result, Stamp) and same.get(name, name) != name):
-            result = _absent(store, layout, file, name) if result is None else prove_same(name, file, result)
+        if result is None:
+            result = _absent(store, layout, file)
         if isinstance(result, Stamp):
             stamps.append(result)
         else:
@@ -160,12 +160,8 @@ def verify(
     return Verdict(fresh, tuple(findings), sum(file.size for file, _ in unique))
 
 
-def prove_same(path: str, file: LockedFile, stamp: Stamp) -> Stamp | tuple[str, str]:
-    """A second name of a file that was just hashed: the same stamp, where the lock says the same of both."""
-    return stamp if stamp.size == file.size else prove(path, file)
-
-
-def _absent(store: Store, layout: Layout, file: LockedFile, name: str) -> tuple[str, str]:
+def _absent(store: Store, layout: Layout, file: LockedFile) -> tuple[str, str]:
+    name = store.at(layout.name(file))
     if os.path.islink(name):
         return "broken link", f"leads to {os.readlink(name)}"
     if layout.repo and os.path.exists(store.at(layout.bytes(file))):

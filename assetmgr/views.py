@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat as stat_module
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +37,17 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
     size: int = 0
     mtime_ns: int = 0
     inode: int = 0
+    also: tuple[str, ...] = ()
+    """Further assets that show the same bytes at this name."""
+
+    @property
+    def owners(self) -> frozenset[str]:
+        return frozenset((self.asset, *self.also))
+
+    def owned_by(self, owners: Collection[str]) -> Shown | None:
+        """The same file with other owners; None when nobody is left."""
+        first, *rest = sorted(owners) or [""]
+        return msgspec.structs.replace(self, asset=first, also=tuple(rest)) if first else None
 
 
 class View(msgspec.Struct, frozen=True):
@@ -72,6 +83,8 @@ class Changes:
     remove: tuple[str, ...]
     foreign: tuple[str, ...]
     """Wanted names at which somebody's own file stands: fine where the bytes are equal, else an error."""
+    join: tuple[str, ...] = ()
+    """Wanted names at which another asset shows the same bytes already."""
 
 
 def decide(
@@ -82,28 +95,28 @@ def decide(
     found: Mapping[str, Found],
 ) -> Changes:
     """Decide without I/O what to change. ``found`` names what exists among the wanted and the recorded names."""
-    put, foreign = [], []
+    put, foreign, join = [], [], []
     for name, want in wanted.items():
         seen, own = found.get(name), record.get(name)
         if seen is None:
             put.append(name)
         elif own is not None and _is(own, seen):
-            if own.asset != asset and own.sha256 != want.sha256:
+            others = own.owners - {asset}
+            if others and own.sha256 != want.sha256:
                 foreign.append(name)
-            elif (
-                own.sha256 != want.sha256
-                or own.asked != style
-                or (own.style == "symlink" and own.target != want.target)
-            ):
+            elif others:
+                if asset not in own.owners:
+                    join.append(name)
+            elif own.sha256 != want.sha256 or own.asked != style or own.target not in ("", want.target):
                 put.append(name)
         elif not (seen.target and seen.target == want.target):
             foreign.append(name)
     remove = [
         name
         for name, own in record.items()
-        if own.asset == asset and name not in wanted and name in found and _is(own, found[name])
+        if own.owners == {asset} and name not in wanted and name in found and _is(own, found[name])
     ]
-    return Changes(tuple(put), tuple(remove), tuple(foreign))
+    return Changes(tuple(put), tuple(remove), tuple(foreign), tuple(join))
 
 
 def _is(own: Shown, seen: Found) -> bool:
@@ -125,7 +138,7 @@ def read_view(store: Store, folder: str) -> View:
         return View(folder)
     try:
         return msgspec.json.decode(data, type=View)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IntegrityError(
             f"{_record_path(store, folder)}: damaged record of {folder}: {error}",
             mend=f"move {folder} away, remove this record, and pull again",
@@ -138,19 +151,30 @@ def wanted_files(store: Store, entry: LockedAsset) -> dict[str, Wanted]:
 
 
 def look(folder: str, names: Mapping[str, object]) -> dict[str, Found]:
-    """What stands at the given names of a folder."""
+    """What stands at the given names of a folder. What lies behind a link out of the folder is not in it."""
     found = {}
+    root = os.path.realpath(folder)
+    inside: dict[str, bool] = {}
     for name in names:
         path = os.path.join(folder, *name.split("/"))
         try:
             status = os.lstat(path)
         except OSError:
             continue
+        parent = os.path.dirname(path)
+        if parent not in inside:
+            inside[parent] = _within(os.path.realpath(parent), root)
+        if not inside[parent]:
+            continue
         if stat_module.S_ISLNK(status.st_mode):
             found[name] = Found(os.readlink(path))
         else:
             found[name] = Found("", status.st_size, status.st_mtime_ns, status.st_ino)
     return found
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def copy_bytes(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) -> int:
@@ -166,12 +190,12 @@ def is_shown(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) ->
     """Whether a folder shows an asset as it should, by a look at names and stamps."""
     wanted, record = wanted_files(store, entry), read_view(store, folder).files
     changes = decide(wanted, style, entry.name, record, look(folder, {**wanted, **record}))
-    return not (changes.put or changes.remove or changes.foreign)
+    return not (changes.put or changes.remove or changes.foreign or changes.join)
 
 
 def problems(store: Store, entry: LockedAsset, folder: str) -> list[tuple[str, str]]:
     """What is wrong with a folder that an asset was shown in: (name, what)."""
-    record = {name: own for name, own in read_view(store, folder).files.items() if own.asset == entry.name}
+    record = {name: own for name, own in read_view(store, folder).files.items() if entry.name in own.owners}
     wanted = wanted_files(store, entry)
     found = look(folder, record)
     wrong = []
@@ -226,6 +250,8 @@ def show(
         files = dict(view.files)
         fallen: LinkStyle = style
         try:
+            for name in changes.join:
+                files[name] = files[name].owned_by(files[name].owners | {entry.name}) or files[name]
             for name in changes.remove:
                 path = os.path.join(folder, *name.split("/"))
                 remove_file(path)
@@ -252,8 +278,11 @@ def show(
                     )
                 )
             for name, own in view.files.items():
-                if own.asset == entry.name and name not in wanted:
-                    files.pop(name, None)
+                if entry.name in own.owners and name not in wanted and name in files:
+                    left = own.owned_by(own.owners - {entry.name})
+                    files.pop(name)
+                    if left is not None:
+                        files[name] = left
         finally:
             if files != view.files:
                 write_document(_record_path(store, folder), msgspec.json.encode(View(folder, files)))
@@ -280,10 +309,17 @@ def _refuse_foreign(entry: LockedAsset, folder: str, wanted: Mapping[str, Wanted
 
 
 def _check_inside(entry: LockedAsset, folder: str, inside: str, name: str) -> None:
-    """A folder that is really a link out of the local_dir must not lead a file out of it."""
-    parent = os.path.realpath(os.path.dirname(os.path.join(folder, *name.split("/"))))
-    if parent != inside and not parent.startswith(inside.rstrip(os.sep) + os.sep):
+    """A folder that is really a link out of the local_dir, or somebody's file, must not be written through."""
+    parent = folder
+    for part in name.split("/")[:-1]:
+        parent = os.path.join(parent, part)
+        if os.path.lexists(parent) and not os.path.isdir(parent):
+            raise IntegrityError(
+                f"{entry.name}: {parent} is a file that assetmgr did not put there, and {name} needs a folder",
+                mend=f"move it away, then: assetmgr pull {entry.name}",
+            )
+    real = os.path.realpath(parent)
+    if not _within(real, inside):
         raise IntegrityError(
-            f"{entry.name}: {folder}: {name} would be written to {parent}, outside of it",
-            mend="remove that link",
+            f"{entry.name}: {folder}: {name} would be written to {real}, outside of it", mend="remove that link"
         )

@@ -445,6 +445,23 @@ def test_a_planted_link_is_replaced_and_never_followed(
     project.run("verify", "--full")
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can be two users"
+)
+def test_what_one_user_staged_in_a_shared_store_does_not_keep_another_from_pulling(project: Project) -> None:
+    group = 4000
+    project.root.chmod(0o2770)
+    partial = project.root / ".assetmgr" / "partial" / digest_of(project)
+    for path in (project.root, *project.root.rglob("*")):
+        os.chown(path, 3001, group)
+        if path.is_dir():
+            path.chmod(0o2770)
+    assert not mode(partial) & 0o020, "staged files are their owner's"
+    project.prefix = ("setpriv", "--groups", str(group), "--bounding-set=-dac_override,-dac_read_search,-fowner,-chown")
+    project.run("pull")
+    assert (project.root / "files" / "m" / "source.txt").read_bytes() == b"right"
+
+
 def test_a_link_planted_at_a_receipts_name_is_replaced(tmp_path: Path, victim: Path) -> None:
     store = Store(tmp_path / "store")
     entry = LockedAsset("model", "files", "d", (LockedFile("a", 1, "a" * 64, place="files"),), "m")

@@ -30,7 +30,7 @@ def plan_of(
         asset(name, [number for number, _ in cases]),
         [state for _, state in cases],
         elsewhere={f"{number:064x}" for number in elsewhere},
-        staged=staged,
+        brought={f"{number:064x}": staged for number, _ in cases},
         view=view,
     )
 

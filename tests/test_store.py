@@ -18,6 +18,7 @@ from assetmgr.errors import LockError, LockVersionError, UnsafeNameError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.store import Layout, State, Store, check_places, default_root, repo_folder
+from assetmgr.verify import verify
 from tests.test_lock import COMMIT, few, locked_assets
 
 GIT = "e" * 40
@@ -407,3 +408,28 @@ def test_equal_places_are_fine_exactly_when_all_their_bytes_are_equal(contents: 
     else:
         with pytest.raises(LockError):
             check_places(entries)
+
+
+# --- a full proof reads what each name leads to ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hub", [False, True], ids=["hard link", "snapshot's link to another blob"])
+def test_a_name_that_leads_to_another_files_bytes_of_the_same_size_is_found(store: Store, hub: bool) -> None:
+    place = "" if hub else "files"
+    files = (file("a", ONE, place=place), file("b", TWO, place=place))
+    entry = hub_asset("m", *files, revision=COMMIT) if hub else files_asset("m", *files)
+    layout = Layout(entry)
+    for each, content in zip(files, (ONE, TWO), strict=True):
+        write(store, layout.bytes(each), content)
+    wrong = Path(store.at(layout.name(files[1])))
+    if hub:
+        wrong.parent.mkdir(parents=True)
+        for name in ("a", "b"):
+            (wrong.parent / name).symlink_to(f"../../blobs/{files[0].blob}")
+    else:
+        wrong.unlink()
+        os.link(store.at(layout.name(files[0])), wrong)
+    for full in (True, False):
+        verdict = verify(store, receipt_of(entry), full=full)
+        assert [(finding.path, finding.kind) for finding in verdict.findings] == [("b", "altered")]
+        assert verdict.receipt.stamps[1] is None

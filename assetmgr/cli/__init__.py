@@ -9,9 +9,17 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    from assetmgr.cli.parser import make_parser
+    from assetmgr.cli.parser import WrongUsage, make_parser
 
-    options = make_parser().parse_args(arguments)
+    try:
+        options = make_parser().parse_args(arguments)
+    except WrongUsage as wrong:
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            from assetmgr.cli.output import Output
+
+            error = {"type": "UsageError", "code": 2, "message": wrong.message, "mend": "assetmgr --help"}
+            Output(json=True).document({"code": 2, "errors": [error]})
+        raise
     from assetmgr.cli.output import Output
     from assetmgr.errors import AssetError
 

@@ -123,7 +123,7 @@ def size(count: int) -> str:
     """Bytes for a person: ``4.2 MB``."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000:
+        if abs(value) < (1000 if unit == "B" else 999.95):
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 _EXAMPLES = {
     "lock": "assetmgr lock                         # pin all that assets.yaml declares\n"
@@ -19,9 +24,32 @@ _EXAMPLES = {
 }
 
 
+class WrongUsage(SystemExit):
+    """A command line that says nothing that can be done: told on stderr as argparse does, with exit code 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = message
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self._print_message(f"error: {message}\n", sys.stderr)
+        raise WrongUsage(message)
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        options = super().parse_args(args, namespace)
+        # A command's own options would hide those before its name: both count.
+        options.manifest = [*(options.manifest or ()), *vars(options).pop("manifest_after", ())] or None
+        return options
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line as a parser."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="assetmgr",
         description="A lockfile for model weights and datasets: declare, lock, pull, verify, repair, load.",
         epilog="exit codes: 0 done; 1 unexpected; 2 manifest or usage; 3 integrity; 4 not installed or not locked; "
@@ -77,9 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
-) -> argparse.ArgumentParser:
+def _command(commands: argparse._SubParsersAction[_Parser], name: str, text: str) -> _Parser:
     parser = commands.add_parser(
         name,
         help=text,
@@ -109,6 +135,7 @@ def _add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
         "--manifest",
         metavar="FILE",
         action="append",
+        dest="manifest" if defaults else "manifest_after",
         default=default(None),
         help="a manifest; may be repeated (else ASSETMGR_MANIFEST, the nearest assets.yaml upward)",
     )
@@ -139,17 +166,24 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         default=3600.0,
         help="how long to wait for what another process holds (3600)",
     )
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 256:
-        raise argparse.ArgumentTypeError("a number from 1 to 256")
-    return number
+    with contextlib.suppress(ValueError):
+        if 1 <= int(text) <= 256:
+            return int(text)
+    raise argparse.ArgumentTypeError("a number from 1 to 256")
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(text)) and float(text) >= 0:
+            return float(text)
+    raise argparse.ArgumentTypeError("a number of seconds")
 
 
 class _Version(argparse.Action):
@@ -159,4 +193,5 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from assetmgr import __version__
 
-        parser.exit(message=f"assetmgr {__version__}\n")
+        sys.stdout.write(f"assetmgr {__version__}\n")
+        parser.exit()

@@ -7,15 +7,17 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 
-from assetmgr.digests import hash_file, in_parallel
-from assetmgr.errors import AssetError, IntegrityError, OfflineError
+import msgspec
+
+from assetmgr.digests import has_crc32c, hash_file, in_parallel
+from assetmgr.errors import AssetError, IntegrityError, OfflineError, named
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
 from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
 from assetmgr.placing import make_folder, remove_file
-from assetmgr.transfer.http import Fetched, fetch, local_path
+from assetmgr.transfer.http import Fetched, fetch, local_path, safe_url
 
 
 class FilesOrigin:
@@ -40,7 +42,7 @@ class FilesOrigin:
         )
 
     def _pin(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:
-        if kept and kept.sha256 and kept.urls == source.written and _agrees(kept, source):
+        if kept and kept.sha256 and kept.size >= 0 and kept.urls == source.written and _agrees(kept, source):
             return kept
         pinned = LockedFile(
             path=source.path,
@@ -51,8 +53,11 @@ class FilesOrigin:
             place=source.place,
             urls=source.written,
         )
-        if (source.sha256 and source.size is not None) or not may_fetch:
+        if source.sha256 and source.size is not None:
             return pinned
+        if not may_fetch:
+            # Without its size a pin is not complete: the sha256 stays in the manifest until the file was seen.
+            return msgspec.structs.replace(pinned, sha256=None)
         fetched = self._stream(asset, source)
         for algorithm in ("sha256", "md5", "crc32c"):
             wanted = getattr(source, algorithm) or fetched.evidence.get(algorithm)
@@ -61,7 +66,7 @@ class FilesOrigin:
                 said = "the manifest" if getattr(source, algorithm) else "its server"
                 raise IntegrityError(
                     f"{asset.name}: {source.path}: {algorithm} expected {wanted} (says {said}), found {found} "
-                    f"in {fetched.size} bytes from {fetched.url}",
+                    f"in {fetched.size} bytes from {safe_url(fetched.url)}",
                     mend=f"correct the {algorithm} or the url in {asset.declared_at}",
                 )
         return LockedFile(
@@ -84,20 +89,23 @@ class FilesOrigin:
                 mend="lock it once without --offline, or give its sha256 and size in the manifest",
             )
         temporary = context.store.partial(f"lock-{secrets.token_hex(8)}")
-        # crc32c needs a library; it is computed where the manifest pins by it.
-        algorithms = ["sha256", "md5", *(["crc32c"] if source.crc32c else [])]
+        # crc32c needs a library: without it a server's word is not checked, and a manifest's pin is an error.
+        algorithms = ["sha256", "md5", *(["crc32c"] if source.crc32c or has_crc32c() else [])]
         make_folder(os.path.dirname(temporary))
         try:
             with context.reporter.progress(f"{asset.name}: {source.path}", max(source.size or 0, 0)) as bar:
-                fetched = fetch(
-                    source.urls,
-                    temporary,
-                    algorithms=algorithms,
-                    size=source.size,
-                    limits=context.limits,
-                    progress=bar.add,
-                    say=context.reporter.say,
-                )
+                try:
+                    fetched = fetch(
+                        source.urls,
+                        temporary,
+                        algorithms=algorithms,
+                        size=source.size,
+                        limits=context.limits,
+                        progress=bar.add,
+                        say=context.reporter.say,
+                    )
+                except AssetError as error:
+                    raise named(error, asset.name, source.path) from None
             os.replace(temporary, context.store.partial(fetched.digests["sha256"]))
         except BaseException:
             with contextlib.suppress(OSError):
@@ -117,7 +125,7 @@ class FilesOrigin:
                 try:
                     return self._bring_one(entry, file, bar.add)
                 except AssetError as error:
-                    return Arrival(file, None, error)
+                    return Arrival(file, None, named(error, entry.name, file.path))
 
             for _, arrival in in_parallel(one, files, workers=context.limits.jobs):
                 yield arrival
@@ -137,23 +145,54 @@ class FilesOrigin:
             say=context.reporter.say,
         ):
             with contextlib.suppress(OSError):
-                if os.path.getsize(partial) == file.size and hash_file(partial)[1]["sha256"] == file.sha256:
+                whole = not os.path.islink(partial) and os.path.getsize(partial) == file.size
+                if whole and hash_file(partial)[1]["sha256"] == file.sha256:
                     progress(file.size)
                     return Arrival(file, partial)
             if not urls:
                 raise OfflineError(
-                    f"{entry.name}: {file.path}: not in the store, and --offline forbids to fetch it",
-                    mend=f"assetmgr pull {entry.name}",
+                    "not in the store, and --offline forbids to fetch it", mend=f"assetmgr pull {entry.name}"
                 )
-            fetch(
-                urls,
-                partial,
-                size=file.size,
-                limits=context.limits,
-                progress=progress,
-                say=context.reporter.say,
-            )
+            try:
+                self._fetch_once(file, urls, partial, progress)
+            except IntegrityError as error:
+                context.reporter.say(f"{entry.name}: {file.path}: {error.message}; fetching it once more")
+                self._fetch_again(entry, file, urls, partial, progress)
         return Arrival(file, partial)
+
+    def _fetch_once(
+        self, file: LockedFile, urls: Sequence[str], partial: str, progress: Callable[[int], object]
+    ) -> None:
+        assert file.sha256 is not None
+        fetch(
+            urls,
+            partial,
+            size=file.size,
+            limits=self._context.limits,
+            progress=progress,
+            say=self._context.reporter.say,
+            expected={"sha256": file.sha256},
+        )
+
+    def _fetch_again(
+        self,
+        entry: LockedAsset,
+        file: LockedFile,
+        urls: Sequence[str],
+        partial: str,
+        progress: Callable[[int], object],
+    ) -> None:
+        """The second and last try at a file that arrived wrong."""
+        try:
+            self._fetch_once(file, urls, partial, progress)
+        except IntegrityError as error:
+            remove_file(partial)
+            raise IntegrityError(
+                f"{error.message}, twice",
+                mend="nothing wrong was kept, the rest is in place; when the origin is mended: "
+                f"assetmgr pull {entry.name}; if its content was changed on purpose: "
+                f"assetmgr lock --upgrade {entry.name}",
+            ) from None
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()  # each file is held by its digest

@@ -8,16 +8,18 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
 from assetmgr.digests import CHUNK, Hasher
 from assetmgr.errors import AccessError, IntegrityError, OriginError
-from assetmgr.placing import make_folder
+from assetmgr.names import is_digest
+from assetmgr.placing import make_folder, remove_file
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import PASSING, delay
 
@@ -65,6 +67,7 @@ def fetch(
     progress: Callable[[int], object] = lambda count: None,
     say: Callable[[str], object] = lambda text: None,
     sleep: Callable[[float], object] = time.sleep,
+    expected: Mapping[str, str] | None = None,
 ) -> Fetched:
     """Fetch one file into ``partial``; the first URL that answers wins.
 
@@ -74,6 +77,8 @@ def fetch(
         ``http:``, ``https:`` and ``file:`` URLs, tried in order.
     size
         The size in bytes that the lock names. More than that is never written, and less is a failure.
+    expected
+        The digests that the bytes must have; a URL that gives others is passed over for the next.
 
     Raises
     ------
@@ -93,11 +98,18 @@ def fetch(
                 progress(amount)
 
             try:
-                return _once(url, partial, algorithms, size, limits, count)
+                fetched = _once(url, partial, algorithms, size, limits, count)
+                for algorithm, digest in (expected or {}).items():
+                    if fetched.digests[algorithm] != digest:
+                        found = fetched.digests[algorithm]
+                        raise IntegrityError(f"{safe_url(url)}: {algorithm} expected {digest}, found {found}")
+                return fetched
             except _PassingError as error:
                 progress(-written)
+                times = "once" if attempt == 1 else f"{attempt} times"
+                asked = f", which asks to come back after {error.asked!r}" if error.asked else ""
                 failure = OriginError(
-                    f"{safe_url(url)}: {error}, {attempt} times",
+                    f"{safe_url(url)}: {error}{asked}, {times}",
                     mend="repeat the command when the server is well again",
                 )
                 wait = delay(attempt, error.asked, limits)
@@ -123,7 +135,9 @@ def _once(
     progress: Callable[[int], object],
 ) -> Fetched:
     make_folder(os.path.dirname(partial))
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    # What stands there is an older try, another user's, or planted: a new file of our own is begun.
+    remove_file(partial)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     # The git sha1 of a stream needs its length first; where nobody knows it, it is not computed.
     hasher = Hasher(algorithms, size=size)
     with open(os.open(partial, flags, 0o600), "wb", buffering=0) as out:
@@ -144,9 +158,12 @@ def _once(
 
 def _open(url: str, limits: Limits) -> tuple[dict[str, str], int | None, Iterator[bytes]]:
     """Open a source: its evidence, the size it announces, its bytes."""
-    if urlsplit(url).scheme == "file":
-        return _open_local(url)
-    return _open_http(url, limits)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise OriginError(f"{safe_url(url)}: no URL: {error}", mend="correct the url in the manifest") from None
+    return _open_local(url) if parts.scheme == "file" else _open_http(url, limits)
 
 
 def local_path(url: str) -> str:
@@ -159,6 +176,8 @@ def local_path(url: str) -> str:
 def _open_local(url: str) -> tuple[dict[str, str], int | None, Iterator[bytes]]:
     path = local_path(url)
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # to open it would wait for a writer
+            raise OriginError(f"{path}: a pipe, not a file", mend="name a file in the manifest's url")
         file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by the generator
         length = os.fstat(file.fileno()).st_size
     except PermissionError as error:
@@ -178,6 +197,7 @@ def _open_local(url: str) -> tuple[dict[str, str], int | None, Iterator[bytes]]:
 
 def _open_http(url: str, limits: Limits) -> tuple[dict[str, str], int | None, Iterator[bytes]]:
     import requests
+    import urllib3
 
     session = _session(limits)
     try:
@@ -193,9 +213,15 @@ def _open_http(url: str, limits: Limits) -> tuple[dict[str, str], int | None, It
         raise OriginError(f"{safe_url(url)}: {error}") from None
     except requests.RequestException as error:
         session.close()
+        if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+            # Its words would hold the whole URL of a redirect, secrets included.
+            raise OriginError(f"{safe_url(url)}: leads to what is no http or https URL") from None
         if isinstance(error, requests.ConnectionError | requests.Timeout):
             raise _PassingError(reason(error)) from None
-        raise OriginError(f"{safe_url(url)}: {error}") from None
+        raise OriginError(f"{safe_url(url)}: {type(error).__name__}") from None
+    except ValueError:
+        session.close()
+        raise OriginError(f"{safe_url(url)}: leads to what is no URL") from None
     except BaseException:
         session.close()
         raise
@@ -215,18 +241,15 @@ def _open_http(url: str, limits: Limits) -> tuple[dict[str, str], int | None, It
 
     def chunks() -> Iterator[bytes]:
         try:
-            yield from response.iter_content(CHUNK)
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-        ) as error:
+            # The bytes as they are: a file that is itself compressed must not be unpacked on the way.
+            yield from response.raw.stream(CHUNK, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _PassingError(reason(error)) from None
         finally:
             response.close()
             session.close()
 
-    return _evidence(response.headers), int(length) if length.isdigit() else None, chunks()
+    return _evidence(response.headers), int(length) if length.isascii() and length.isdigit() else None, chunks()
 
 
 def _session(limits: Limits) -> requests.Session:
@@ -235,9 +258,20 @@ def _session(limits: Limits) -> requests.Session:
     class Session(requests.Session):
         def get_redirect_target(self, response: requests.Response) -> str | None:
             target = super().get_redirect_target(response)
-            if target and urlsplit(response.url).scheme == "https" and urlsplit(target).scheme == "http":
-                raise OriginError(f"{safe_url(response.url)}: redirects from https to {safe_url(target)}: refused")
+            if target:
+                absolute = urljoin(response.url, target.strip())
+                if urlsplit(response.url).scheme == "https" and urlsplit(absolute).scheme != "https":
+                    raise OriginError(
+                        f"{safe_url(response.url)}: redirects from https to {safe_url(absolute)}: refused"
+                    )
             return target
+
+        def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+            # Another port of a host is another server, which ~/.netrc cannot tell apart.
+            super().rebuild_auth(prepared_request, response)
+            before, after = urlsplit(response.request.url or ""), urlsplit(prepared_request.url or "")
+            if before.hostname == after.hostname and before.netloc != after.netloc:
+                prepared_request.headers.pop("Authorization", None)
 
     session = Session()
     session.max_redirects = limits.redirects
@@ -249,9 +283,9 @@ def _evidence(headers: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in headers.get("x-goog-hash", "").split(","):
         name, _, value = pair.strip().partition("=")
-        if name in ("md5", "crc32c") and (digest := _from_base64(value)):
+        if name in ("md5", "crc32c") and (digest := _from_base64(value, name)):
             found[name] = digest
-    if "md5" not in found and (digest := _from_base64(headers.get("Content-MD5", ""))):
+    if "md5" not in found and (digest := _from_base64(headers.get("Content-MD5", ""), "md5")):
         found["md5"] = digest
     etag = headers.get("ETag", "")
     if etag and len(etag) < 200 and etag.isascii() and etag.isprintable():
@@ -259,19 +293,25 @@ def _evidence(headers: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _from_base64(value: str) -> str | None:
+def _from_base64(value: str, algorithm: str) -> str | None:
+    """A header's digest as hex, or None when it is none of that algorithm."""
     try:
-        return base64.b64decode(value, validate=True).hex() or None
+        digest = base64.b64decode(value, validate=True).hex()
     except (binascii.Error, ValueError):
         return None
+    return digest if is_digest(digest, algorithm) else None
 
 
 def safe_url(url: str) -> str:
     """A URL as it may be shown: without user, password, query or fragment, where secrets hide."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+        host = parts.hostname or ""
+    except ValueError:
+        # Not a URL; what stands before an '@' or after a '?' is kept back all the same.
+        return url.partition("?")[0].partition("#")[0].rpartition("@")[2][:200]
     host = f"[{host}]" if ":" in host else host
-    port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{host}{port}{parts.path}" + ("?..." if parts.query else "")
 
 
