@@ -105,8 +105,8 @@ class Pull:
                 check_entry(wish.entry)
             except AssetError as error:
                 raise type(error)(f"{wish.entry.name}: {error.message}", mend="assetmgr lock makes it anew") from None
-        if error := room_error(self._store, self._plan(surveyed)):
-            raise error
+        if too_big := room_error(self._store, self._plan(surveyed)):
+            raise too_big
         errors: list[AssetError] = []
         for wish, _ in surveyed:
             try:

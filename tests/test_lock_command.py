@@ -41,7 +41,7 @@ def test_gated_private_and_missing_are_different_errors(hub: Hub, project: Proje
     hub.create("org/gated", gated="manual").commit({"a.json": b"{}"})
     hub.create("org/private", private=True).commit({"a.json": b"{}"})
     token = {"HF_TOKEN": "hf_mine"}
-    cases = (
+    cases: tuple[tuple[str, int, tuple[str, ...], dict[str, str]], ...] = (
         (hub_manifest(repo="org/gated"), 7, ("gated", "accept its terms at", "org/gated"), {}),
         (hub_manifest(repo="org/gated"), 7, ("gated",), token),
         (hub_manifest(repo="org/private"), 7, ("private", "HF_TOKEN"), {}),

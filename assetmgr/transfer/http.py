@@ -268,7 +268,7 @@ def _session(limits: Limits) -> requests.Session:
 
         def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
             # Another port of a host is another server, which ~/.netrc cannot tell apart.
-            super().rebuild_auth(prepared_request, response)
+            super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
             before, after = urlsplit(response.request.url or ""), urlsplit(prepared_request.url or "")
             if before.hostname == after.hostname and before.netloc != after.netloc:
                 prepared_request.headers.pop("Authorization", None)

@@ -17,6 +17,7 @@ from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError
 from assetmgr.transfer.http import Fetched, _session, fetch, local_path, safe_url
 from assetmgr.transfer.limits import Limits
 from tests.hub import Fault, Hub
+from tests.support import Project, without_root_powers
 
 BODY = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -526,11 +527,12 @@ def test_a_folder_is_no_file(attempt: Attempt, tmp_path: Path) -> None:
     assert str(tmp_path) in attempt.fails(OriginError, tmp_path.as_uri())
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_local_file_that_may_not_be_read_is_a_matter_of_access(attempt: Attempt, tmp_path: Path) -> None:
-    (tmp_path / "w").write_bytes(BODY)
-    (tmp_path / "w").chmod(0)
-    assert "readable" in attempt.fails(AccessError, (tmp_path / "w").as_uri())
+def test_a_local_file_that_may_not_be_read_is_a_matter_of_access(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", prefix=without_root_powers())
+    project.write("version: 1\nmodels:\n  m:\n    files: [{url: ./w}]\n")
+    (project.folder / "w").write_bytes(BODY)
+    (project.folder / "w").chmod(0)
+    assert "readable" in project.run("lock", code=7).err
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device")
