@@ -23,11 +23,11 @@ setup: .venv/.made ## make .venv: the project with its extras, what checks it, a
 demo: setup ## from a manifest to an answer about a picture, on a hub on this machine
 	@$(BIN)/python -m tests.demo
 
-test: lint .venv-hub036/.made ## every check: lint, then the tests, then the hub's once more on huggingface_hub 0.36
-	@echo '== pytest'
-	@$(BIN)/python -m pytest -q
+test: lint .venv-hub036/.made ## every check: lint, the hub's tests on huggingface_hub 0.36, then all tests
 	@echo '== pytest, the hub tests on huggingface_hub 0.36'
 	@$(BIN036)/python -m pytest -q -m 'hub and not soak'
+	@echo '== pytest'
+	@$(BIN)/python -m pytest -q
 
 lint: setup ## ruff, strict types, the layers of the architecture
 	@echo '== ruff'
@@ -88,7 +88,7 @@ endef
 	$(call environment,.venv,tests/constraints.txt,.[all$(comma)dev])
 
 .venv-hub036/.made: pyproject.toml tests/constraints-hub036.txt
-	$(call environment,.venv-hub036,tests/constraints-hub036.txt,.[test])
+	$(call environment,.venv-hub036,tests/constraints-hub036.txt,.[datasets$(comma)test])
 
 .venv-py%/.made: pyproject.toml tests/constraints.txt
 	$(call environment,.venv-py$*,tests/constraints.txt,.[datasets$(comma)crc32c$(comma)test])

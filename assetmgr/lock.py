@@ -22,7 +22,7 @@ VERSION = 1
 Kind = Literal["model", "dataset"]
 
 
-class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True):
+class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One file, pinned.
 
     Attributes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -63,6 +62,8 @@ def _note(path: Path) -> Path:
 
 
 def _self(purpose: str) -> dict[str, object]:
+    import socket
+
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),

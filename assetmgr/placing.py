@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import stat
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -66,6 +64,8 @@ def write_document(path: str | os.PathLike[str], data: bytes) -> None:
     DiskSpaceError
         When the file system is full; the old document stands.
     """
+    import tempfile
+
     path = os.fspath(path)
     folder = os.path.dirname(path) or "."
     make_folder(folder)
@@ -140,7 +140,7 @@ def link(target: str, name: str, style: LinkStyle, *, relative: bool = False) ->
     """
     folder = os.path.dirname(name)
     make_folder(folder)
-    temporary = os.path.join(folder, f".linking-{secrets.token_hex(8)}")
+    temporary = os.path.join(folder, f".linking-{os.urandom(8).hex()}")
     styles: tuple[LinkStyle, ...] = ("symlink", "hardlink", "copy")
     for attempt in styles[styles.index(style) :]:
         try:

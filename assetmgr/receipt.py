@@ -8,7 +8,7 @@ one name at different revisions share a store.
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -19,7 +19,7 @@ from assetmgr.lock import LockedAsset
 VERSION = 1
 
 
-class Stamp(NamedTuple):
+class Stamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What `os.stat` said of a file when its bytes were proved, and when that was (Unix seconds).
 
     A stamp that does not fit means *unproved*, not broken: the file is hashed again and stamped anew.

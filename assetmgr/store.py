@@ -221,14 +221,16 @@ class Store:
         layout = Layout(entry)
         prefixes = {place: self.at(layout.prefix(place)) for place in {file.place for file in entry.files}}
         states = []
-        for file, stamp in zip(entry.files, stamps or repeat(None), strict=False):
-            try:
-                found = os.stat(prefixes[file.place] + file.path)
-            except OSError:
-                there = layout.repo and os.path.isfile(self.at(layout.bytes(file)))
-                states.append(State.UNLINKED if there else State.MISSING)
-                continue
-            states.append(State.PROVED if stamp is not None and stamp.fits(found) else State.UNPROVED)
+        with _Folder() as at:
+            for file, stamp in zip(entry.files, stamps or repeat(None), strict=False):
+                folder, _, name = file.path.rpartition("/")
+                try:
+                    found = at.stat(prefixes[file.place] + folder, name)
+                except OSError:
+                    there = layout.repo and os.path.isfile(self.at(layout.bytes(file)))
+                    states.append(State.UNLINKED if there else State.MISSING)
+                    continue
+                states.append(State.PROVED if stamp is not None and stamp.fits(found) else State.UNPROVED)
         return states
 
     def proved_elsewhere(self, wanted: Collection[str]) -> dict[str, list[str]]:
@@ -247,6 +249,34 @@ class Store:
                     if stamp.fits(os.stat(path)):
                         claims.setdefault(file.sha256, []).append(path)
         return claims
+
+
+class _Folder(contextlib.AbstractContextManager["_Folder"]):
+    """Asks for the status of many names, folder by folder: the kernel walks a folder's path once, not for each name."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._open = -1
+
+    def stat(self, folder: str, name: str) -> os.stat_result:
+        """`os.stat` of a name in a folder."""
+        if not _BY_FOLDER:
+            return os.stat(os.path.join(folder, name))
+        if folder != self._path:
+            self.__exit__()
+            self._open, self._path = os.open(folder, _SEARCH), folder
+        return os.stat(name, dir_fd=self._open)
+
+    def __exit__(self, *exception: object) -> None:
+        self._path = ""
+        if self._open >= 0:
+            os.close(self._open)
+            self._open = -1
+
+
+_BY_FOLDER = os.stat in os.supports_dir_fd
+# O_PATH (Linux) asks for no right to list the folder, as a plain stat of a path does not.
+_SEARCH = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def _read_receipt(path: str) -> Receipt | None:

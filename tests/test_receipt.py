@@ -98,7 +98,7 @@ NOW = Stamp(1, 2, 3, 500)
     [
         ((), True, 1000),
         ((NOW,), True, 500),
-        ((NOW, NOW._replace(proved_at=400)), True, 400),
+        ((NOW, msgspec.structs.replace(NOW, proved_at=400)), True, 400),
         ((NOW, None), False, None),
         ((None,), False, None),
     ],

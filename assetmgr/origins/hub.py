@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -209,7 +210,9 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
         failure: AssetError | None = None
         snapshot = os.path.join(self._staging(entry), "snapshots", entry.commit)
-        staged = {file.path: _staged(snapshot, file) for file in files}
+        root = os.path.realpath(self._staging(entry))
+        begun = os.path.isdir(snapshot)
+        staged = {file.path: _staged(root, snapshot, file) if begun else None for file in files}
         missing = [file for file in files if staged[file.path] is None]
         if missing:
             make_folder(self._context.store.partial("hub"))
@@ -235,7 +238,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
                 except AssetError as error:
                     failure = error
         for file in files:
-            path = _staged(snapshot, file)
+            path = _staged(root, snapshot, file)
             if path is None:
                 url = safe_url(self.sources(entry, file)[0])
                 yield Arrival(file, None, failure or OriginError(f"{entry.name}: {file.path}: {url} gave no file"))
@@ -274,8 +277,12 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         with self._context.reporter.progress(entry.name, total) as bar:
 
             def watch() -> None:
-                while not done.wait(0.25):
+                pause = 0.25
+                while not done.wait(pause):
+                    started = time.monotonic()
                     bar.reach(min(total, max(0, _bytes_in(blobs) - before)))
+                    # With 100,000 files a look takes long itself: at most a twentieth of the time goes into looking.
+                    pause = max(0.25, 20 * (time.monotonic() - started))
 
             watcher = threading.Thread(target=watch, daemon=True)
             watcher.start()
@@ -342,11 +349,13 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         return answer["event"] == "result" or answer.get("kind") == "gated"
 
 
-def _staged(snapshot: str, file: LockedFile) -> str | None:
-    """The staged file that a name shows, or None. A link that leads out of the staging folder shows nothing."""
+def _staged(staging: str, snapshot: str, file: LockedFile) -> str | None:
+    """The staged file that a name shows, or None. A link that leads out of the staging folder shows nothing.
+
+    ``staging`` is that folder's real path.
+    """
     path = os.path.join(snapshot, *file.path.split("/"))
     real = os.path.realpath(path)
-    staging = os.path.realpath(os.path.dirname(os.path.dirname(snapshot)))
     if not real.startswith(staging + os.sep) or not os.path.isfile(real):
         return None
     return real
