@@ -195,6 +195,13 @@ def named(error: AssetError, asset: str, file: str) -> AssetError:
     return type(error)(f"{asset}: {file}: {error.message}", mend=mend)
 
 
+def about(error: AssetError, asset: str) -> AssetError:
+    """The same error, that also says which asset it befell."""
+    if error.message.startswith((f"{asset}:", f"{asset} ")):
+        return error
+    return type(error)(f"{asset}: {error.message}", mend=error.mend)
+
+
 def raise_all(errors: Sequence[AssetError]) -> None:
     """Raise nothing, the one error, or all of them as one."""
     if len(errors) == 1:

@@ -12,30 +12,34 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from assetmgr.errors import AssetError, IntegrityError, UsageError, raise_all
-from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.lock import LockedAsset, LockedFile, load_lock, lock_path
 from assetmgr.origins import Origin
-from assetmgr.placing import LinkStyle, link, place, remove_file, write_document
+from assetmgr.placing import LinkStyle, link, make_folder, place, remove_file, write_document
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.reporting import Reporter
 from assetmgr.store import Layout, State, Store
 from assetmgr.transfer.http import safe_url
-from assetmgr.verify import claimed_refs, prove, prove_many, read_ref, tree_cache
+from assetmgr.verify import claimed_refs, prove, prove_many, read_ref, ref_is_blocked, tree_cache
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """One locked asset as a manifest wants it on this machine.
 
-    ``base`` is the folder where relative local paths begin; ``manifest`` is who asks.
+    ``base`` is the folder where relative local paths begin; ``manifest`` is who asks; ``pins`` are the entry digests of
+    what the asset requires. ``receipt`` is what is known of it now, where that is fresher than the store's own.
     """
 
     entry: LockedAsset
     use: Mapping[str, Any] = field(default_factory=dict)
     endpoint: str | None = None
     base: str = ""
+    receipt: Receipt | None = None
+    pins: Mapping[str, str] = field(default_factory=dict)
     local_dir: str | None = None
     local_dir_links: LinkStyle = "symlink"
     manifest: str | None = None
@@ -101,29 +105,32 @@ class Installation:
             raise_all(_merged(errors))
         self._name_all()
         self.whole = True
+        if entry.origin != "hub":
+            # What those spoke of stands here no more, and no project wants it.
+            for other in list(self._rivals(entry.files)):
+                self.store.drop_receipt(other)
         self.origin.finish(entry)
 
     def _refuse_others_places(self, files: Sequence[LockedFile]) -> None:
         """A place outside the hub's layout holds one content: what another project keeps there is not taken from it."""
         if self.entry.origin == "hub":
             return
-        places = {self.layout.name(file): file for file in files}
+        for other in self._rivals(files):
+            users = [user for user in other.wanted_by if user != self.wish.manifest and wants(user, other.entry)]
+            if users:
+                raise UsageError(
+                    f"{self.entry.name}: a place of it is held with other bytes by {other.entry.name} of {users[0]}",
+                    mend="give this asset another name or `path:`, or use a store of its own with --root",
+                )
+
+    def _rivals(self, files: Sequence[LockedFile]) -> Iterator[Receipt]:
+        """Receipts of other entries that name one of these files' places, with other bytes."""
+        places = {self.layout.name(file): file.sha256 for file in files}
         for other in self.store.receipts():
-            users = [user for user in other.wanted_by if user != self.wish.manifest and os.path.exists(user)]
-            if other.entry == self.entry or not users or other.entry.origin == "hub":
-                continue
-            layout = Layout(other.entry)
-            for file, stamp in zip(other.entry.files, other.stamps, strict=True):
-                mine = places.get(layout.name(file))
-                if mine is None or mine.sha256 == file.sha256 or stamp is None:
-                    continue
-                with contextlib.suppress(OSError):
-                    name = layout.name(file)
-                    if stamp.fits(os.stat(self.store.at(name))):
-                        raise UsageError(
-                            f"{self.entry.name}: {name} is held with other bytes by {other.entry.name} of {users[0]}",
-                            mend="give this asset another name or `path:`, or use a store of its own with --root",
-                        )
+            if other.entry != self.entry and other.entry.origin != "hub":
+                layout = Layout(other.entry)
+                if any(places.get(layout.name(file), file.sha256) != file.sha256 for file in other.entry.files):
+                    yield other
 
     def _prove_present(self, files: Sequence[LockedFile]) -> list[LockedFile]:
         """Hash what stands at its place already, whoever put it there; return what is missing or wrong."""
@@ -255,6 +262,13 @@ class Installation:
         if not self.layout.repo:
             return
         fallen = set()
+        folder = self.store.at(self.layout.prefix("").rstrip("/"))
+        make_folder(folder)
+        repo = os.path.realpath(self.store.at(self.layout.repo))
+        if os.path.realpath(folder) != os.path.join(repo, "snapshots", self.entry.commit):
+            raise IntegrityError(
+                f"{self.entry.name}: {folder} is a link to {os.path.realpath(folder)}", mend="remove that link"
+            )
         for file in self.entry.files:
             name, blob = self.store.at(self.layout.name(file)), self._at(file)
             with contextlib.suppress(OSError):
@@ -304,7 +318,13 @@ class Installation:
                         f"{entry.name}: {layout.ref} now leads to {entry.commit[:12]}; another project's "
                         f"{found[:12]} stays installed, and offline code that names no commit gets the one pulled last"
                     )
-                write_document(store.at(layout.ref), entry.commit.encode())
+                if ref_is_blocked(store.at(layout.ref)):
+                    self.reporter.say(
+                        f"{entry.name}: another revision of {entry.repo} stands where refs/{entry.revision} would: "
+                        "offline code must name the commit"
+                    )
+                else:
+                    write_document(store.at(layout.ref), entry.commit.encode())
 
     def save(self) -> None:
         """Write down what is proved, also after a failure, so that the next run need not hash it again."""
@@ -314,11 +334,14 @@ class Installation:
         receipt = Receipt(
             entry=self.entry,
             stamps=tuple(self.stamps.get(self._key(file)) for file in self.entry.files),
-            pulled_at=int(time.time()) if self.whole else 0,
+            # Its stamps say what is unproved now; that it was whole once stays true.
+            pulled_at=int(time.time()) if self.whole else before.pulled_at if before else 0,
             use=dict(wish.use),
             endpoint=wish.endpoint,
             local_dirs=_with(before.local_dirs if before else (), wish.local_dir),
             wanted_by=_with(before.wanted_by if before else (), wish.manifest),
+            base=wish.base or (before.base if before else ""),
+            pins=dict(wish.pins) or (before.pins if before else {}),
             tree=self.tree or (before.tree if before else None),
         )
         self.store.save_receipt(receipt)
@@ -327,6 +350,17 @@ class Installation:
         kept = len(self.entry.files) - len(self.fetched) - len(self.linked)
         size = sum(file.size for file in self.fetched)
         return Pulled(self.entry.name, len(self.fetched), size, len(self.linked), max(kept, 0))
+
+
+def wants(manifest: str, entry: LockedAsset) -> bool:
+    """Whether a project still wants an entry: its manifest is there, and its lock names it or cannot be read."""
+    if not os.path.exists(manifest):
+        return False
+    try:
+        lock = load_lock(lock_path(Path(manifest)), check=False)
+    except AssetError:
+        return True
+    return lock is not None and lock.assets.get(entry.name) == entry
 
 
 def _merged(errors: Sequence[AssetError]) -> list[AssetError]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from assetmgr.errors import BusyError
+from assetmgr.errors import AssetError, BusyError
 from assetmgr.placing import make_folder, write_document
 
 
@@ -49,7 +49,8 @@ def held(
     try:
         with contextlib.suppress(OSError):
             os.chmod(path, mode)
-        write_document(_note(path), json.dumps(_self(purpose)).encode())
+        with contextlib.suppress(OSError, AssetError):  # the lock is what counts; the note is a courtesy
+            write_document(_note(path), json.dumps(_self(purpose)).encode())
         yield
     finally:
         with contextlib.suppress(OSError):

@@ -131,8 +131,8 @@ def is_repo(repo: str) -> bool:
 
 def asset_name_fault(name: str) -> str | None:
     """Say why a text cannot name an asset, or None. Names are words joined by ``. _ - +``, with ``/`` between parts."""
-    if len(name) > 200:
-        return "it is longer than 200 characters"
+    if len(name) + 2 * name.count("/") > 180:  # with each '/' quoted, it is part of a file's name
+        return "it is longer than 180 characters, each '/' counting for three"
     if not _ASSET.match(name):
         return "a name has letters, digits, '.', '_', '-', '+', and '/' between its parts"
     return path_fault(name)

@@ -187,6 +187,14 @@ def _copy(source: str, name: str) -> None:
         os.close(descriptor)
 
 
+def sweep_temporary(folder: str) -> None:
+    """Remove what a killed `link` left in a folder. Only for who holds the folder's lock."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(".linking-") and len(name) == len(".linking-") + 16:
+                remove_file(os.path.join(folder, name))
+
+
 def remove_empty_folders(folder: str, stop: str) -> None:
     """Remove a folder and its parents as long as they are empty, up to but not including ``stop``."""
     folder, stop = os.path.abspath(folder), os.path.abspath(stop)

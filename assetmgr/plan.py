@@ -25,8 +25,8 @@ class AssetPlan:
         To be brought from the origin.
     brought
         Bytes that an earlier run has brought already, by sha256.
-    view
-        Bytes that copies in a ``local_dir`` will take.
+    view, view_folder
+        Bytes that copies in a ``local_dir`` will take, and that folder.
     """
 
     entry: LockedAsset
@@ -36,6 +36,7 @@ class AssetPlan:
     fetch: tuple[LockedFile, ...]
     brought: Mapping[str, int] = field(default_factory=dict)
     view: int = 0
+    view_folder: str = ""
 
     @property
     def staged(self) -> int:

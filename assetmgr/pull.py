@@ -7,9 +7,10 @@ import errno
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 
 from assetmgr import views
-from assetmgr.errors import AssetError, DiskSpaceError, LockError, raise_all
+from assetmgr.errors import AssetError, DiskSpaceError, LockError, SeveralErrors, about, raise_all
 from assetmgr.install import Installation, Pulled, Wish
 from assetmgr.lock import LockedAsset, check_entry, check_refs
 from assetmgr.mutex import held
@@ -28,14 +29,23 @@ class Pull:
         self._origins = origins
         self._context = origins.context
         self._reporter = origins.context.reporter
-        self.wishes = tuple(wishes)
-        entries = [wish.entry for wish in wishes]
-        for entry in entries:
-            if any(file.sha256 is None for file in entry.files):
-                first = next(file.path for file in entry.files if file.sha256 is None)
-                raise LockError(f"{entry.name}: {first} has no sha256 in the lock", mend=f"assetmgr lock {entry.name}")
-        check_refs(entries)
-        check_places(entries)
+        self.errors: list[AssetError] = []
+        self.wishes = tuple(wish for wish in wishes if self._is_sound(wish))
+        check_refs(wish.entry for wish in self.wishes)
+        check_places(wish.entry for wish in self.wishes)
+
+    def _is_sound(self, wish: Wish) -> bool:
+        """Whether an entry can be pulled at all. One that cannot does not keep the others from being pulled."""
+        entry = wish.entry
+        unpinned = next((file.path for file in entry.files if file.sha256 is None), None)
+        if unpinned is None:
+            return True
+        mend = f"assetmgr lock {entry.name}"
+        self.errors.append(LockError(f"{entry.name}: {unpinned} has no sha256 in the lock", mend=mend))
+        return False
+
+    def _receipt(self, wish: Wish) -> Receipt | None:
+        return wish.receipt or self._store.read_receipt(wish.entry)
 
     # --- plan ----------------------------------------------------------------------------------------------------
 
@@ -43,7 +53,7 @@ class Pull:
         """What a run would do, by a look at the disk. Nothing is read, written or asked for."""
         surveyed = []
         for wish in self.wishes:
-            receipt = self._store.read_receipt(wish.entry)
+            receipt = self._receipt(wish)
             surveyed.append((wish, self._store.survey(wish.entry, receipt.stamps if receipt else None)))
         return self._plan(surveyed)
 
@@ -61,7 +71,8 @@ class Pull:
             view = (
                 views.copy_bytes(self._store, wish.entry, wish.local_dir, wish.local_dir_links) if wish.local_dir else 0
             )
-            plans.append(plan_asset(wish.entry, states, elsewhere=elsewhere, brought=brought, view=view))
+            plan = plan_asset(wish.entry, states, elsewhere=elsewhere, brought=brought, view=view)
+            plans.append(replace(plan, view_folder=wish.local_dir or ""))
         return plan_all(plans)
 
     def _brought(self, entry: LockedAsset) -> dict[str, int]:
@@ -89,30 +100,30 @@ class Pull:
         AssetError
             The failure, or all of them as `SeveralErrors`.
         """
+        errors = list(self.errors)
         surveyed = []
+        done = {wish.entry.name: Pulled(wish.entry.name, kept_files=len(wish.entry.files)) for wish in self.wishes}
         for wish in self.wishes:
-            receipt = self._store.read_receipt(wish.entry)
+            receipt = self._receipt(wish)
             states = self._store.survey(wish.entry, receipt.stamps if receipt else None)
             if receipt is not None and self._is_right(wish, receipt, states):
                 continue
-            surveyed.append((wish, states))
-        done = {wish.entry.name: Pulled(wish.entry.name, kept_files=len(wish.entry.files)) for wish in self.wishes}
-        if not surveyed:
-            return list(done.values())
-        for wish, _ in surveyed:
             # Nothing of a lock becomes a path that is written to, or a URL that is asked, unchecked.
             try:
                 check_entry(wish.entry)
+                surveyed.append((wish, states))
             except AssetError as error:
-                raise type(error)(f"{wish.entry.name}: {error.message}", mend="assetmgr lock makes it anew") from None
-        if too_big := room_error(self._store, self._plan(surveyed)):
+                mend = "correct the lock by hand, or remove it and: assetmgr lock"
+                errors.append(type(error)(f"{wish.entry.name}: {error.message}", mend=mend))
+        if surveyed and (too_big := room_error(self._store, self._plan(surveyed))):
             raise too_big
-        errors: list[AssetError] = []
         for wish, _ in surveyed:
             try:
                 done[wish.entry.name] = self._one(wish)
+            except SeveralErrors as error:
+                errors += error.errors
             except AssetError as error:
-                errors.append(error)
+                errors.append(about(error, wish.entry.name))
             except OSError as error:
                 errors.append(_of_disk(wish.entry.name, error))
         raise_all(errors)
@@ -140,6 +151,7 @@ class Pull:
             and receipt.endpoint == wish.endpoint
             and (wish.local_dir is None or wish.local_dir in receipt.local_dirs)
             and (wish.manifest is None or wish.manifest in receipt.wanted_by)
+            and (not wish.pins or receipt.pins == dict(wish.pins))
         )
 
     def _one(self, wish: Wish) -> Pulled:
@@ -148,7 +160,7 @@ class Pull:
         key = repo_folder(entry.kind, entry.repo) if entry.origin == "hub" else f"files-{entry.digest()[:32]}"
         with held(self._store.mutex(key), f"pulling {entry.name}", wait=self._context.wait, say=self._reporter.say):
             # Whoever held the lock before us may have done it all.
-            receipt = self._store.read_receipt(entry)
+            receipt = self._receipt(wish)
             states = self._store.survey(entry, receipt.stamps if receipt else None)
             if receipt is not None and self._is_right(wish, receipt, states):
                 return Pulled(entry.name, kept_files=len(entry.files))
@@ -172,24 +184,48 @@ class Pull:
 
 
 def room_error(store: Store, plan: Plan) -> DiskSpaceError | None:
-    """Say that a plan cannot fit, or None."""
-    free = free_bytes(store.root)
-    needed = plan.disk_bytes
-    if needed <= free:
-        return None
-    most = max(plan.assets, key=lambda asset: asset.disk_bytes)
-    return DiskSpaceError(
-        f"{store.root}: {needed:,} bytes are needed and {free:,} are free; the most for "
-        f"{most.entry.name} ({most.disk_bytes:,})",
-        mend="free some space, name fewer assets, or use another disk with --root",
-    )
+    """Say that a plan cannot fit, or None. Each file system is asked for what will go there."""
+    needed: dict[int, int] = {}
+    folders: dict[int, str] = {}
+    for asset in plan.assets:
+        layout = Layout(asset.entry)
+        staged, final = store.partial(), store.at(layout.repo or layout.folder)
+        if _device(final) != _device(staged):  # a layout's folder that lies on another disk
+            _add(needed, folders, final, asset.fetch_bytes)
+        _add(needed, folders, staged, asset.fetch_bytes)
+        _add(needed, folders, asset.view_folder or staged, asset.view)
+    for device, count in needed.items():
+        free = free_bytes(folders[device])
+        if count > free:
+            most = max(plan.assets, key=lambda asset: asset.disk_bytes)
+            return DiskSpaceError(
+                f"{folders[device]}: {count:,} bytes are needed and {free:,} are free; the most for "
+                f"{most.entry.name} ({most.disk_bytes:,})",
+                mend="free some space, name fewer assets, or use another disk with --root",
+            )
+    return None
+
+
+def _add(needed: dict[int, int], folders: dict[int, str], folder: str, count: int) -> None:
+    device = _device(folder)
+    needed[device] = needed.get(device, 0) + count
+    folders.setdefault(device, _existing(folder))
+
+
+def _existing(folder: str) -> str:
+    """The folder, or the nearest one above it that exists."""
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _device(folder: str) -> int:
+    return os.stat(_existing(folder)).st_dev
 
 
 def free_bytes(folder: str) -> int:
     """Bytes that this user may still write where a folder is, or will be."""
-    while not os.path.exists(folder):
-        folder = os.path.dirname(folder)
-    return shutil.disk_usage(folder).free
+    return shutil.disk_usage(_existing(folder)).free
 
 
 def _of_disk(name: str, error: OSError) -> AssetError:

@@ -53,6 +53,10 @@ class Receipt(msgspec.Struct, frozen=True):
         The folders outside the store that show this asset; each has its own record.
     wanted_by
         The manifests that pulled it.
+    base
+        The folder where relative local paths begin, on the machine that pulled it.
+    pins
+        The entry digest of each asset that this one requires, as its lock named them.
     tree
         For `hub` assets: the stamp of huggingface_hub's listing of the commit, as it was written or last checked.
     """
@@ -64,6 +68,8 @@ class Receipt(msgspec.Struct, frozen=True):
     endpoint: str | None = None
     local_dirs: tuple[str, ...] = ()
     wanted_by: tuple[str, ...] = ()
+    base: str = ""
+    pins: dict[str, str] = {}
     tree: Stamp | None = None
     version: int = VERSION
 

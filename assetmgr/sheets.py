@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from assetmgr.catalog import Catalog, shipped_manifests
+from assetmgr.digests import sha256_text
 from assetmgr.errors import (
     AssetError,
+    LockError,
+    LockVersionError,
     NotLockedError,
     StaleLockError,
     UnknownAssetError,
     UsageError,
     raise_all,
 )
-from assetmgr.lock import Lock, LockedAsset, changes, check_refs, dump_lock, load_lock, lock_path
+from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
 from assetmgr.manifest import Asset, HubSource, Manifest
+from assetmgr.mutex import held
 from assetmgr.origins import Origins
 from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
@@ -92,18 +96,26 @@ class Sheets:
         own = tuple(name for name in self.catalog.user_names if group in self.catalog.get(name).groups)
         return own or self.catalog.group(group)
 
-    def entries(self, names: Iterable[str]) -> list[LockedAsset]:
-        """The lock entries of names and of all that they require, each once, required ones first."""
+    def entries(self, names: Iterable[str], errors: list[AssetError]) -> list[LockedAsset]:
+        """The lock entries of names and of all that they require, each once, required ones first.
+
+        What is wrong with one name is added to ``errors``, and does not hide the others.
+        """
         found: dict[str, LockedAsset] = {}
         for name in names:
-            sheet = self.of(name)
-            lock = self.locked(sheet)
-            if name not in lock.assets:
-                self.check_known(name)
-                where = f"in {sheet.lock_file}" if sheet.lock_file.exists() else f"there is no {sheet.lock_file}"
-                raise NotLockedError(f"{name}: not locked ({where})", mend=f"assetmgr lock {name}")
-            for entry in lock.closure([name]):
-                found.setdefault(entry.name, entry)
+            try:
+                sheet = self.of(name)
+                lock = self.locked(sheet)
+                if name not in lock.assets:
+                    self.check_known(name)
+                    where = f"in {sheet.lock_file}" if sheet.lock_file.exists() else f"there is no {sheet.lock_file}"
+                    raise NotLockedError(f"{name}: not locked ({where})", mend=f"assetmgr lock {name}")
+                for entry in lock.closure([name]):
+                    found.setdefault(entry.name, entry)
+            except LockError:
+                raise
+            except AssetError as error:
+                errors.append(error)
         return list(found.values())
 
     def check_known(self, name: str) -> None:
@@ -146,7 +158,38 @@ class Sheets:
         prune: bool,
         fetch: bool,
     ) -> LockChange:
-        before = self.locked(sheet)
+        """Make one lock anew, or bring some of its names up to date. Two processes do it one after the other."""
+        wait, say = origins.context.wait, origins.context.reporter.say
+        key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
+        with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
+            self._locks.pop(sheet.lock_file, None)  # another process may have written it meanwhile
+            before = self._before(sheet, prune, say)
+            return self._write_sheet(sheet, before, names, upgrade, origins, prune=prune, fetch=fetch)
+
+    def _before(self, sheet: Sheet, prune: bool, say: Callable[[str], object]) -> Lock:
+        """The lock as it stands. One that cannot be read is made anew, where all of it is asked for."""
+        try:
+            return self.locked(sheet)
+        except LockVersionError:
+            raise
+        except LockError as error:
+            if not prune:
+                raise
+            say(f"{error.message}; making it anew")
+            self._locks[sheet.lock_file] = None
+            return Lock(assets={})
+
+    def _write_sheet(
+        self,
+        sheet: Sheet,
+        before: Lock,
+        names: Sequence[str],
+        upgrade: Sequence[str],
+        origins: Origins,
+        *,
+        prune: bool,
+        fetch: bool,
+    ) -> LockChange:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
         for asset in self.catalog.closure(names):
@@ -172,6 +215,8 @@ class Sheets:
     def _resolve(
         self, asset: Asset, previous: LockedAsset | None, upgrade: bool, origins: Origins, *, fetch: bool
     ) -> LockedAsset:
+        if previous is not None and not _is_sound(previous):
+            previous = None  # a pin that nothing may be written by is no pin to keep
         complete = previous is not None and (not fetch or all(file.sha256 for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
             return previous
@@ -189,6 +234,8 @@ class Sheets:
             declared = self.catalog.closure(asked)
             for asset in declared:
                 entry = lock.assets.get(asset.name)
+                if entry is not None:
+                    check_entry(entry)
                 if entry is None:
                     disagreements.append(f"{asset.name}: declared at {asset.declared_at}, not in {sheet.lock_file}")
                 elif entry.declared != asset.digest():
@@ -203,3 +250,11 @@ class Sheets:
 def folder_of(asset: Asset) -> str:
     """The folder of the manifest that declares an asset, where its relative paths begin."""
     return os.path.dirname(os.path.abspath(asset.declared_at.file))
+
+
+def _is_sound(entry: LockedAsset) -> bool:
+    try:
+        check_entry(entry)
+    except AssetError:
+        return False
+    return True

@@ -19,7 +19,7 @@ from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, IntegrityError, LockError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.names import check_digest, fold
-from assetmgr.placing import write_document
+from assetmgr.placing import remove_file, write_document
 from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_receipt, receipt_name
 
 
@@ -193,6 +193,29 @@ class Store:
     def receipts(self) -> Iterator[Receipt]:
         """Every readable receipt in the store."""
         return (receipt for receipt in self._receipts() if receipt is not None)
+
+    def damaged_receipts(self) -> list[tuple[str, AssetError]]:
+        """Receipts that cannot be read: (asset, why). What they speak of is there, and nothing proves it."""
+        damaged: list[tuple[str, AssetError]] = []
+        for file in self._receipt_files():
+            try:
+                _read_receipt(os.path.join(self.state, "receipts", file))
+            except AssetError as error:
+                damaged.append((asset_of(file) or file, error))
+            except OSError as error:
+                damaged.append((asset_of(file) or file, IntegrityError(f"{file}: {error.strerror}")))
+        return damaged
+
+    def receipt_by_digest(self, name: str, digest: str) -> Receipt | None:
+        """The receipt of a name and an entry's digest, or None."""
+        with contextlib.suppress(AssetError, OSError):
+            receipt = _read_receipt(self._receipt(name, digest))
+            return receipt if receipt is not None and receipt.entry.digest() == digest else None
+        return None
+
+    def drop_receipt(self, receipt: Receipt) -> None:
+        """Forget a receipt. What it speaks of stays where it is."""
+        remove_file(self._receipt(receipt.entry.name, receipt.entry.digest()))
 
     def installed_names(self) -> tuple[str, ...]:
         """The names that have a receipt, sorted, without reading any."""

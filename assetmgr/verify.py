@@ -14,7 +14,7 @@ import msgspec
 
 from assetmgr import views
 from assetmgr.digests import hash_descriptor, in_parallel
-from assetmgr.errors import IntegrityError, NotInstalledError
+from assetmgr.errors import AssetError, IntegrityError, NotInstalledError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.reporting import Reporter, Silent
@@ -122,7 +122,8 @@ def verify(
     entry = receipt.entry
     states = store.survey(entry, receipt.stamps)
     if not full and all(state is State.PROVED for state in states):
-        return Verdict(receipt, tuple(check_marks(store, receipt, others)) if marks else ())
+        found = check_marks(store, receipt, others) if marks else []
+        return Verdict(_without_bad_tree(receipt, found), tuple(found))
     layout = Layout(entry)
     names = [store.at(layout.name(file)) for file in entry.files]
     reporter = reporter or Silent()
@@ -157,7 +158,13 @@ def verify(
     fresh = msgspec.structs.replace(receipt, stamps=tuple(stamps))
     if marks:
         findings += check_marks(store, fresh, others, full=full)
-    return Verdict(fresh, tuple(findings), sum(file.size for file, _ in unique))
+    return Verdict(_without_bad_tree(fresh, findings), tuple(findings), sum(file.size for file, _ in unique))
+
+
+def _without_bad_tree(receipt: Receipt, findings: Iterable[Finding]) -> Receipt:
+    """A listing that was found wrong has no stamp that a later look could trust."""
+    wrong = any(finding.kind == "tree listing" for finding in findings)
+    return msgspec.structs.replace(receipt, tree=None) if wrong else receipt
 
 
 def _absent(store: Store, layout: Layout, file: LockedFile) -> tuple[str, str]:
@@ -181,15 +188,27 @@ def check_marks(
     findings = []
     if layout.ref is not None:
         found = read_ref(store.at(layout.ref))
-        if found != entry.commit and (layout.ref, found) not in others():
+        blocked = ref_is_blocked(store.at(layout.ref))
+        if found != entry.commit and not blocked and (layout.ref, found) not in others():
             detail = f"{entry.revision} should lead to {entry.commit[:12]}, found {found[:12] if found else 'no ref'}"
             findings.append(Finding(entry.name, layout.ref, "moved ref", detail))
     if layout.repo and entry.listing is not None:
         findings += _check_tree(store, receipt, layout, full=full)
     for folder in receipt.local_dirs:
-        for name, what in views.problems(store, entry, folder):
-            findings.append(Finding(entry.name, os.path.join(folder, name), "local_dir", what))
+        try:
+            for name, what in views.problems(store, entry, folder, full=full):
+                findings.append(Finding(entry.name, os.path.join(folder, name), "local_dir", what))
+        except AssetError as error:
+            findings.append(Finding(entry.name, folder, "local_dir", f"{error.message}; {error.mend}"))
     return findings
+
+
+def ref_is_blocked(path: str) -> bool:
+    """Whether another ref stands in the way: ``v1`` is a file, and ``v1/2`` needs a folder of that name."""
+    parent = os.path.dirname(path)
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    return os.path.isdir(path) or not os.path.isdir(parent)
 
 
 def read_ref(path: str) -> str | None:
@@ -215,7 +234,8 @@ def _check_tree(store: Store, receipt: Receipt, layout: Layout, *, full: bool) -
         if store.read_listing(entry.listing) is None:
             return []  # pulled where the listing could not be had, and nothing claims to be one
         return [Finding(entry.name, layout.tree, "tree listing", "missing")]
-    expected = tree_cache(store.read_listing(entry.listing) or b"[]")
+    listing = store.read_listing(entry.listing)
+    expected = tree_cache(listing) if listing is not None else _own_rows(entry)
     if data == expected:
         return []
     try:
@@ -229,6 +249,12 @@ def _check_tree(store: Store, receipt: Receipt, layout: Layout, *, full: bool) -
     except (ValueError, KeyError, TypeError, AttributeError):
         return [Finding(entry.name, layout.tree, "tree listing", "damaged")]
     return [Finding(entry.name, layout.tree, "tree listing", f"lacks or misstates {name}") for name in wrong[:5]]
+
+
+def _own_rows(entry: LockedAsset) -> bytes:
+    """The least that a listing must say, where the commit's own is not in the store: the entry's files."""
+    files = {file.path: {"size": file.size} for file in entry.files}
+    return json.dumps({"files": files}).encode()
 
 
 def tree_cache(listing: bytes) -> bytes:

@@ -7,6 +7,7 @@ somebody's own: it is never changed and never removed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat as stat_module
 from collections.abc import Collection, Mapping
@@ -20,7 +21,14 @@ from assetmgr.digests import hash_file, sha256_text
 from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.lock import LockedAsset
 from assetmgr.mutex import held
-from assetmgr.placing import LinkStyle, link, remove_empty_folders, remove_file, write_document
+from assetmgr.placing import (
+    LinkStyle,
+    link,
+    remove_empty_folders,
+    remove_file,
+    sweep_temporary,
+    write_document,
+)
 from assetmgr.reporting import Reporter
 from assetmgr.store import Layout, Store
 
@@ -51,10 +59,14 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """The record of one folder."""
+    """The record of one folder.
+
+    ``intent`` (name -> sha256) is written before a file is put: what an interrupted run has put is known by it.
+    """
 
     folder: str
     files: dict[str, Shown] = {}
+    intent: dict[str, str] = {}
     version: int = 1
 
 
@@ -193,8 +205,14 @@ def is_shown(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) ->
     return not (changes.put or changes.remove or changes.foreign or changes.join)
 
 
-def problems(store: Store, entry: LockedAsset, folder: str) -> list[tuple[str, str]]:
-    """What is wrong with a folder that an asset was shown in: (name, what)."""
+def problems(store: Store, entry: LockedAsset, folder: str, *, full: bool = False) -> list[tuple[str, str]]:
+    """What is wrong with a folder that an asset was shown in: (name, what); ``full`` hashes its copies.
+
+    A folder that is not there at all shows nothing and lacks nothing: it was removed, or the store came from another
+    machine.
+    """
+    if not os.path.isdir(folder):
+        return []
     record = {name: own for name, own in read_view(store, folder).files.items() if entry.name in own.owners}
     wanted = wanted_files(store, entry)
     found = look(folder, record)
@@ -208,6 +226,8 @@ def problems(store: Store, entry: LockedAsset, folder: str) -> list[tuple[str, s
             wrong.append((name, "altered"))
         elif own.style == "symlink" and not os.path.exists(os.path.join(folder, *name.split("/"))):
             wrong.append((name, "broken link"))
+        elif full and own.style == "copy" and not _holds(folder, name, wanted[name]):
+            wrong.append((name, f"altered: expected sha256 {own.sha256}"))
     return wrong
 
 
@@ -240,7 +260,7 @@ def show(
         wait=wait,
         say=reporter.say,
     ):
-        view = read_view(store, folder)
+        view = _with_interrupted(store, entry, folder, style, read_view(store, folder))
         wanted = wanted_files(store, entry)
         found = look(folder, {**wanted, **view.files})
         changes = decide(wanted, style, entry.name, view.files, found)
@@ -249,6 +269,9 @@ def show(
             _check_inside(entry, folder, inside, name)
         files = dict(view.files)
         fallen: LinkStyle = style
+        if changes.put:
+            intent = {name: wanted[name].sha256 for name in changes.put}
+            write_document(_record_path(store, folder), msgspec.json.encode(View(folder, files, intent)))
         try:
             for name in changes.join:
                 files[name] = files[name].owned_by(files[name].owners | {entry.name}) or files[name]
@@ -284,21 +307,39 @@ def show(
                     if left is not None:
                         files[name] = left
         finally:
-            if files != view.files:
+            if files != view.files or changes.put or view.intent:
                 write_document(_record_path(store, folder), msgspec.json.encode(View(folder, files)))
         if fallen != style:
             reporter.say(f"{entry.name}: {folder}: a {style} is refused here; used a {fallen} instead")
 
 
+def _holds(folder: str, name: str, want: Wanted) -> bool:
+    """Whether the wanted bytes stand at a name."""
+    path = os.path.join(folder, *name.split("/"))
+    with contextlib.suppress(OSError):
+        return os.path.getsize(path) == want.size and hash_file(path)[1]["sha256"] == want.sha256
+    return False
+
+
+def _with_interrupted(store: Store, entry: LockedAsset, folder: str, style: LinkStyle, view: View) -> View:
+    """Add to the record what an interrupted run has put, and remove what it was in the middle of."""
+    files = dict(view.files)
+    for name in {os.path.dirname(os.path.join(folder, *name.split("/"))) for name in view.intent}:
+        sweep_temporary(name)
+    for name, seen in look(folder, {name: None for name in view.intent if name not in files}).items():
+        sha256 = view.intent[name]
+        if seen.target:
+            if _within(seen.target, store.root):
+                files[name] = Shown(entry.name, sha256, style, "symlink", seen.target)
+        elif _holds(folder, name, Wanted("", sha256, seen.size)):
+            files[name] = Shown(entry.name, sha256, style, "copy", "", seen.size, seen.mtime_ns, seen.inode)
+    return View(folder, files, view.intent)
+
+
 def _refuse_foreign(entry: LockedAsset, folder: str, wanted: Mapping[str, Wanted], changes: Changes) -> None:
     differing = []
     for name in changes.foreign:
-        path = os.path.join(folder, *name.split("/"))
-        try:
-            same = os.path.getsize(path) == wanted[name].size and hash_file(path)[1]["sha256"] == wanted[name].sha256
-        except OSError:
-            same = False
-        if not same:
+        if not _holds(folder, name, wanted[name]):
             differing.append(name)
     if differing:
         sample = ", ".join(differing[:5]) + (f", ... ({len(differing)} in all)" if len(differing) > 5 else "")

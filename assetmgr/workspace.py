@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from assetmgr import views
 from assetmgr.catalog import find_manifest
-from assetmgr.errors import AssetError, NotInstalledError, StaleLockError, UsageError
+from assetmgr.errors import (
+    AssetError,
+    LockVersionError,
+    NotInstalledError,
+    SeveralErrors,
+    StaleLockError,
+    UsageError,
+    about,
+    raise_all,
+)
 from assetmgr.lock import LockedAsset
 from assetmgr.manifest import HubSource, load_manifest
 from assetmgr.mutex import held
@@ -18,7 +31,7 @@ from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, State, Store, default_root
-from assetmgr.verify import Finding, Installed, claimed_refs, installed, verify
+from assetmgr.verify import Finding, Installed, Verdict, claimed_refs, installed, verify
 
 if TYPE_CHECKING:
     from assetmgr.datasets import ImageTextDataset
@@ -84,7 +97,7 @@ class Workspace:
 
     def __init__(
         self,
-        manifests: Sequence[str | os.PathLike[str]] | None = None,
+        manifests: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
         root: str | os.PathLike[str] | None = None,
         *,
         offline: bool = False,
@@ -95,11 +108,17 @@ class Workspace:
         if manifests is None:
             listed = os.environ.get("ASSETMGR_MANIFEST")
             nearest = find_manifest(Path.cwd()) if not listed else None
-            manifests = listed.split(os.pathsep) if listed else [nearest] if nearest else []
+            manifests = list(filter(None, listed.split(os.pathsep))) if listed else [nearest] if nearest else []
+        elif isinstance(manifests, str | os.PathLike):
+            manifests = [manifests]
         self.manifests = tuple(load_manifest(Path(path)) for path in manifests)
         roots = [manifest.cache_root for manifest in self.manifests if manifest.cache_root]
         self.store = Store(default_root(os.fspath(root) if root else None, roots[-1] if roots else None))
-        self.offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+        self.offline = offline or any(
+            # As huggingface_hub reads them.
+            os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
+            for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+        )
         self.reporter = reporter or Silent()
         self._jobs = jobs
         self._wait = wait
@@ -129,8 +148,13 @@ class Workspace:
 
     def plan(self, names: Iterable[str] = ()) -> Plan:
         """What `pull` would do, and the bytes and disk it would take."""
+        errors: list[AssetError] = []
+        wishes = self._wishes(names, errors)
+        raise_all(errors)
         with self._origins() as origins:
-            return self._pull(self._wishes(names), origins).plan()
+            pull = self._pull(wishes, origins)
+            raise_all(pull.errors)
+            return pull.plan()
 
     def pull(self, names: Iterable[str] = (), *, locked: bool = False) -> list[Pulled]:
         """Bring assets, and all that they require, from the lock into the store, proved. The lock is never written.
@@ -138,7 +162,8 @@ class Workspace:
         ``locked=True`` refuses a lock that the manifest has outrun; otherwise the locked bytes are pulled and a word
         is said.
         """
-        wishes = self._wishes(names)
+        errors: list[AssetError] = []
+        wishes = self._wishes(names, errors)
         stale = [wish.entry.name for wish in wishes if self._sheets.stale(wish.entry)]
         if stale and locked:
             raise StaleLockError(
@@ -151,10 +176,12 @@ class Workspace:
                 f"(to follow the manifest: assetmgr lock {' '.join(stale)})"
             )
         with self._origins() as origins:
-            return self._pull(wishes, origins).run()
+            pull = self._pull(wishes, origins)
+            pull.errors += errors
+            return pull.run()
 
-    def _wishes(self, names: Iterable[str]) -> list[Wish]:
-        return [self._wish(entry) for entry in self._sheets.entries(self._sheets.names(names))]
+    def _wishes(self, names: Iterable[str], errors: list[AssetError]) -> list[Wish]:
+        return [self._wish(entry) for entry in self._sheets.entries(self._sheets.names(names), errors)]
 
     def _wish(self, entry: LockedAsset, receipt: Receipt | None = None) -> Wish:
         from assetmgr.install import Wish
@@ -162,16 +189,21 @@ class Workspace:
         asset = self._sheets.asset(entry.name)
         if asset is None:
             # Not declared here (any more): what the receipt remembers is all there is.
-            return Wish(entry, use=receipt.use if receipt else {}, endpoint=receipt.endpoint if receipt else None)
+            if receipt is None:
+                return Wish(entry)
+            return Wish(entry, use=receipt.use, endpoint=receipt.endpoint, base=receipt.base, receipt=receipt)
         sheet = self._sheets.of(entry.name)
+        locked = self._sheets.locked(sheet).assets
         return Wish(
             entry,
+            receipt=receipt,
+            pins={name: locked[name].digest() for name in entry.requires if name in locked},
             use=dict(asset.use),
             endpoint=asset.source.endpoint if isinstance(asset.source, HubSource) else None,
             base=folder_of(asset),
             local_dir=asset.local_dir,
             local_dir_links=asset.local_dir_links,
-            manifest=os.path.abspath(sheet.manifest.path) if sheet.manifest else None,
+            manifest=os.path.realpath(sheet.manifest.path) if sheet.manifest else None,
         )
 
     def _pull(self, wishes: Sequence[Wish], origins: Origins) -> Pull:
@@ -203,45 +235,71 @@ class Workspace:
             receipts = self.store.receipts_of(name)
             if not receipts:
                 self._sheets.check_known(name)
-            found[name] = receipts[0] if receipts else None
-            for required in receipts[0].entry.requires if receipts else ():
-                again = self.store.receipts_of(required)
-                found.setdefault(required, again[0] if again else None)
+            self._add_required(name, receipts[0] if receipts else None, found)
         return list(found.items())
+
+    def _add_required(self, name: str, receipt: Receipt | None, found: dict[str, Receipt | None]) -> None:
+        """Add a receipt and those of what it requires: of the very entries that its lock named, where it says so."""
+        if name in found:
+            return
+        found[name] = receipt
+        for required in receipt.entry.requires if receipt else ():
+            pin = receipt.pins.get(required) if receipt else None
+            if pin is not None:
+                self._add_required(required, self.store.receipt_by_digest(required, pin), found)
+            else:
+                newest = self.store.receipts_of(required)
+                self._add_required(required, newest[0] if newest else None, found)
 
     def verify(self, names: Iterable[str] = (), *, full: bool = False, repair: bool = False) -> Verification:
         """Prove what is installed; with ``repair``, fetch anew what is damaged, and nothing else."""
+        said = tuple(names)
         errors: list[AssetError] = []
         findings: list[Finding] = []
         repaired: list[Finding] = []
         assets = files = size = hashed = 0
-        for name, receipt in self._receipts(names):
+        if not said and not self.manifests:
+            self._check_store(findings, errors)
+        for name, receipt in self._receipts(said):
             if receipt is None:
-                errors.append(_not_installed(name))
+                errors.append(self._not_installed(name))
                 continue
-            verdict = verify(
-                self.store,
-                receipt,
-                full=full,
-                reporter=self.reporter,
-                others=lambda r=receipt: self._claims(r),  # type: ignore[misc]
-            )
+            verdict = self._verify_one(receipt, full=full)
             assets, files = assets + 1, files + len(receipt.entry.files)
             size, hashed = size + receipt.entry.size, hashed + verdict.hashed_bytes
             if verdict.receipt != receipt:
-                self._remember(verdict.receipt)
-            if not verdict.findings:
-                continue
-            if not repair:
-                findings += verdict.findings
-                continue
-            try:
-                self._repair(verdict.receipt)
-                repaired += verdict.findings
-            except AssetError as error:
-                findings += verdict.findings
-                errors.append(error)
+                self._remember(verdict.receipt, damaged=bool(verdict.findings))
+            left: tuple[Finding, ...] = verdict.findings
+            if repair and (left or verdict.receipt.pulled_at <= 0):
+                try:
+                    self._repair(verdict.receipt)
+                except AssetError as error:
+                    errors += error.errors if isinstance(error, SeveralErrors) else [error]
+                # Repaired is what a second look no longer finds.
+                left = self._verify_one(self.store.read_receipt(receipt.entry) or verdict.receipt, full=full).findings
+                still = {(finding.path, finding.kind) for finding in left}
+                repaired += [finding for finding in verdict.findings if (finding.path, finding.kind) not in still]
+            findings += left
         return Verification(assets, files, size, hashed, tuple(findings), tuple(repaired), tuple(errors))
+
+    def _check_store(self, findings: list[Finding], errors: list[AssetError]) -> None:
+        """Without any manifest the receipts say what there is: a store without any, or with one unreadable, is told."""
+        if not os.path.isdir(self.store.state):
+            message = f"nothing is installed in {self.store.root}"
+            errors.append(NotInstalledError(message, mend="check --root, ASSETMGR_ROOT, and that the disk is mounted"))
+        for name, error in self.store.damaged_receipts():
+            if isinstance(error, LockVersionError):
+                errors.append(about(error, name))
+            else:
+                findings.append(Finding(name, "its receipt", "damaged receipt", error.message))
+
+    def _verify_one(self, receipt: Receipt, *, full: bool) -> Verdict:
+        verdict = verify(self.store, receipt, full=full, reporter=self.reporter, others=lambda: self._claims(receipt))
+        if verdict.receipt.pulled_at <= 0 and not verdict.findings and verdict.receipt.complete:
+            # Whole after all: what an interrupted pull left out is there and proved.
+            whole = msgspec.structs.replace(verdict.receipt, pulled_at=int(time.time()))
+            return dataclasses.replace(verdict, receipt=whole)
+        return verdict
 
     def _claims(self, receipt: Receipt) -> set[tuple[str, str]]:
         return claimed_refs(self.store.receipts(), receipt.entry)
@@ -252,24 +310,25 @@ class Workspace:
             self._pull([wish], origins).run()
         for folder in receipt.local_dirs:
             shown = views.read_view(self.store, folder).files.values()
-            styles = [own.asked for own in shown if own.asset == receipt.entry.name]
-            if styles and folder != wish.local_dir:
+            styles = [own.asked for own in shown if receipt.entry.name in own.owners]
+            if styles and folder != wish.local_dir and os.path.isdir(folder):
                 views.show(self.store, receipt.entry, folder, styles[0], self.reporter, wait=self._wait)
 
-    def _remember(self, receipt: Receipt) -> None:
+    def _remember(self, receipt: Receipt, *, damaged: bool = False) -> None:
         """Keep fresh stamps, where the store may be written. A reader of a shared store proves again each time."""
+        what = f"{receipt.entry.name}: {'looked at' if damaged else 'proved'}, but"
         try:
             with held(self.store.mutex("receipts"), f"proving {receipt.entry.name}", wait=self._wait):
                 now = self.store.read_receipt(receipt.entry)
-                if now is not None and now.pulled_at > receipt.pulled_at:
+                if now is not None and now.pulled_at > receipt.pulled_at > 0:
                     return  # pulled anew meanwhile
                 self.store.save_receipt(receipt)
         except PermissionError:
-            self.reporter.say(
-                f"{receipt.entry.name}: proved, but {self.store.root} is not writable: the proof is not kept"
-            )
+            self.reporter.say(f"{what} {self.store.root} is not writable: that is not kept")
         except OSError as error:
-            self.reporter.say(f"{receipt.entry.name}: proved, but the proof is not kept: {error.strerror}")
+            self.reporter.say(f"{what} that is not kept: {error.strerror}")
+        except AssetError as error:
+            self.reporter.say(f"{what} that is not kept: {error.message}")
 
     def status(self, names: Iterable[str] = ()) -> list[AssetStatus]:
         """The state of each asset, by a look at names and stamps."""
@@ -319,10 +378,13 @@ class Workspace:
         IntegrityError
             When a file is not what the lock says.
         """
-        receipts = dict(self._receipts([name]))
-        receipt = receipts.get(name)
+        return self._installed(name, dict(self._receipts([name])).get(name), check)
+
+    def _installed(self, name: str, receipt: Receipt | None, check: Check) -> Installed:
+        if check not in ("quick", "full", "none"):
+            raise UsageError(f"verify={check!r} is none of 'quick', 'full', 'none'")
         if receipt is None:
-            raise _not_installed(name)
+            raise self._not_installed(name)
         found, fresh = installed(self.store, receipt, check=check)
         if fresh is not receipt:
             self._remember(fresh)
@@ -330,6 +392,11 @@ class Workspace:
         if asset is not None and name in self._sheets.locked(self._sheets.of(name)).assets:
             found = Installed(found.entry, found.folder, dict(asset.use), found.store)
         return found
+
+    def _not_installed(self, name: str) -> NotInstalledError:
+        locked = name in self._sheets.locked(self._sheets.of(name)).assets
+        steps = f"assetmgr pull {name}" if locked else f"assetmgr lock {name} && assetmgr pull {name}"
+        return NotInstalledError(f"{name}: not installed", mend=steps)
 
     def path(self, name: str) -> str:
         """The folder (or the one file) of a proved asset."""
@@ -363,7 +430,8 @@ class Workspace:
     ) -> dict[str, ImageTextDataset] | ImageTextDataset:
         """See `assetmgr.load_dataset`."""
         found = self._of_kind(name, "dataset", verify)
-        required = [self.installed(other, check=verify) for other in found.entry.requires]
+        receipts = dict(self._receipts([name]))
+        required = [self._installed(other, receipts.get(other), verify) for other in found.entry.requires]
         from assetmgr import datasets
 
         return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing)
@@ -376,7 +444,3 @@ class Workspace:
                 mend=f"assetmgr.load_{found.entry.kind}({name!r})",
             )
         return found
-
-
-def _not_installed(name: str) -> NotInstalledError:
-    return NotInstalledError(f"{name}: not installed", mend=f"assetmgr lock {name} && assetmgr pull {name}")

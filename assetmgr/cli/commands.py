@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from assetmgr.cli.output import Output, plural, size, table
+from assetmgr.cli.output import Output, error_document, plural, size, table
 
 if TYPE_CHECKING:
     from assetmgr.plan import Plan
@@ -172,7 +172,7 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
                 "hashed_bytes": result.hashed_bytes,
                 "findings": [finding._asdict() for finding in result.findings],
                 "repaired": [finding._asdict() for finding in result.repaired],
-                "errors": [{"type": type(error).__name__, "message": error.message} for error in result.errors],
+                "errors": [error_document(error) for error in result.errors],
             }
         )
         return code
@@ -181,7 +181,8 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
     for finding in result.findings:
         output.data(str(finding))
     how = "hashed in full" if options.full else f"by stamps, {size(result.hashed_bytes)} hashed"
-    verdict = f"{plural(len(result.findings), 'finding')}" if result.findings else "all proved"
+    proved = "all proved" if result.assets else "nothing verified"
+    verdict = f"{plural(len(result.findings), 'finding')}" if result.findings else proved
     output.say(
         f"{plural(result.assets, 'asset')}, {plural(result.files, 'file')}, {size(result.bytes)}: {verdict} "
         f"({how}); {time.monotonic() - started:.1f} s"

@@ -54,12 +54,13 @@ class Output:
         """Tell an error: words for a person, and a document for a program unless it has one already."""
         errors: Sequence[AssetError] = error.errors if isinstance(error, SeveralErrors) else (error,)
         if self.json and not documented:
-            self.document({"code": error.code, "errors": [_error_document(one) for one in errors]})
+            self.document({"code": error.code, "errors": [error_document(one) for one in errors]})
         for one in errors:
             print(f"error: {one}", file=sys.stderr)
 
 
-def _error_document(error: AssetError) -> dict[str, Any]:
+def error_document(error: AssetError) -> dict[str, Any]:
+    """An error as ``--json`` tells it."""
     document: dict[str, Any] = {
         "type": type(error).__name__,
         "code": error.code,

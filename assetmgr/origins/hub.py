@@ -34,7 +34,7 @@ from assetmgr.origins.hub_errors import as_error, default_endpoint
 from assetmgr.origins.hub_process import HubProcess
 from assetmgr.placing import make_folder, place, remove_file
 from assetmgr.store import Layout, repo_folder
-from assetmgr.transfer.http import safe_url
+from assetmgr.transfer.http import clean, safe_url
 
 
 def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
@@ -173,7 +173,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
                 file, text = wrong[0]
                 raise IntegrityError(
                     f"{entry.name}: {file.path}: the hub's listing says {file.size} bytes of git sha1 {file.git_sha1}, "
-                    f"{self.sources(entry, file)[0]} gave {text}, twice",
+                    f"{safe_url(self.sources(entry, file)[0])} gave {text}, twice",
                     mend=f"repeat `assetmgr lock {entry.name}` later, or tell who runs {safe_url(self.endpoint)}",
                 )
             todo = [file for file, _ in wrong]
@@ -327,8 +327,8 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             )
 
         def on_event(event: Mapping[str, Any]) -> None:
-            where = safe_url(str(event["url"]))
-            self._context.reporter.say(f"{name}: {where}: {event['why']}; again in {event['seconds']} s")
+            where, why = safe_url(str(event["url"])), clean(str(event["why"]))
+            self._context.reporter.say(f"{name}: {where}: {why}; again in {event['seconds']} s")
 
         answer = self._process.ask({"repo": repo, "kind": kind, "endpoint": self.endpoint, **job}, on_event)
         if answer["event"] == "result":

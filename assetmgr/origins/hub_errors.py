@@ -17,7 +17,7 @@ from assetmgr.errors import (
     RevisionNotFoundError,
     UnsafeNameError,
 )
-from assetmgr.transfer.http import safe_url
+from assetmgr.transfer.http import clean, safe_url
 
 
 def default_endpoint() -> str:
@@ -35,7 +35,7 @@ def as_error(
     token = (
         "give a token that may read it: HF_TOKEN, or `hf auth login`"
         if own
-        else f"HF_TOKEN goes to {default_endpoint()} alone; to use it here set HF_ENDPOINT={endpoint}"
+        else f"HF_TOKEN goes to {safe_url(default_endpoint())} alone; to use it here set HF_ENDPOINT={hub}"
     )
     if answer["kind"] == "gated":
         return AccessError(f"{name}: {repo} is gated", mend=f"accept its terms at {page}, then {token}")
@@ -65,5 +65,5 @@ def as_error(
         )
     if answer["kind"] == "offline":
         return OfflineError(f"{name}: HF_HUB_OFFLINE is set", mend="unset it to ask the hub")
-    text = re.sub(r"\s+", " ", answer["text"])[:500]
+    text = re.sub(r"\s+", " ", clean(answer["text"]))[:500]
     return OriginError(f"{name}: {repo} from {hub}: {text}", mend="repeat the command; what has arrived is kept")

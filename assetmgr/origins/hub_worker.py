@@ -101,10 +101,13 @@ class Client:
                 try:
                     response = send(request, **options)
                 except Exception as error:
-                    wait = delay(attempt, None, self._limits) if _is_passing(error) else None
-                    if wait is None:
+                    if not _is_passing(error):
                         raise
                     why = f"{type(error).__name__}: {error}"[:200]
+                    wait = delay(attempt, None, self._limits)
+                    if wait is None:
+                        # An error of ours: huggingface_hub would try its own again, and each of them that often.
+                        raise AskedTooMuchError(f"{request.url}: {why}, {attempt} times") from error
                 else:
                     if response.status_code not in PASSING:
                         _check_etags(response)
@@ -250,7 +253,9 @@ _PASSING_ERRORS = {
     "ConnectionError", "Timeout", "ChunkedEncodingError", "ProtocolError", "IncompleteRead", "ReadTimeoutError",
     "ConnectionResetError", "RemoteDisconnected", "BrokenPipeError", "SSLEOFError",
 }  # fmt: skip
-_FINAL_ERRORS = {"ProxyError", "SSLError", "SSLCertVerificationError", "InvalidURL", "UnsupportedProtocol"}
+_FINAL_ERRORS = {
+    "OfflineModeIsEnabled", "ProxyError", "SSLError", "SSLCertVerificationError", "InvalidURL", "UnsupportedProtocol",
+}  # fmt: skip
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -249,7 +250,11 @@ def _open_http(url: str, limits: Limits) -> tuple[dict[str, str], int | None, It
             response.close()
             session.close()
 
-    return _evidence(response.headers), int(length) if length.isascii() and length.isdigit() else None, chunks()
+    return (
+        _evidence(response.headers),
+        int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None,
+        chunks(),
+    )
 
 
 def _session(limits: Limits) -> requests.Session:
@@ -313,6 +318,12 @@ def safe_url(url: str) -> str:
         return url.partition("?")[0].partition("#")[0].rpartition("@")[2][:200]
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{port}{parts.path}" + ("?..." if parts.query else "")
+
+
+def clean(text: str) -> str:
+    """Words from outside as they may be shown: URLs without their secrets, and nothing that a terminal obeys."""
+    text = re.sub(r"https?://[^\s'\"<>]+", lambda match: safe_url(match[0]), text)
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def reason(error: BaseException) -> str:
