@@ -75,7 +75,10 @@ class Pull:
         total = 0
         for path, size in paths.items():
             with contextlib.suppress(OSError):
-                total += min(os.path.getsize(path), size)
+                status = os.stat(path)
+                # A partial with a journal may have holes: what fills them has yet to come.
+                held = min(status.st_size, getattr(status, "st_blocks", status.st_size) * 512 or status.st_size)
+                total += min(held, size)
         return total
 
     # --- run -----------------------------------------------------------------------------------------------------

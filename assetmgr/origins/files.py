@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
-import secrets
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 
-from assetmgr.digests import hash_file, in_parallel
+from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, IntegrityError, OfflineError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
 from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
-from assetmgr.placing import make_folder, remove_file
-from assetmgr.transfer.http import Fetched, fetch, local_path
+from assetmgr.placing import remove_file
+from assetmgr.receipt import Stamp
+from assetmgr.transfer.engine import Engine
+from assetmgr.transfer.journal import journal_path
+from assetmgr.transfer.source import Fetched, Source, Task
+from assetmgr.transfer.urls import local_path
 
 
 class FilesOrigin:
-    def __init__(self, context: Context, base: str) -> None:
+    def __init__(self, context: Context, base: str, engine: Engine) -> None:
         self._context = context
         self._base = base
+        self._engine = engine
 
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
         assert isinstance(asset.source, FilesSource)
@@ -83,46 +89,63 @@ class FilesOrigin:
                 f"{asset.name}: {source.path}: its sha256 can only be had by fetching it",
                 mend="lock it once without --offline, or give its sha256 and size in the manifest",
             )
-        temporary = context.store.partial(f"lock-{secrets.token_hex(8)}")
-        # crc32c needs a library; it is computed where the manifest pins by it.
-        algorithms = ["sha256", "md5", *(["crc32c"] if source.crc32c else [])]
-        make_folder(os.path.dirname(temporary))
-        try:
-            with context.reporter.progress(f"{asset.name}: {source.path}", max(source.size or 0, 0)) as bar:
-                fetched = fetch(
-                    source.urls,
-                    temporary,
-                    algorithms=algorithms,
-                    size=source.size,
-                    limits=context.limits,
-                    progress=bar.add,
-                    say=context.reporter.say,
-                )
-            os.replace(temporary, context.store.partial(fetched.digests["sha256"]))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                remove_file(temporary)
-            raise
-        return fetched
+        # Named for its URLs: the next run finds what a killed one left, and goes on with it.
+        key = sha256_text("\n".join(source.urls))[:32]
+        partial = context.store.partial(f"lock-{key}")
+        # crc32c needs a library; it is computed where the manifest pins by it, and where it is there to check by.
+        algorithms = ("sha256", "md5", *(["crc32c"] if source.crc32c or _has_crc32c() else []))
+        task = Task(
+            label=f"{asset.name}: {source.path}",
+            sources=tuple(Source(url) for url in source.urls),
+            partial=partial,
+            size=source.size,
+            sha256=source.sha256,
+            algorithms=algorithms,
+        )
+        with (
+            held(
+                context.store.mutex(f"lock-{key[:3]}"),
+                f"{asset.name}: {source.path}",
+                wait=context.wait,
+                say=context.reporter.say,
+            ),
+            context.reporter.progress(task.label, max(source.size or 0, 0)) as bar,
+        ):
+            (outcome,) = self._engine.fetch([task], bar.add)
+            if outcome.fetched is None:
+                _tidy(partial)
+                assert outcome.error is not None
+                raise _with_mend(outcome.error, f"correct the sha256, the size or the url in {asset.declared_at}")
+            os.replace(partial, context.store.partial(outcome.fetched.digests["sha256"]))
+        return outcome.fetched
 
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return [resolve_url(url, self._base) for url in file.urls]
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
         context = self._context
+        tasks = [self._task(entry, file) for file in files]
         total = sum(max(file.size, 0) for file in files)
         with context.reporter.progress(entry.name, total) as bar:
+            for outcome in self._engine.fetch(tasks, bar.add):
+                locked, fetched = outcome.task.key, outcome.fetched
+                assert isinstance(locked, LockedFile)
+                if fetched is None:
+                    _tidy(outcome.task.partial)
+                    error = outcome.error
+                    assert error is not None
+                    if not outcome.task.sources:
+                        error = OfflineError(
+                            f"{entry.name}: {locked.path}: not in the store, and --offline forbids to fetch it",
+                            mend=f"assetmgr pull {entry.name}",
+                        )
+                    yield Arrival(locked, None, _with_mend(error, _upgrade(entry.name)))
+                    continue
+                status = fetched.status
+                proof = Stamp(status.st_size, status.st_mtime_ns, status.st_ino, int(time.time())) if status else None
+                yield Arrival(locked, outcome.task.partial, proof=proof)
 
-            def one(file: LockedFile) -> Arrival:
-                try:
-                    return self._bring_one(entry, file, bar.add)
-                except AssetError as error:
-                    return Arrival(file, None, error)
-
-            for _, arrival in in_parallel(one, files, workers=context.limits.jobs):
-                yield arrival
-
-    def _bring_one(self, entry: LockedAsset, file: LockedFile, progress: Callable[[int], object]) -> Arrival:
+    def _task(self, entry: LockedAsset, file: LockedFile) -> Task:
         context = self._context
         assert file.sha256 is not None
         partial = context.store.partial(file.sha256)
@@ -130,30 +153,17 @@ class FilesOrigin:
         # A lock that came with a bundle or another machine may name files that only its maker has.
         urls.sort(key=lambda url: url.startswith("file:") and not os.path.exists(local_path(url)))
         # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
-        with held(
-            context.store.mutex(f"bytes-{file.sha256[:3]}"),
-            f"{entry.name}: {file.path}",
-            wait=context.wait,
-            say=context.reporter.say,
-        ):
-            with contextlib.suppress(OSError):
-                if os.path.getsize(partial) == file.size and hash_file(partial)[1]["sha256"] == file.sha256:
-                    progress(file.size)
-                    return Arrival(file, partial)
-            if not urls:
-                raise OfflineError(
-                    f"{entry.name}: {file.path}: not in the store, and --offline forbids to fetch it",
-                    mend=f"assetmgr pull {entry.name}",
-                )
-            fetch(
-                urls,
-                partial,
-                size=file.size,
-                limits=context.limits,
-                progress=progress,
-                say=context.reporter.say,
-            )
-        return Arrival(file, partial)
+        mutex = context.store.mutex(f"bytes-{file.sha256[:3]}")
+        label = f"{entry.name}: {file.path}"
+        return Task(
+            label=label,
+            sources=tuple(Source(url) for url in urls),
+            partial=partial,
+            size=file.size,
+            sha256=file.sha256,
+            guard=lambda: held(mutex, label, wait=context.wait, say=context.reporter.say),
+            key=file,
+        )
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()  # each file is held by its digest
@@ -163,6 +173,31 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
+
+
+def _tidy(partial: str) -> None:
+    """Remove a partial of which nothing can be gone on with."""
+    if not os.path.exists(journal_path(partial)):
+        with contextlib.suppress(OSError):
+            remove_file(partial)
+
+
+def _with_mend(error: AssetError, mend: str) -> AssetError:
+    """Wrong bytes are told by the engine, which knows neither manifest nor lock; what to do about them is said here."""
+    if isinstance(error, IntegrityError) and not error.mend:
+        return IntegrityError(error.message, mend=mend)
+    return error
+
+
+def _upgrade(name: str) -> str:
+    return (
+        f"nothing wrong was kept, the rest is in place; when the origin is mended: assetmgr pull {name}; "
+        f"if its content was changed on purpose: assetmgr lock --upgrade {name}"
+    )
+
+
+def _has_crc32c() -> bool:
+    return importlib.util.find_spec("google_crc32c") is not None
 
 
 def _agrees(kept: LockedFile, source: FileSource) -> bool:
