@@ -20,7 +20,7 @@ from assetmgr.receipt import Stamp
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.journal import journal_path
 from assetmgr.transfer.source import Fetched, Source, Task
-from assetmgr.transfer.urls import local_path
+from assetmgr.transfer.urls import local_path, safe_url
 
 
 class FilesOrigin:
@@ -67,7 +67,7 @@ class FilesOrigin:
                 said = "the manifest" if getattr(source, algorithm) else "its server"
                 raise IntegrityError(
                     f"{asset.name}: {source.path}: {algorithm} expected {wanted} (says {said}), found {found} "
-                    f"in {fetched.size} bytes from {fetched.url}",
+                    f"in {fetched.size} bytes from {safe_url(fetched.url)}",
                     mend=f"correct the {algorithm} or the url in {asset.declared_at}",
                 )
         return LockedFile(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from assetmgr.digests import Hasher
-from assetmgr.errors import IntegrityError, OriginError
+from assetmgr.errors import IntegrityError
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.evidence import content_range, evidence, validator
 from assetmgr.transfer.follower import BUFFER, Follower
@@ -179,7 +179,7 @@ class Gatherer:
         answer = self._take_changed(source) or self._wire.ask(source)
         with contextlib.closing(answer):
             if answer.status != 200:
-                raise OriginError(f"{safe_url(source.url)}: HTTP {answer.status} to a request for the whole file")
+                raise PassingError(f"HTTP {answer.status} to a request for the whole file")
             size = judge(self._task, source, answer, self._limits)
             forget_journal(self._task.partial)
             self._partial.clear()
