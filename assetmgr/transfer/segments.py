@@ -18,8 +18,10 @@ from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.wire import StoppedError, Wire
 
-# How often the flow is looked at, in seconds; by how much it must have grown for the last step to have been worth it.
-_LOOK = 0.15
+# How often the flow is looked at, in seconds; how far below what is slow it must be for all streams to be had at once;
+# by how much the flow must have grown for the last step to have been worth it.
+_LOOK = 0.06
+_CRAWL = 0.25
 _WORTH = 1.15
 _BUFFER = 128 * 1024
 
@@ -71,7 +73,7 @@ class Helpers:
         return len(self._threads)
 
     def look(self) -> None:
-        """Look at the flow now and then; while it is slow for each stream and growing helps, double the streams."""
+        """Look at the flow now and then; while it is slow for each stream and growing helps, add streams."""
         now = time.monotonic()
         if self._done_growing or now - self._since < _LOOK:
             return
@@ -86,7 +88,8 @@ class Helpers:
         free = wire.bucket.rate is None or flow < 0.7 * wire.bucket.rate
         if flow / streams >= limits.slow or streams >= limits.connections or not free:
             return
-        more = min(streams, limits.connections - streams, max(self._at.pieces.open() - streams, 0))
+        wanted = limits.connections if flow / streams < _CRAWL * limits.slow else streams
+        more = min(wanted, limits.connections - streams, max(self._at.pieces.open() - streams, 0))
         self._flow_before = flow
         for _ in range(wire.join_streams(more, wanted=True)):
             thread = threading.Thread(target=self._run, name="assetmgr-part", daemon=True)
