@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError
 from assetmgr.transfer.evidence import expects_html, looks_like_html
-from assetmgr.transfer.gather import ChangedError, Gatherer, WrongBytesError
-from assetmgr.transfer.judging import page_error
+from assetmgr.transfer.gather import Gatherer
+from assetmgr.transfer.judging import ChangedError, WrongBytesError, page_error
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import Attempts, PassingError
 from assetmgr.transfer.source import Fetched, Source, Task
@@ -128,6 +128,8 @@ def _from_source(
                 return IntegrityError(_named(task, f"{where}: {error}"))
             say(_named(task, f"{where}: {error}; fetching it once more"))
         except (OriginError, AccessError, IntegrityError) as error:
+            if isinstance(error, IntegrityError):
+                gatherer.start_over()
             return type(error)(_named(task, error.message), mend=error.mend)
 
 

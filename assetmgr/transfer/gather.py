@@ -8,37 +8,21 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from assetmgr.digests import Hasher
-from assetmgr.errors import IntegrityError
 from assetmgr.transfer.connection import Answer
-from assetmgr.transfer.evidence import content_range, evidence, validator
+from assetmgr.transfer.evidence import evidence, validator
 from assetmgr.transfer.follower import BUFFER, Follower
 from assetmgr.transfer.journal import Header, Journal, Noted, forget_journal, is_part_of, name_url, read_journal
-from assetmgr.transfer.judging import judge, refuse_page
+from assetmgr.transfer.judging import ChangedError, WrongBytesError, judge
 from assetmgr.transfer.partial import Partial
+from assetmgr.transfer.parts import gives_parts, has_changed, is_whole_again, part_fault
 from assetmgr.transfer.pieces import Claim, Pieces, piece_size
-from assetmgr.transfer.rate import Pace
+from assetmgr.transfer.pouring import pour
 from assetmgr.transfer.retry import PassingError
-from assetmgr.transfer.segments import Gathering, Helpers, part_fault
+from assetmgr.transfer.segments import Gathering, Helpers
 from assetmgr.transfer.source import Fetched, Source, Task
 from assetmgr.transfer.straight import take_straight
 from assetmgr.transfer.urls import safe_url
 from assetmgr.transfer.wire import Wire
-
-
-class ChangedError(Exception):
-    """What has arrived is no part of what the source has now."""
-
-
-class WrongBytesError(Exception):
-    """The whole file is there, and its bytes are not those of the lock.
-
-    ``is_fresh``: all of them came from this source now. ``start`` is how they begin.
-    """
-
-    def __init__(self, why: str, *, is_fresh: bool, start: bytes) -> None:
-        super().__init__(why)
-        self.is_fresh = is_fresh
-        self.start = start
 
 
 class Gatherer:
@@ -175,6 +159,9 @@ class Gatherer:
         ):
             self.start_over()
         if self._gathering is not None:
+            if self._helpers is not None and self._helpers.source != source:
+                self._helpers.close()
+                self._helpers = None
             return self._rest(source, None)
         answer = self._take_changed(source) or self._wire.ask(source)
         with contextlib.closing(answer):
@@ -212,13 +199,13 @@ class Gatherer:
                 pieces.wait(0.1)
             else:
                 try:
-                    answer = answer or self._ask_part(source, claim)
-                    last = answer
-                    self._pour(source, answer, claim)
-                finally:
+                    last = answer = answer or self._ask_part(source, claim)
+                except BaseException:
                     pieces.release(claim)
-                    if answer is not None:
-                        answer.close()
+                    raise
+                with contextlib.closing(answer):
+                    helpers = self._helpers or self._hire(source, answer)
+                    pour(self._task, source, answer, claim, self._gathering, helpers)
                 answer = None
             self._wire.check()
             if self._helpers is not None and self._helpers.error is not None:
@@ -237,87 +224,34 @@ class Gatherer:
         alone = self._helpers is None or not self._helpers.alive()
         end = size if alone else claim.end
         answer = self._wire.ask(source, claim.start, None if alone else end, valid)
-        whole = answer.status == 200 and answer.length in (None, size)
-        if alone and claim.start == 0 and whole and valid in ("", validator(answer.headers)):
-            return answer  # nothing of it had come; no range was asked for
+        if alone and claim.start == 0 and is_whole_again(answer, size, valid):
+            return answer
         fault = part_fault(answer, claim.start, end, size, valid)
         if fault is None:
             if not valid:
                 self._is_mixed = True
             return answer
-        found, span = validator(answer.headers), content_range(answer.headers)
+        changed = has_changed(answer, size, valid)
+        if not changed:
+            self._without_ranges.add(source.url)
         if answer.status == 200:
             # What was asked for is not to be had; what came instead is the whole file, and can be used.
-            changed = bool(valid) and found != valid
             self._changed = (source, answer)
-            if not changed:
-                self._without_ranges.add(source.url)
-            fault = f"the file has changed: {fault}" if changed else "the server gives no parts of a file"
+            fault = fault if changed else "the server gives no parts of a file"
         else:
             answer.close()
-            if answer.status == 206 and (span is None or span.size == size) and (not valid or found in ("", valid)):
-                self._without_ranges.add(source.url)
-            else:
-                fault = f"the file has changed: {fault}"
+        if changed:
+            fault = f"the file has changed: {fault}"
         self.start_over()
         raise ChangedError(fault)
-
-    def _pour(self, source: Source, answer: Answer, claim: Claim) -> None:
-        """Take what an answer brings, from the claimed piece on into the next ones while they are nobody's."""
-        at = self._gathering
-        assert at is not None
-        pieces, follower, partial, bucket = at.pieces, at.follower, at.partial, self._wire.bucket
-        helpers = self._helpers or self._hire(source, answer)
-        pace = Pace(self._limits)
-        offset = claim.start
-        try:
-            while True:
-                buffer = follower.borrow()
-                view = memoryview(buffer)
-                try:
-                    count = answer.receive(view[: bucket.portion(min(len(view), claim.end - offset))])
-                    if not count:
-                        raise PassingError(f"the body ended after {offset} of {pieces.size} bytes")
-                    self._wire.check()
-                    if not offset:
-                        refuse_page(self._task, source, view[:count])
-                    partial.write_at(offset, view[:count])
-                except BaseException:
-                    follower.give_back(buffer)
-                    raise
-                follower.offer(offset, buffer, count)
-                pieces.advance(claim.piece, count)
-                follower.reach(pieces.frontier())
-                self._count(count)
-                offset += count
-                pace.count(count, bucket.take(count))
-                if offset == claim.end:
-                    if offset == pieces.size:
-                        self._expect_end(source, answer)
-                        return
-                    if answer.length == 0 or (following := pieces.follow(claim.piece)) is None:
-                        return
-                    claim = following
-                if helpers is not None:
-                    helpers.look()
-        finally:
-            pieces.release(claim)
-
-    def _expect_end(self, source: Source, answer: Answer) -> None:
-        assert self._gathering is not None
-        if answer.length is None and answer.receive(memoryview(bytearray(1))):
-            size = self._gathering.pieces.size
-            self.start_over()
-            raise IntegrityError(f"{safe_url(source.url)}: more than the {size} bytes expected")
 
     def _hire(self, source: Source, answer: Answer) -> Helpers | None:
         """Streams besides the first, where the server gives parts and something will tell if they do not fit."""
         assert self._gathering is not None
         assert self._journal is not None
-        parts = answer.status == 206 or answer.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
         valid = self._valid(source)
         if (
-            not parts
+            not gives_parts(answer)
             or answer.length is None
             or source.url.startswith("file:")
             or self._gathering.pieces.size < self._limits.split_from

@@ -10,6 +10,22 @@ from assetmgr.transfer.source import Source, Task
 from assetmgr.transfer.urls import safe_url
 
 
+class ChangedError(Exception):
+    """What has arrived is no part of what the source has now."""
+
+
+class WrongBytesError(Exception):
+    """The whole file is there, and its bytes are not those of the lock.
+
+    ``is_fresh``: all of them came from this source now. ``start`` is how they begin.
+    """
+
+    def __init__(self, why: str, *, is_fresh: bool, start: bytes) -> None:
+        super().__init__(why)
+        self.is_fresh = is_fresh
+        self.start = start
+
+
 def judge(task: Task, source: Source, answer: Answer, limits: Limits) -> int | None:
     """The size that is to come, None where nobody knows it.
 

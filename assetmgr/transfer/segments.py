@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from assetmgr.errors import AssetError
 from assetmgr.transfer.connection import Answer
-from assetmgr.transfer.evidence import Span, content_range, validator
 from assetmgr.transfer.follower import Follower
 from assetmgr.transfer.partial import Partial
+from assetmgr.transfer.parts import part_fault
 from assetmgr.transfer.pieces import Claim, Pieces
 from assetmgr.transfer.rate import Pace
 from assetmgr.transfer.retry import PassingError
@@ -37,28 +37,12 @@ class Gathering:
     count: Callable[[int], object]
 
 
-def part_fault(answer: Answer, start: int, end: int, size: int, valid: str) -> str | None:
-    """What is wrong with an answer to a range request, or None: exactly those bytes, of that version."""
-    if answer.status != 206:
-        return f"HTTP {answer.status} to a range request"
-    span = content_range(answer.headers)
-    if span is None or span != Span(start, end, size):
-        said = answer.headers.get("Content-Range", "")[:80]
-        return f"Content-Range {said!r} to a request for bytes {start}-{end - 1}/{size}"
-    if answer.length is not None and answer.length != end - start:
-        return f"{answer.length} bytes for a range of {end - start}"
-    found = validator(answer.headers)
-    if valid and found and found != valid:
-        return f"etag {found} where it was {valid}"
-    return None
-
-
 class Helpers:
     """The further streams of a file. A helper that fails gives its piece back and is not replaced."""
 
     def __init__(self, gathering: Gathering, source: Source, valid: str) -> None:
         self._at = gathering
-        self._source, self._valid = source, valid
+        self.source, self._valid = source, valid
         self._threads: list[threading.Thread] = []
         self._answers: dict[threading.Thread, Answer] = {}
         self._stop = threading.Event()
@@ -112,7 +96,7 @@ class Helpers:
 
     def _bring(self, claim: Claim) -> None:
         at, wire = self._at, self._at.wire
-        answer = wire.ask(self._source, claim.start, claim.end, self._valid)
+        answer = wire.ask(self.source, claim.start, claim.end, self._valid)
         self._answers[threading.current_thread()] = answer
         try:
             if fault := part_fault(answer, claim.start, claim.end, at.pieces.size, self._valid):

@@ -20,7 +20,7 @@ from tests.support import REPOSITORY, clean_environment
 
 # Big files, to these tests, are small ones: a journal from 64 kB, pieces of 64 kB, several connections from 256 kB.
 SMALL = {"resume_from": 1 << 16, "split_from": 1 << 18, "piece_least": 1 << 16, "progress_least": 1 << 16}
-QUICK = Limits(attempts=3, backoff=0.001, connect_timeout=5, read_timeout=5, **SMALL)  # type: ignore[arg-type]
+QUICK = Limits(attempts=3, backoff=0.001, connect_timeout=5, read_timeout=5, **SMALL)
 
 
 def body(size: int, seed: int = 0) -> bytes:

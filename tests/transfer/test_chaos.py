@@ -1,4 +1,4 @@
-"""Random faults and random kills: in every round the end is proved bytes or a clear error, and the next clean run succeeds.
+"""Random faults and kills: a round ends in proved bytes or a clear error, and the next clean run succeeds.
 
 The seed is printed with a failure; ``ASSETMGR_CHAOS_SEED=N`` runs its rounds again (the timing of threads differs).
 """
@@ -66,15 +66,14 @@ def one_round(seed: int, folder: Path) -> str:
     hub = Hub()
     for name, data in bodies.items():
         ranges = random.random() < 0.8
-        hub.publish(f"/{name}", data, ranges=ranges, etag=random.choice([True, True, False, '"same"']))
+        etags: list[bool | str] = [True, True, False, '"same"']
+        hub.publish(f"/{name}", data, ranges=ranges, etag=random.choice(etags))
     wanted = []
     with hub.serve() as endpoint:
         for name, data in bodies.items():
             urls = [f"{endpoint}/{name}"] * random.choice([1, 1, 2])
             partial = str(folder / "partial" / name)
-            wanted.append(
-                {"label": name, "urls": urls, "partial": partial, "size": len(data), "sha256": sha256(data)}
-            )
+            wanted.append({"label": name, "urls": urls, "partial": partial, "size": len(data), "sha256": sha256(data)})
         for _ in range(random.randrange(1, 6)):
             hub.faults.add(random_fault(random, bodies))
         ended = "ended"

@@ -59,7 +59,7 @@ def run(wanted: list[Task], with_limits: Limits = QUICK) -> dict[str, Outcome]:
     return {outcome.task.label: outcome for outcome in outcomes}
 
 
-# --- many files ---------------------------------------------------------------------------------------------------------
+# --- many files -------------------------------------------------------------------------------------------------------
 
 
 def test_each_file_comes_out_once_whole_and_hashed(hub: Hub, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_leaving_early_stops_all_within_a_second(hub: Hub, tmp_path: Path) -> No
     assert not [thread for thread in threading.enumerate() if thread.name == "assetmgr-part"]
 
 
-# --- credentials ----------------------------------------------------------------------------------------------------------
+# --- credentials ------------------------------------------------------------------------------------------------------
 
 
 def test_a_token_goes_to_its_own_address_only(hub: Hub, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_mirror_gets_no_login(hub: Hub, tmp_path: Path, monkeypatch: pytest.Mo
     assert "authorization" in hub.requests[-1].headers
 
 
-# --- bounds in time -----------------------------------------------------------------------------------------------------------
+# --- bounds in time ---------------------------------------------------------------------------------------------------
 
 
 def test_a_limit_on_the_rate_holds_for_all_files_together(hub: Hub, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_what_may_pass_is_asked_again(hub: Hub, attempt: Attempt, status: int) -
     assert attempt.waits == [0.0]
 
 
-# --- pages for files ------------------------------------------------------------------------------------------------------
+# --- pages for files --------------------------------------------------------------------------------------------------
 
 PAGE = b"<!DOCTYPE html>\n<html><body>Google Drive - Virus scan warning</body></html>"
 
@@ -250,7 +250,7 @@ def test_what_looks_like_a_page(start: bytes, page: bool) -> None:
     assert looks_like_html(start) is page
 
 
-# --- several connections for one file -------------------------------------------------------------------------------------
+# --- several connections for one file ---------------------------------------------------------------------------------
 
 
 def ranges(hub: Hub) -> set[str]:
@@ -267,9 +267,7 @@ def test_a_slow_file_comes_over_several_connections(hub: Hub, attempt: Attempt) 
 
 
 def test_a_fast_file_comes_over_one(hub: Hub, attempt: Attempt) -> None:
-    attempt.assert_whole(
-        attempt(f"{hub.endpoint}/w.bin", size=len(BODY), sha256=SHA256, limits=limits(slow=1.0)), BODY
-    )
+    attempt.assert_whole(attempt(f"{hub.endpoint}/w.bin", size=len(BODY), sha256=SHA256, limits=limits(slow=1.0)), BODY)
     assert ranges(hub) == {"all"}
 
 
@@ -316,7 +314,7 @@ def test_the_connections_of_all_files_together_are_bounded(hub: Hub, tmp_path: P
     assert all(outcome.fetched for outcome in outcomes.values())
 
 
-# --- TLS --------------------------------------------------------------------------------------------------------------------
+# --- TLS --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
@@ -351,7 +349,7 @@ def test_a_certificate_is_believed_only_where_the_environment_says_so(
         relay.close()
 
 
-# --- proxies ------------------------------------------------------------------------------------------------------------------
+# --- proxies ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_proxy_of_the_environment_is_used(hub: Hub, attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_a_part_is_of_what_is_wanted_or_is_not() -> None:
         assert is_part_of(noted, urls, size, sha256) is part, (header, urls, size, sha256)
 
 
-# --- the queue of pieces ------------------------------------------------------------------------------------------------
+# --- the queue of pieces ----------------------------------------------------------------------------------------------
 
 
 @given(SIZES)
@@ -110,7 +110,9 @@ def test_pieces_are_within_bounds_and_few(size: int) -> None:
     assert piece >= size // (8 * limits.connections) or piece == limits.piece_most
 
 
-@given(st.integers(1, 100), st.integers(1, 20), st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=200))
+@given(
+    st.integers(1, 100), st.integers(1, 20), st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=200)
+)
 def test_every_byte_is_somebodys_once(size: int, piece: int, steps: list[tuple[int, int]]) -> None:
     """Four streams take, bring and give back in any order: no byte is brought twice, and all are in the end."""
     marks: dict[int, int] = {}

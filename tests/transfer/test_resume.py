@@ -15,7 +15,7 @@ from assetmgr.errors import AssetError, IntegrityError, OriginError
 from assetmgr.transfer.journal import journal_path, read_journal
 from assetmgr.transfer.limits import Limits
 from tests.hub import Fault, Hub
-from tests.transfer.support import QUICK, SMALL, Attempt, Client, body, sha256, wait_for_bytes
+from tests.transfer.support import SMALL, Attempt, Client, body, sha256, wait_for_bytes
 
 BODY = body(2_000_000)
 OTHER = body(2_000_000, seed=1)
@@ -43,7 +43,7 @@ def begin(hub: Hub, attempt: Attempt, after: int = 1_000_000, **options: Any) ->
     """Leave a partial of about ``after`` bytes, as a process leaves it whose server went away."""
     fault = hub.faults.add(Fault(truncate_after=after))
     with pytest.raises(AssetError):
-        attempt(url(hub), limits=Limits(attempts=1, **SMALL), **options)  # type: ignore[arg-type]
+        attempt(url(hub), limits=Limits(attempts=1, **SMALL), **options)
     hub.faults.remove(fault)
     assert attempt.journal.exists()
     attempt.said.clear()
@@ -84,7 +84,7 @@ def test_attempts_that_bring_nothing_are_bounded(hub: Hub, attempt: Attempt) -> 
 
 def test_attempts_that_bring_something_are_bounded_too(hub: Hub, attempt: Attempt) -> None:
     hub.faults.add(Fault(truncate_after=70_000, times=None))
-    limits = Limits(attempts=3, attempts_most=7, backoff=0.001, **SMALL)  # type: ignore[arg-type]
+    limits = Limits(attempts=3, attempts_most=7, backoff=0.001, **SMALL)
     with pytest.raises(OriginError, match="7 times"):
         attempt(url(hub), size=len(BODY), sha256=SHA256, limits=limits)
     assert len(hub.requests) == 7
@@ -185,7 +185,7 @@ def test_two_queries_are_two_files(hub: Hub, attempt: Attempt) -> None:
     hub.publish("/w.bin", BODY, etag='"same"')
     fault = hub.faults.add(Fault(truncate_after=500_000))
     with pytest.raises(OriginError):
-        attempt(f"{hub.endpoint}/w.bin?id=1", limits=Limits(attempts=1, **SMALL))  # type: ignore[arg-type]
+        attempt(f"{hub.endpoint}/w.bin?id=1", limits=Limits(attempts=1, **SMALL))
     hub.faults.remove(fault)
     hub.publish("/w.bin", OTHER, etag='"same"')
     attempt.steps.clear()
@@ -267,7 +267,7 @@ def test_bytes_that_were_wrong_once_come_right(hub: Hub, attempt: Attempt) -> No
     attempt.assert_whole(attempt(url(hub), size=len(BODY), sha256=SHA256), BODY)
 
 
-# --- damage to what was left --------------------------------------------------------------------------------------------
+# --- damage to what was left ------------------------------------------------------------------------------------------
 
 
 def _truncate_partial(attempt: Attempt) -> None:
@@ -325,7 +325,7 @@ def test_what_is_left_is_for_its_owner_only(hub: Hub, attempt: Attempt) -> None:
     assert attempt.journal.stat().st_mode & 0o777 == 0o600
 
 
-# --- kill -9, Ctrl-C -----------------------------------------------------------------------------------------------------
+# --- kill -9, Ctrl-C --------------------------------------------------------------------------------------------------
 
 
 def client(hub: Hub, attempt: Attempt, data: bytes, tmp_path: Path, **limits: Any) -> Client:
@@ -370,7 +370,7 @@ def test_thirty_kills_fetch_little_again(attempt: Attempt, tmp_path: Path) -> No
     print(f"{again / kills / 1e6:.3f} MB fetched again a kill")
 
 
-def test_kills_among_many_connections_fetch_little_again(attempt: Attempt, tmp_path: Path) -> None:
+def test_kills_among_many_connections_fetch_at_most_a_piece_a_stream_again(attempt: Attempt, tmp_path: Path) -> None:
     data = body(60_000_000, 4)
     hub = Hub()
     hub.publish("/w.bin", data)
@@ -390,7 +390,8 @@ def test_kills_among_many_connections_fetch_little_again(attempt: Attempt, tmp_p
     assert code == 0, err
     assert attempt.partial.read_bytes() == data
     again = sum(record.sent for record in hub.requests) - len(data)
-    assert again <= 6 * 4_000_000, f"{again / 6 / 1e6:.2f} MB a kill"
+    # At most what lay in the buffers of eight connections: never more than the piece that each was at.
+    assert again <= 6 * 8 * 1_100_000, f"{again / 6 / 1e6:.2f} MB a kill"
 
 
 def test_ctrl_c_ends_within_a_second_and_leaves_the_rest_for_later(hub: Hub, attempt: Attempt, tmp_path: Path) -> None:
