@@ -20,7 +20,7 @@ from assetmgr.transfer.wire import StoppedError, Wire
 
 # How often the flow is looked at, in seconds; how far below what is slow it must be for all streams to be had at once;
 # by how much the flow must have grown for the last step to have been worth it.
-_LOOK = 0.06
+_LOOK = 0.04
 _CRAWL = 0.25
 _WORTH = 1.15
 _BUFFER = 128 * 1024

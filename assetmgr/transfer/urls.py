@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
-from urllib.request import url2pathname
 
 from assetmgr.errors import OriginError
 
@@ -69,7 +68,11 @@ def local_path(url: str) -> str:
     """The path of a ``file:`` URL."""
     parts = urlsplit(url)
     host = f"//{parts.netloc}" if parts.netloc not in ("", "localhost") else ""
-    return url2pathname(host + parts.path) if os.name == "nt" else unquote(parts.path)
+    if os.name == "nt":
+        from urllib.request import url2pathname  # with it comes much that nobody else here needs
+
+        return url2pathname(host + parts.path)
+    return unquote(parts.path)
 
 
 def safe_url(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import subprocess
 import sys
@@ -46,8 +47,13 @@ def transfer(bench: Bench) -> Iterator[Row]:
         bench.note(f"transfer: skipped, for there is no {', '.join(missing)}: apt-get install nginx-light curl aria2")
         return
     size = 200_000_000 if bench.quick else 2_000_000_000
-    write_files(bench.place / "www" / "one", 1, size)
-    write_files(bench.place / "www" / "slow", 1, 200_000_000)
+    for name, length in (("one", size), ("slow", 200_000_000)):
+        large = bench.place / "www" / name / "000" / "000000.bin"
+        large.parent.mkdir(parents=True)
+        source = random.Random(name)
+        with large.open("wb") as file:
+            for _ in range(length // 100_000_000):
+                file.write(source.randbytes(100_000_000))
     write_files(bench.place / "www" / "many", 2000, 2000)
     with _nginx(bench.place) as base:
         yield from _one(bench, base, size)
