@@ -189,10 +189,9 @@ class SeveralErrors(AssetError):
 
 def named(error: AssetError, asset: str, file: str) -> AssetError:
     """The same error, that also says which asset and file it befell."""
-    if error.message.startswith(f"{asset}: "):
-        return error
-    mend = error.mend or f"correct {file} of {asset} in the manifest"
-    return type(error)(f"{asset}: {file}: {error.message}", mend=mend)
+    label = f"{asset}: "
+    message = error.message if error.message.startswith(label) else f"{label}{file}: {error.message}"
+    return type(error)(message, mend=error.mend or f"correct {file} of {asset} in the manifest")
 
 
 def about(error: AssetError, asset: str) -> AssetError:

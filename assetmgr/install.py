@@ -22,7 +22,7 @@ from assetmgr.placing import LinkStyle, link, make_folder, place, remove_file, w
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.reporting import Reporter
 from assetmgr.store import Layout, State, Store
-from assetmgr.transfer.http import safe_url
+from assetmgr.transfer.urls import safe_url
 from assetmgr.verify import claimed_refs, prove, prove_many, read_ref, ref_is_blocked, tree_cache
 
 
@@ -232,6 +232,7 @@ class Installation:
         for file in files:
             by_content.setdefault(self._at(file) if self.layout.repo else file.sha256 or "", []).append(file)
         arrivals = []
+        proofs: dict[str, Stamp | tuple[str, str]] = {}
         for arrival in self.origin.bring(self.entry, [same[0] for same in by_content.values()]):
             same = by_content[self._at(arrival.file) if self.layout.repo else arrival.file.sha256 or ""]
             if arrival.path is None:
@@ -239,7 +240,11 @@ class Installation:
                 yield from ((file, error) for file in same)
             else:
                 arrivals.append((arrival.file, arrival.path, same))
-        proofs = prove_many([(file, path) for file, path, _ in arrivals], f"proving {self.entry.name}", self.reporter)
+                if arrival.proof is not None and _still_fits(arrival.proof, arrival.path):
+                    proofs[arrival.path] = arrival.proof
+        unproved = [(file, path) for file, path, _ in arrivals if path not in proofs]
+        if unproved:
+            proofs |= prove_many(unproved, f"proving {self.entry.name}", self.reporter)
         for file, path, same in arrivals:
             proof = proofs[path]
             if not isinstance(proof, Stamp):
@@ -361,6 +366,14 @@ def wants(manifest: str, entry: LockedAsset) -> bool:
     except AssetError:
         return True
     return lock is not None and lock.assets.get(entry.name) == entry
+
+
+def _still_fits(proof: Stamp, path: str) -> bool:
+    """Whether a file is the one that was hashed as it was written, and not a link to it or to anything else."""
+    try:
+        return proof.fits(os.lstat(path))
+    except OSError:
+        return False
 
 
 def _merged(errors: Sequence[AssetError]) -> list[AssetError]:

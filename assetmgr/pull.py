@@ -18,6 +18,7 @@ from assetmgr.origins import Origins
 from assetmgr.plan import Plan, plan_all, plan_asset
 from assetmgr.receipt import Receipt
 from assetmgr.store import Layout, State, Store, check_places, repo_folder
+from assetmgr.transfer.journal import journal_path
 from assetmgr.verify import read_ref
 
 
@@ -85,7 +86,12 @@ class Pull:
         found = {}
         for sha256, path in paths.items():
             with contextlib.suppress(OSError):
-                found[sha256 or ""] = os.path.getsize(path)
+                status = os.stat(path)
+                size = status.st_size
+                there = getattr(status, "st_blocks", size) * 512
+                if there < size and os.path.exists(journal_path(path)):
+                    size = there  # a partial with a journal has holes: what fills them has yet to come
+                found[sha256 or ""] = size
         return found
 
     # --- run -----------------------------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from typing import NamedTuple, Protocol
 from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset
+from assetmgr.receipt import Stamp
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.store import Store
+from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.limits import Limits
 
 
@@ -31,11 +33,16 @@ class Context:
 
 
 class Arrival(NamedTuple):
-    """One file that was asked for: a partial file that holds its bytes, unproved, or why there is none."""
+    """One file that was asked for: a partial file that holds its bytes, or why there is none.
+
+    ``proof`` is there where the locked sha256 was seen as the bytes were written: while it fits the file, nobody need
+    hash it again.
+    """
 
     file: LockedFile
     path: str | None
     error: AssetError | None = None
+    proof: Stamp | None = None
 
 
 class Origin(Protocol):
@@ -74,6 +81,7 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
         self.context = context
         self._stack = contextlib.ExitStack()
         self._made: dict[tuple[str, str | None], Origin] = {}
+        self._engine: Engine | None = None
 
     def hub(self, endpoint: str | None = None) -> Origin:
         """The hub of an endpoint; None is the environment's."""
@@ -87,7 +95,13 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
         """Plain URLs; relative local paths begin at the folder ``base``."""
         from assetmgr.origins.files import FilesOrigin
 
-        return self._made.setdefault(("files", base), FilesOrigin(self.context, base))
+        return self._made.setdefault(("files", base), FilesOrigin(self.context, base, self.engine()))
+
+    def engine(self) -> Engine:
+        """The one engine of the run: its connections serve every asset, its limits hold for all of them."""
+        if self._engine is None:
+            self._engine = self._stack.enter_context(Engine(self.context.limits, self.context.reporter))
+        return self._engine
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()

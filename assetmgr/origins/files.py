@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+import socket
+import time
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from assetmgr.digests import has_crc32c, hash_file, in_parallel
-from assetmgr.errors import AssetError, IntegrityError, OfflineError, named
+from assetmgr.digests import has_crc32c, sha256_text
+from assetmgr.errors import AssetError, IntegrityError, OfflineError, OriginError, named
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
 from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
-from assetmgr.placing import make_folder, remove_file
-from assetmgr.transfer.http import Fetched, fetch, local_path, safe_url
+from assetmgr.placing import remove_file
+from assetmgr.receipt import Stamp
+from assetmgr.transfer.engine import Engine
+from assetmgr.transfer.journal import journal_path
+from assetmgr.transfer.source import Fetched, Source, Task
+from assetmgr.transfer.urls import local_path, safe_url
 
 
 class FilesOrigin:
-    def __init__(self, context: Context, base: str) -> None:
+    def __init__(self, context: Context, base: str, engine: Engine) -> None:
         self._context = context
         self._base = base
+        self._engine = engine
 
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
         assert isinstance(asset.source, FilesSource)
@@ -88,49 +96,69 @@ class FilesOrigin:
                 f"{asset.name}: {source.path}: its sha256 can only be had by fetching it",
                 mend="lock it once without --offline, or give its sha256 and size in the manifest",
             )
-        temporary = context.store.partial(f"lock-{secrets.token_hex(8)}")
+        # Named for its URLs: the next run finds what a killed one left, and goes on with it.
+        key = sha256_text("\n".join(source.urls))[:32]
+        partial = context.store.partial(f"lock-{key}")
         # crc32c needs a library: without it a server's word is not checked, and a manifest's pin is an error.
-        algorithms = ["sha256", "md5", *(["crc32c"] if source.crc32c or has_crc32c() else [])]
-        make_folder(os.path.dirname(temporary))
-        try:
-            with context.reporter.progress(f"{asset.name}: {source.path}", max(source.size or 0, 0)) as bar:
-                try:
-                    fetched = fetch(
-                        source.urls,
-                        temporary,
-                        algorithms=algorithms,
-                        size=source.size,
-                        limits=context.limits,
-                        progress=bar.add,
-                        say=context.reporter.say,
-                    )
-                except AssetError as error:
-                    raise named(error, asset.name, source.path) from None
-            os.replace(temporary, context.store.partial(fetched.digests["sha256"]))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                remove_file(temporary)
-            raise
-        return fetched
+        algorithms = ("sha256", "md5", *(["crc32c"] if source.crc32c or has_crc32c() else []))
+        task = Task(
+            label=f"{asset.name}: {source.path}",
+            sources=tuple(Source(url) for url in source.urls),
+            partial=partial,
+            size=source.size,
+            sha256=source.sha256,
+            algorithms=algorithms,
+        )
+        with (
+            self._held(f"lock-{key[:3]}", task.label, partial),
+            context.reporter.progress(task.label, max(source.size or 0, 0)) as bar,
+        ):
+            (outcome,) = self._engine.fetch([task], bar.add)
+            if outcome.fetched is None:
+                assert outcome.error is not None
+                mend = f"correct the sha256, the size or the url in {asset.declared_at}"
+                raise _told(outcome.error, asset.name, source.path, mend)
+            os.replace(partial, context.store.partial(outcome.fetched.digests["sha256"]))
+        return outcome.fetched
 
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return [resolve_url(url, self._base) for url in file.urls]
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
         context = self._context
+        self._recover()
+        own = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
+        tasks = [self._task(entry, file, own) for file in files]
         total = sum(max(file.size, 0) for file in files)
         with context.reporter.progress(entry.name, total) as bar:
+            for outcome in self._engine.fetch(tasks, bar.add):
+                locked, fetched = outcome.task.key, outcome.fetched
+                assert isinstance(locked, LockedFile)
+                if fetched is None:
+                    error = outcome.error
+                    assert error is not None
+                    if not outcome.task.sources and isinstance(error, OriginError):
+                        error = OfflineError(
+                            "not in the store, and --offline forbids to fetch it", mend=f"assetmgr pull {entry.name}"
+                        )
+                    yield Arrival(locked, None, _told(error, entry.name, locked.path, _upgrade(entry.name)))
+                    continue
+                status = fetched.status
+                proof = Stamp(status.st_size, status.st_mtime_ns, status.st_ino, int(time.time())) if status else None
+                yield Arrival(locked, f"{outcome.task.partial}.{own}", proof=proof)
 
-            def one(file: LockedFile) -> Arrival:
-                try:
-                    return self._bring_one(entry, file, bar.add)
-                except AssetError as error:
-                    return Arrival(file, None, named(error, entry.name, file.path))
+    def _recover(self) -> None:
+        """Give whole files back that a killed process had taken for its own."""
+        folder = self._context.store.partial()
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                match = _TAKEN.fullmatch(name)
+                if match and match["host"] == _host() and not _lives(int(match["pid"])):
+                    with contextlib.suppress(FileExistsError):
+                        os.link(os.path.join(folder, name), os.path.join(folder, match["sha256"]))
+                    remove_file(os.path.join(folder, name))
 
-            for _, arrival in in_parallel(one, files, workers=context.limits.jobs):
-                yield arrival
-
-    def _bring_one(self, entry: LockedAsset, file: LockedFile, progress: Callable[[int], object]) -> Arrival:
+    def _task(self, entry: LockedAsset, file: LockedFile, own: str) -> Task:
         context = self._context
         assert file.sha256 is not None
         partial = context.store.partial(file.sha256)
@@ -138,61 +166,36 @@ class FilesOrigin:
         # A lock that came with a bundle or another machine may name files that only its maker has.
         urls.sort(key=lambda url: url.startswith("file:") and not os.path.exists(local_path(url)))
         # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
-        with held(
-            context.store.mutex(f"bytes-{file.sha256[:3]}"),
-            f"{entry.name}: {file.path}",
-            wait=context.wait,
-            say=context.reporter.say,
-        ):
-            with contextlib.suppress(OSError):
-                whole = not os.path.islink(partial) and os.path.getsize(partial) == file.size
-                if whole and hash_file(partial)[1]["sha256"] == file.sha256:
-                    progress(file.size)
-                    return Arrival(file, partial)
-            if not urls:
-                raise OfflineError(
-                    "not in the store, and --offline forbids to fetch it", mend=f"assetmgr pull {entry.name}"
-                )
-            try:
-                self._fetch_once(file, urls, partial, progress)
-            except IntegrityError as error:
-                context.reporter.say(f"{entry.name}: {file.path}: {error.message}; fetching it once more")
-                self._fetch_again(entry, file, urls, partial, progress)
-        return Arrival(file, partial)
-
-    def _fetch_once(
-        self, file: LockedFile, urls: Sequence[str], partial: str, progress: Callable[[int], object]
-    ) -> None:
-        assert file.sha256 is not None
-        fetch(
-            urls,
-            partial,
+        mutex = f"bytes-{file.sha256[:3]}"
+        label = f"{entry.name}: {file.path}"
+        return Task(
+            label=label,
+            sources=tuple(Source(url) for url in urls),
+            partial=partial,
             size=file.size,
-            limits=self._context.limits,
-            progress=progress,
-            say=self._context.reporter.say,
-            expected={"sha256": file.sha256},
+            sha256=file.sha256,
+            # Taken while the mutex is held: two processes that want one content never place one partial.
+            guard=lambda: self._held(mutex, label, partial, take=f"{partial}.{own}"),
+            key=file,
         )
 
-    def _fetch_again(
-        self,
-        entry: LockedAsset,
-        file: LockedFile,
-        urls: Sequence[str],
-        partial: str,
-        progress: Callable[[int], object],
-    ) -> None:
-        """The second and last try at a file that arrived wrong."""
-        try:
-            self._fetch_once(file, urls, partial, progress)
-        except IntegrityError as error:
-            remove_file(partial)
-            raise IntegrityError(
-                f"{error.message}, twice",
-                mend="nothing wrong was kept, the rest is in place; when the origin is mended: "
-                f"assetmgr pull {entry.name}; if its content was changed on purpose: "
-                f"assetmgr lock --upgrade {entry.name}",
-            ) from None
+    @contextlib.contextmanager
+    def _held(self, mutex: str, label: str, partial: str, take: str | None = None) -> Iterator[None]:
+        """Hold a partial; after a failure it stays only where a later run can go on with it.
+
+        ``take`` is the name that a whole one is given in the end, for this process alone.
+        """
+        context = self._context
+        with held(context.store.mutex(mutex), label, wait=context.wait, say=context.reporter.say):
+            try:
+                yield
+            except BaseException:
+                if not os.path.exists(journal_path(partial)):
+                    with contextlib.suppress(OSError):
+                        remove_file(partial)
+                raise
+            if take is not None:
+                os.replace(partial, take)
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()  # each file is held by its digest
@@ -202,6 +205,40 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
+
+
+_TAKEN = re.compile(r"(?P<sha256>[0-9a-f]{64})\.(?P<host>[0-9a-f]{8})\.(?P<pid>[0-9]+)\.[0-9a-f]{8}")
+
+
+def _host() -> str:
+    """This machine, in a few letters: a store may be shared, and a process id means nothing elsewhere."""
+    return sha256_text(socket.gethostname())[:8]
+
+
+def _lives(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # there, asking by os.kill would be a Ctrl-C
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _told(error: AssetError, asset: str, file: str, mend: str) -> AssetError:
+    """An engine's error, for a person: the engine knows neither manifest nor lock. ``mend`` is for wrong bytes."""
+    if isinstance(error, IntegrityError) and not error.mend:
+        error = IntegrityError(error.message, mend=mend)
+    return named(error, asset, file)
+
+
+def _upgrade(name: str) -> str:
+    return (
+        f"nothing wrong was kept, the rest is in place; when the origin is mended: assetmgr pull {name}; "
+        f"if its content was changed on purpose: assetmgr lock --upgrade {name}"
+    )
 
 
 def _agrees(kept: LockedFile, source: FileSource) -> bool:

@@ -34,7 +34,7 @@ from assetmgr.origins.hub_errors import as_error, default_endpoint
 from assetmgr.origins.hub_process import HubProcess
 from assetmgr.placing import make_folder, place, remove_file
 from assetmgr.store import Layout, repo_folder
-from assetmgr.transfer.http import clean, safe_url
+from assetmgr.transfer.urls import clean, safe_url
 
 
 def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:

@@ -17,7 +17,7 @@ from assetmgr.errors import (
     RevisionNotFoundError,
     UnsafeNameError,
 )
-from assetmgr.transfer.http import clean, safe_url
+from assetmgr.transfer.urls import clean, safe_url
 
 
 def default_endpoint() -> str:

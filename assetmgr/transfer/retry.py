@@ -12,6 +12,14 @@ from assetmgr.transfer.limits import Limits
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
+class PassingError(Exception):
+    """A failure that may pass: worth another attempt. ``asked`` is the server's Retry-After."""
+
+    def __init__(self, why: str, asked: str | None = None) -> None:
+        super().__init__(why)
+        self.asked = asked
+
+
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date), or None."""
     if not value:
@@ -38,3 +46,20 @@ def delay(attempt: int, asked: str | None, limits: Limits, *, now: float | None 
         return wanted if wanted <= limits.retry_after_most else None
     most: float = min(limits.backoff * 2 ** (attempt - 1), limits.backoff_most)
     return most * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+
+
+class Attempts:
+    """The failures of one source of one file. An attempt that got on begins the count anew, up to a bound."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._vain = 0
+        self.total = 0
+
+    def failed(self, gained: int, asked: str | None) -> float | None:
+        """Count a failed attempt that brought ``gained`` bytes; return the wait before the next, or None."""
+        self.total += 1
+        self._vain = 1 if gained >= self._limits.progress_least else self._vain + 1
+        if self.total >= self._limits.attempts_most:
+            return None
+        return delay(self._vain, asked, self._limits)

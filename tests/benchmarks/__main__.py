@@ -16,6 +16,7 @@ from tests.benchmarks.pull_cold import pull_cold
 from tests.benchmarks.pull_warm import pull_warm
 from tests.benchmarks.runner import Bench, Row, table
 from tests.benchmarks.start_up import help_text, import_package
+from tests.benchmarks.transfer import transfer
 from tests.benchmarks.verify_full import verify_full
 from tests.benchmarks.verify_quick import verify_quick
 
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "verify-full": verify_full,
     "verify-quick": verify_quick,
     "pull-cold": pull_cold,
+    "transfer": transfer,
 }
 ROOM = 6 << 30
 MEMORY = Path("/dev/shm")

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError
-from assetmgr.transfer.http import Fetched, _session, fetch, local_path, safe_url
+from assetmgr.transfer.fetch import fetch
 from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.source import Fetched
+from assetmgr.transfer.urls import local_path, redirect_target, safe_url
 from tests.hub import Fault, Hub
 from tests.support import Project, without_root_powers
 
@@ -245,7 +246,16 @@ def test_a_length_that_is_no_number_is_no_crash(hub: Hub, attempt: Attempt, leng
 
 
 @pytest.mark.parametrize(
-    "target", ["http://[::1", "http://h.example:port/", "ftp://h.example/x", "http://", "//", "http://h.example:99999/"]
+    "target",
+    [
+        "http://[::1",
+        "http://h.example:port/",
+        "ftp://h.example/x",
+        "http://",
+        "//",
+        "http://h.example:99999/",
+        "http://h ost/",
+    ],
 )
 def test_a_redirect_to_nonsense_is_an_error_with_words(hub: Hub, attempt: Attempt, target: str) -> None:
     hub.redirect("/a", target)
@@ -253,7 +263,16 @@ def test_a_redirect_to_nonsense_is_an_error_with_words(hub: Hub, attempt: Attemp
 
 
 @pytest.mark.parametrize(
-    "url", ["http://[::1", "http://h.example:port/a", "http://127.0.0.1:99999/a", "nonsense", "ftp://h/a", "http:///a"]
+    "url",
+    [
+        "http://[::1",
+        "http://h.example:port/a",
+        "http://127.0.0.1:99999/a",
+        "nonsense",
+        "ftp://h/a",
+        "http:///a",
+        "http://h ost/",
+    ],
 )
 def test_a_url_that_is_none_is_an_error_with_words(attempt: Attempt, url: str) -> None:
     attempt.fails(OriginError, url)
@@ -300,6 +319,25 @@ def test_the_second_url_is_tried_when_the_first_fails(hub: Hub, other: Hub, atte
 def test_the_second_url_is_not_asked_when_the_first_answers(hub: Hub, other: Hub, attempt: Attempt) -> None:
     attempt(f"{hub.endpoint}/f/w.bin", f"{other.endpoint}/f/w.bin")
     assert other.requests == []
+
+
+def test_a_url_with_wrong_bytes_is_passed_over(hub: Hub, other: Hub, attempt: Attempt) -> None:
+    hub.publish("/f/w.bin", bytes(len(BODY)))
+    fetched = attempt(f"{hub.endpoint}/f/w.bin", f"{other.endpoint}/f/w.bin", size=len(BODY), sha256=SHA256)
+    assert_whole(attempt, fetched)
+    assert fetched.url.startswith(other.endpoint)
+    assert len(hub.requests) == 1
+
+
+def test_wrong_bytes_from_every_url_are_fetched_once_more_and_told(hub: Hub, other: Hub, attempt: Attempt) -> None:
+    for server in (hub, other):
+        server.publish("/f/w.bin", bytes(len(BODY)))
+    words = attempt.fails(
+        IntegrityError, f"{hub.endpoint}/f/w.bin", f"{other.endpoint}/f/w.bin", size=len(BODY), sha256=SHA256
+    )
+    found = hashlib.sha256(bytes(len(BODY))).hexdigest()
+    assert f"{other.endpoint}/f/w.bin: sha256 expected {SHA256}, found {found}, twice" in words
+    assert (len(hub.requests), len(other.requests)) == (2, 2)
 
 
 def test_when_all_fail_the_last_failure_is_raised_and_the_others_were_said(hub: Hub, attempt: Attempt) -> None:
@@ -399,34 +437,27 @@ def test_no_login_is_ever_in_a_message(hub: Hub, attempt: Attempt) -> None:
     assert CANARY not in words
 
 
-def redirecting(url: str, location: str) -> requests.Response:
-    response = requests.Response()
-    response.status_code = 302
-    response.url = url
-    response.headers["Location"] = location
-    return response
-
-
 @pytest.mark.parametrize("location", ["http://h.example/x", "HTTP://h.example/x", " http://h.example/x", "http:x"])
 def test_https_is_never_left_for_http(location: str) -> None:
-    with _session(LIMITS) as session, pytest.raises(OriginError, match="from https to") as caught:
-        session.get_redirect_target(redirecting(f"https://h.example/a?token={CANARY}", f"{location}?token={CANARY}"))
+    with pytest.raises(OriginError, match="from https to") as caught:
+        redirect_target(f"https://h.example/a?token={CANARY}", f"{location}?token={CANARY}")
     assert CANARY not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("url", "location"),
+    ("url", "location", "target"),
     [
-        ("https://h.example/a", "https://other.example/x"),
-        ("https://h.example/a", "/x"),
-        ("https://h.example/a", "//other.example/x"),
-        ("http://h.example/a", "https://h.example/x"),
-        ("http://h.example/a", "http://h.example/x"),
+        ("https://h.example/a", "https://other.example/x", "https://other.example/x"),
+        ("https://h.example/a", "/x", "https://h.example/x"),
+        ("https://h.example/a", "//other.example/x", "https://other.example/x"),
+        ("http://h.example/a", "https://h.example/x#part", "https://h.example/x"),
+        ("http://h.example/a", "https://h.example/x", "https://h.example/x"),
+        ("http://h.example/a", "http://h.example/x", "http://h.example/x"),
+        ("http://h.example/a", "http://h.example/x?y=1", "http://h.example/x?y=1"),
     ],
 )
-def test_other_redirects_are_allowed(url: str, location: str) -> None:
-    with _session(LIMITS) as session:
-        assert session.get_redirect_target(redirecting(url, location)) == location
+def test_other_redirects_are_allowed(url: str, location: str, target: str) -> None:
+    assert redirect_target(url, location) == target
 
 
 # --- secrets in URLs ----------------------------------------------------------------------------------------------
@@ -533,6 +564,13 @@ def test_a_local_file_that_may_not_be_read_is_a_matter_of_access(tmp_path: Path)
     (project.folder / "w").write_bytes(BODY)
     (project.folder / "w").chmod(0)
     assert "readable" in project.run("lock", code=7).err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_not_waited_for(attempt: Attempt, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    words = attempt.fails(OriginError, (tmp_path / "pipe").as_uri(), "file://[::1")
+    assert f"{tmp_path / 'pipe'}: a pipe" in words
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device")

@@ -1,0 +1,121 @@
+"""Many files at once: the jobs of a run, which share connections, the rate and the word to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+from assetmgr.errors import AssetError, DiskSpaceError
+from assetmgr.reporting import Reporter, Silent
+from assetmgr.transfer.fetch import fetch_task
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.source import Outcome, Task
+from assetmgr.transfer.wire import StoppedError, Wire
+
+_END = object()
+
+
+class Engine(contextlib.AbstractContextManager["Engine"]):
+    """Fetches files for one run. Connections live from one `fetch` to the next, until the engine is closed."""
+
+    def __init__(self, limits: Limits, reporter: Reporter | None = None) -> None:
+        self._limits = limits
+        self._reporter = reporter or Silent()
+        self._wire = Wire(limits)
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop what is under way. What has arrived stays, and is gone on with."""
+        self._wire.close()
+
+    def fetch(self, tasks: Iterable[Task], progress: Callable[[int], object] | None = None) -> Iterator[Outcome]:
+        """Fetch files, ``limits.jobs`` at once; each task comes out once, as it is done.
+
+        Leaving early (Ctrl-C, an error, ``break``) stops the engine for good: within a moment nothing is written any
+        more, and every partial can be gone on with.
+
+        Parameters
+        ----------
+        tasks
+            Taken one by one as there is room for them.
+        progress
+            Called, from any thread, with bytes as they come, and with less than 0 where some did not count.
+        """
+        source = iter(tasks)
+        taking = threading.Lock()
+        # Bounded: a consumer that is slower than the wire holds it up, rather than memory.
+        done: queue.Queue[Outcome | BaseException | object] = queue.Queue(maxsize=4 * self._limits.jobs)
+        stop = self._wire.stop
+        report = progress or (lambda count: None)
+
+        def put(item: Outcome | BaseException | object) -> None:
+            while not stop.is_set():
+                with contextlib.suppress(queue.Full):
+                    done.put(item, timeout=0.2)
+                    return
+
+        def work() -> None:
+            try:
+                while not stop.is_set():
+                    with taking:
+                        task = next(source, None)
+                    if task is None:
+                        break
+                    put(self._one(task, report))
+            except StoppedError:
+                pass
+            except BaseException as error:  # noqa: BLE001 - raised where the outcomes are taken
+                put(error)
+            put(_END)
+
+        threads = [threading.Thread(target=work, name="assetmgr-fetch", daemon=True) for _ in range(self._limits.jobs)]
+        for thread in threads:
+            thread.start()
+        left = len(threads)
+        try:
+            while left:
+                try:
+                    item = done.get(timeout=0.5)  # a bounded wait: Ctrl-C gets through on every system
+                except queue.Empty:
+                    self._wire.check()
+                    continue
+                if item is _END:
+                    left -= 1
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    assert isinstance(item, Outcome)
+                    yield item
+        finally:
+            if left:
+                self._wire.close()
+                for thread in threads:
+                    thread.join(0.5)
+
+    def _one(self, task: Task, progress: Callable[[int], object]) -> Outcome:
+        try:
+            fetched = fetch_task(
+                task, self._wire, progress=progress, say=self._reporter.say, sleep=self._wire.stop.wait
+            )
+            return Outcome(task, fetched)
+        except AssetError as error:
+            return Outcome(task, None, error)
+        except OSError as error:
+            return Outcome(task, None, disk_error(task.label or task.partial, error))
+
+
+def disk_error(name: str, error: OSError) -> AssetError:
+    """A failure of the disk, as one of ours."""
+    where = error.filename or "the store"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskSpaceError(
+            f"{name}: {where}: {error.strerror}", mend="free some space and pull again: it goes on where it was"
+        )
+    return AssetError(
+        f"{name}: {where}: {error.strerror or error}", mend="see who owns the store's folders and may write there"
+    )

@@ -1,0 +1,99 @@
+"""What an answer's headers say of the bytes, and whether to believe them. All of it comes from outside."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
+_DIGEST_BYTES = {"md5": 16, "crc32c": 4}
+_HTML_START = re.compile(rb"\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html|head)\b", re.I | re.S)
+_HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml")
+
+
+class Headers(Protocol):
+    """Header fields by name, in any case."""
+
+    def get(self, name: str, default: str, /) -> str: ...
+
+
+class Span(NamedTuple):
+    """What a Content-Range says: the bytes ``[start, end)`` of ``size``."""
+
+    start: int
+    end: int
+    size: int
+
+
+def content_range(headers: Headers) -> Span | None:
+    """The span of a 206 answer; None where it is missing or says anything but one known span."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if found is None:
+        return None
+    first, last, size = (int(text) for text in found.groups())
+    return Span(first, last + 1, size) if first <= last < size else None
+
+
+def etag(headers: Headers) -> str:
+    """The etag as it was sent, or nothing where it is no etag that can be kept."""
+    text = headers.get("ETag", "")
+    return text if len(text) < 200 and text.isascii() and text.isprintable() else ""
+
+
+def validator(headers: Headers) -> str:
+    """What If-Range can hold an answer to: a strong etag, else the date of the last change, else nothing."""
+    tag = etag(headers)
+    if tag and not tag.startswith("W/"):
+        return tag
+    date = headers.get("Last-Modified", "")
+    return date if len(date) < 64 and date.isascii() and date.isprintable() else ""
+
+
+def evidence(headers: Headers, *, part: bool = False) -> dict[str, str]:
+    """What a server says of the whole file: Google's x-goog-hash, Content-MD5, an etag.
+
+    The Content-MD5 of a ``part`` may be the part's own.
+    """
+    found: dict[str, str] = {}
+    for pair in headers.get("x-goog-hash", "").split(","):
+        name, _, value = pair.strip().partition("=")
+        if digest := _from_base64(name, value):
+            found[name] = digest
+    if not part and "md5" not in found and (digest := _from_base64("md5", headers.get("Content-MD5", ""))):
+        found["md5"] = digest
+    if tag := etag(headers):
+        found["etag"] = tag
+    return found
+
+
+def _from_base64(name: str, value: str) -> str:
+    try:
+        digest = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return digest.hex() if len(digest) == _DIGEST_BYTES.get(name) else ""
+
+
+def expects_html(url: str, label: str) -> bool:
+    """Whether a page is what was asked for, by its name."""
+    names = (urlsplit(url).path, label)
+    return any(name.lower().endswith(_HTML_NAMES) for name in names)
+
+
+def says_html(headers: Headers) -> bool:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml")
+
+
+def looks_like_html(start: bytes) -> bool:
+    """Whether bytes begin like a page: an expired link, a login form, a download warning."""
+    return _HTML_START.match(start) is not None
+
+
+def local_headers(status: os.stat_result) -> Mapping[str, str]:
+    """What a local file's status says, as a server would: it is gone on with only if it did not change."""
+    return {"ETag": f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"'}

@@ -1,0 +1,152 @@
+"""One file from one or several sources into a partial file, hashed while it is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError
+from assetmgr.transfer.evidence import expects_html, looks_like_html
+from assetmgr.transfer.gather import Gatherer
+from assetmgr.transfer.judging import ChangedError, WrongBytesError, page_error
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.retry import Attempts, PassingError
+from assetmgr.transfer.source import Fetched, Source, Task
+from assetmgr.transfer.urls import safe_url
+from assetmgr.transfer.wire import Wire
+
+# How often a source may begin anew for having changed.
+_CHANGES = 3
+
+Say = Callable[[str], object]
+
+
+def fetch(
+    urls: Sequence[str],
+    partial: str,
+    *,
+    algorithms: Sequence[str] = ("sha256",),
+    size: int | None = None,
+    sha256: str | None = None,
+    limits: Limits,
+    progress: Callable[[int], object] = lambda count: None,
+    say: Say = lambda text: None,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Fetched:
+    """Fetch one file into ``partial``; the first URL that answers wins.
+
+    For more than one file, `engine.Engine` shares connections.
+
+    Parameters
+    ----------
+    urls
+        ``http:``, ``https:`` and ``file:`` URLs, tried in order.
+    size, sha256
+        What the lock names. More than the size is never written, and less is a failure.
+
+    Raises
+    ------
+    AccessError, OriginError, IntegrityError
+        The last URL's failure, when none gave the file.
+    """
+    wire = Wire(limits)
+    task = Task("", tuple(Source(url) for url in urls), partial, size, sha256, tuple(algorithms))
+    try:
+        return fetch_task(task, wire, progress=progress, say=say, sleep=sleep)
+    finally:
+        wire.close()
+
+
+def fetch_task(
+    task: Task,
+    wire: Wire,
+    *,
+    progress: Callable[[int], object],
+    say: Say,
+    sleep: Callable[[float], object],
+) -> Fetched:
+    """Fetch one file of a run. See `fetch`; an `OSError` of the disk goes to the caller as it is."""
+    with task.guard(), Gatherer(task, wire, progress, say) as gatherer:
+        held = gatherer.held()
+        if held is not None:
+            return held
+        result = _from_any(task, gatherer, wire.limits, say, sleep)
+        if task.sha256 and isinstance(result, IntegrityError):
+            say(f"{result.message}; fetching it once more")
+            result = _from_any(task, gatherer, wire.limits, say, sleep)
+            if isinstance(result, IntegrityError):
+                result = IntegrityError(f"{result.message}, twice", mend=result.mend)
+        if isinstance(result, Fetched):
+            return result
+        gatherer.forget_count()
+        raise result
+
+
+def _from_any(
+    task: Task, gatherer: Gatherer, limits: Limits, say: Say, sleep: Callable[[float], object]
+) -> Fetched | AssetError:
+    """The file from the first source that gives it, or why the last one does not."""
+    failure: AssetError = OriginError(_named(task, "no URL to fetch from"))
+    for number, source in enumerate(task.sources):
+        if number:
+            say(f"{failure.message}; trying {safe_url(source.url)}")
+        result = _from_source(task, source, gatherer, limits, say, sleep)
+        if isinstance(result, Fetched):
+            return result
+        failure = result
+    return failure
+
+
+def _from_source(
+    task: Task,
+    source: Source,
+    gatherer: Gatherer,
+    limits: Limits,
+    say: Say,
+    sleep: Callable[[float], object],
+) -> Fetched | AssetError:
+    """All attempts at one source: the file, or why there is none."""
+    attempts = Attempts(limits)
+    changes = 0
+    mixed = False  # bytes of before were among wrong ones once: that is not held against the source
+    where = safe_url(source.url)
+    while True:
+        before = gatherer.gained
+        try:
+            return gatherer.attempt(source)
+        except PassingError as error:
+            wait = attempts.failed(gatherer.gained - before, error.asked)
+            if wait is None:
+                times = "once" if attempts.total == 1 else f"{attempts.total} times"
+                asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
+                return OriginError(
+                    _named(task, f"{where}: {error}{asked}, {times}"),
+                    mend="repeat the command when the server is well again",
+                )
+            say(_named(task, f"{where}: {error}; again in {wait:.1f} s"))
+            sleep(wait)
+        except ChangedError as error:
+            changes += 1
+            if changes > _CHANGES:
+                return OriginError(
+                    _named(task, f"{where}: changes while it is fetched ({error})"), mend="repeat the command later"
+                )
+            say(_named(task, f"{where}: {error}; starting over"))
+        except WrongBytesError as error:
+            page = looks_like_html(error.start) and not expects_html(source.url, task.label)
+            gatherer.start_over()
+            if page:
+                page_fault = page_error(source.url)
+                return OriginError(_named(task, page_fault.message), mend=page_fault.mend)
+            if mixed or error.is_fresh:
+                return IntegrityError(_named(task, f"{where}: {error}"))
+            mixed = True
+            say(_named(task, f"{where}: {error}, bytes of before among them; fetching it once more"))
+        except (OriginError, AccessError, IntegrityError) as error:
+            if isinstance(error, IntegrityError):
+                gatherer.start_over()
+            return type(error)(_named(task, error.message), mend=error.mend)
+
+
+def _named(task: Task, text: str) -> str:
+    return f"{task.label}: {text}" if task.label and not text.startswith(task.label) else text

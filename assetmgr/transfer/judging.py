@@ -1,0 +1,67 @@
+"""What an answer announces, against what is wanted: sizes, and pages that come instead of files."""
+
+from __future__ import annotations
+
+from assetmgr.errors import IntegrityError, OriginError
+from assetmgr.transfer.connection import Answer
+from assetmgr.transfer.evidence import expects_html, looks_like_html, says_html
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.source import Source, Task
+from assetmgr.transfer.urls import safe_url
+
+
+class ChangedError(Exception):
+    """What has arrived is no part of what the source has now."""
+
+
+class WrongBytesError(Exception):
+    """The whole file is there, and its bytes are not those of the lock.
+
+    ``is_fresh``: all of them came from this source now. ``start`` is how they begin.
+    """
+
+    def __init__(self, why: str, *, is_fresh: bool, start: bytes) -> None:
+        super().__init__(why)
+        self.is_fresh = is_fresh
+        self.start = start
+
+
+def judge(task: Task, source: Source, answer: Answer, limits: Limits) -> int | None:
+    """The size that is to come, None where nobody knows it.
+
+    Raises
+    ------
+    IntegrityError
+        When the announced length cannot be the file's.
+    OriginError
+        When what comes is a page, and no page was asked for.
+    """
+    length, where = answer.length, safe_url(source.url)
+    most = limits.largest if task.size is None else task.size
+    fits = length is None or (length <= most and task.size in (None, length))
+    # Some servers call everything text/html: where the size fits, the sha256 decides.
+    page = says_html(answer.headers) and not (fits and task.sha256)
+    if not fits and not page:
+        start = bytearray(512)
+        page = looks_like_html(bytes(start[: answer.receive(memoryview(start))]))
+    if page and not expects_html(source.url, task.label):
+        raise page_error(source.url)
+    if length is not None and length > most:
+        raise IntegrityError(f"{where}: more than the {most} bytes expected: {length}")
+    if not fits:
+        raise IntegrityError(f"{where}: expected {task.size} bytes, found {length}")
+    return length if task.size is None else task.size
+
+
+def refuse_page(task: Task, source: Source, start: memoryview) -> None:
+    """Where no sha256 will tell, see by how a file begins that it is no page."""
+    if task.sha256 is None and looks_like_html(bytes(start[:1024])) and not expects_html(source.url, task.label):
+        raise page_error(source.url)
+
+
+def page_error(url: str) -> OriginError:
+    """A page came instead of the file: an expired link, a login form, a warning before a download."""
+    return OriginError(
+        f"{safe_url(url)}: gave an HTML page, not the file",
+        mend="open the link in a browser: it may have expired, or want a login or a click; then correct the url",
+    )

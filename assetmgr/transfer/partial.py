@@ -1,0 +1,78 @@
+"""The file that bytes are gathered in: written at offsets by several threads, and never through a planted link."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+
+from assetmgr.placing import make_folder, remove_file
+
+_FLAGS = (
+    os.O_RDWR
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a planted pipe must not hold us
+)
+
+
+def open_own(path: str, *, create: bool = True) -> int | None:
+    """Open a file for reading and writing that is a plain file of its own; return its descriptor.
+
+    What is anything else (a link, a pipe, another name of a file elsewhere, somebody's that we may not write) is
+    replaced, never followed. Without ``create``, None where there is no such file.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, _FLAGS)
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            return descriptor
+        os.close(descriptor)
+    if not create:
+        return None
+    make_folder(os.path.dirname(path))
+    remove_file(path)
+    return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+class Partial:
+    """An open partial file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        descriptor = open_own(path)
+        assert descriptor is not None
+        self.descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def size(self) -> int:
+        return os.fstat(self.descriptor).st_size
+
+    def clear(self) -> None:
+        os.ftruncate(self.descriptor, 0)
+
+    def write_at(self, offset: int, data: memoryview) -> None:
+        """Write all of ``data``. Other threads may write and read elsewhere meanwhile."""
+        while data:
+            if hasattr(os, "pwrite"):
+                count = os.pwrite(self.descriptor, data, offset)
+            else:
+                with self._lock:
+                    os.lseek(self.descriptor, offset, os.SEEK_SET)
+                    count = os.write(self.descriptor, data)
+            data, offset = data[count:], offset + count
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self.descriptor, count, offset)
+        with self._lock:
+            os.lseek(self.descriptor, offset, os.SEEK_SET)
+            return os.read(self.descriptor, count)
+
+    def status(self) -> os.stat_result:
+        return os.fstat(self.descriptor)
+
+    def close(self) -> None:
+        os.close(self.descriptor)

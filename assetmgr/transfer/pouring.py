@@ -1,0 +1,67 @@
+"""The first stream of a file: what one answer brings, from piece to piece, while nobody else has the next one."""
+
+from __future__ import annotations
+
+from assetmgr.errors import IntegrityError
+from assetmgr.transfer.connection import Answer
+from assetmgr.transfer.judging import refuse_page
+from assetmgr.transfer.pieces import Claim
+from assetmgr.transfer.rate import Pace
+from assetmgr.transfer.retry import PassingError
+from assetmgr.transfer.segments import Gathering, Helpers
+from assetmgr.transfer.source import Source, Task
+from assetmgr.transfer.urls import safe_url
+
+
+def pour(task: Task, source: Source, answer: Answer, claim: Claim, at: Gathering, helpers: Helpers | None) -> None:
+    """Take what an answer brings, beginning at the claim. The claim, or the one it ran on into, is given back.
+
+    The order of the steps is what makes a kill harmless: the data, then its mark.
+
+    Raises
+    ------
+    PassingError
+        When the body ends early, or the connection breaks or stalls.
+    IntegrityError
+        When it goes on after the file's end.
+    """
+    pieces, follower, bucket = at.pieces, at.follower, at.wire.bucket
+    pace = Pace(at.wire.limits)
+    offset = claim.start
+    try:
+        while True:
+            buffer = follower.borrow()
+            view = memoryview(buffer)
+            try:
+                count = answer.receive(view[: bucket.portion(min(len(view), claim.end - offset))])
+                if not count:
+                    raise PassingError(f"the body ended after {offset} of {pieces.size} bytes")
+                at.wire.check()
+                if not offset:
+                    refuse_page(task, source, view[:count])
+                at.partial.write_at(offset, view[:count])
+            except BaseException:
+                follower.give_back(buffer)
+                raise
+            follower.offer(offset, buffer, count)
+            pieces.advance(claim.piece, count)
+            follower.reach(pieces.frontier())
+            at.count(count)
+            offset += count
+            pace.count(count, bucket.take(count))
+            if offset == claim.end:
+                if offset == pieces.size:
+                    _expect_end(source, answer, pieces.size)
+                    return
+                if answer.length == 0 or (following := pieces.follow(claim.piece)) is None:
+                    return
+                claim = following
+            if helpers is not None:
+                helpers.look()
+    finally:
+        pieces.release(claim)
+
+
+def _expect_end(source: Source, answer: Answer, size: int) -> None:
+    if answer.length is None and answer.receive(memoryview(bytearray(1))):
+        raise IntegrityError(f"{safe_url(source.url)}: more than the {size} bytes expected")

@@ -1,0 +1,132 @@
+"""More connections for one file, where one is slow: each takes pieces from the same queue."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from assetmgr.errors import AssetError
+from assetmgr.transfer.connection import Answer
+from assetmgr.transfer.follower import Follower
+from assetmgr.transfer.partial import Partial
+from assetmgr.transfer.parts import part_fault
+from assetmgr.transfer.pieces import Claim, Pieces
+from assetmgr.transfer.rate import Pace
+from assetmgr.transfer.retry import PassingError
+from assetmgr.transfer.source import Source
+from assetmgr.transfer.wire import StoppedError, Wire
+
+# How often the flow is looked at, in seconds; how far below what is slow it must be for all streams to be had at once;
+# by how much the flow must have grown for the last step to have been worth it.
+_LOOK = 0.04
+_CRAWL = 0.25
+_WORTH = 1.15
+_BUFFER = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """One file under way: what every stream of it works with."""
+
+    wire: Wire
+    partial: Partial
+    pieces: Pieces
+    follower: Follower
+    count: Callable[[int], object]
+
+
+class Helpers:
+    """The further streams of a file. A helper that fails gives its piece back and is not replaced."""
+
+    def __init__(self, gathering: Gathering, source: Source, valid: str) -> None:
+        self._at = gathering
+        self.source, self._valid = source, valid
+        self._threads: list[threading.Thread] = []
+        self._answers: dict[threading.Thread, Answer] = {}
+        self._stop = threading.Event()
+        self._done_growing = False
+        self._since = time.monotonic()
+        self._before = gathering.pieces.arrived
+        self._flow_before = 0.0
+        self.error: OSError | None = None
+
+    def alive(self) -> int:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        return len(self._threads)
+
+    def look(self) -> None:
+        """Look at the flow now and then; while it is slow for each stream and growing helps, add streams."""
+        now = time.monotonic()
+        if self._done_growing or now - self._since < _LOOK:
+            return
+        wire, limits = self._at.wire, self._at.wire.limits
+        arrived = self._at.pieces.arrived
+        flow = (arrived - self._before) / (now - self._since)
+        self._since, self._before = now, arrived
+        streams = 1 + self.alive()
+        if self._threads and flow < self._flow_before * _WORTH:
+            self._done_growing = True
+            return
+        free = wire.bucket.rate is None or flow < 0.7 * wire.bucket.rate
+        if flow / streams >= limits.slow or streams >= limits.connections or not free:
+            return
+        wanted = limits.connections if flow / streams < _CRAWL * limits.slow else streams
+        more = min(wanted, limits.connections - streams, max(self._at.pieces.open() - streams, 0))
+        self._flow_before = flow
+        for _ in range(wire.join_streams(more, wanted=True)):
+            thread = threading.Thread(target=self._run, name="assetmgr-part", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set() and (claim := self._at.pieces.claim()) is not None:
+                try:
+                    self._bring(claim)
+                finally:
+                    self._at.pieces.release(claim)
+        except (PassingError, AssetError, StoppedError):
+            self._done_growing = True  # what one may not have, two may not
+        except OSError as error:
+            self.error = error
+        finally:
+            self._at.wire.leave_streams(1)
+
+    def _bring(self, claim: Claim) -> None:
+        at, wire = self._at, self._at.wire
+        answer = wire.ask(self.source, claim.start, claim.end, self._valid)
+        self._answers[threading.current_thread()] = answer
+        try:
+            if fault := part_fault(answer, claim.start, claim.end, at.pieces.size, self._valid):
+                raise PassingError(fault)
+            view = memoryview(bytearray(min(_BUFFER, claim.end - claim.start)))
+            pace = Pace(wire.limits)
+            offset = claim.start
+            while offset < claim.end:
+                count = answer.receive(view[: wire.bucket.portion(min(len(view), claim.end - offset))])
+                if not count:
+                    raise PassingError("the body ended early")
+                if self._stop.is_set():
+                    raise StoppedError
+                wire.check()
+                at.partial.write_at(offset, view[:count])
+                at.pieces.advance(claim.piece, count)
+                at.follower.reach(at.pieces.frontier())
+                at.count(count)
+                offset += count
+                pace.count(count, wire.bucket.take(count))
+        finally:
+            self._answers.pop(threading.current_thread(), None)
+            answer.close()
+
+    def close(self) -> None:
+        """Stop them all, and wait until none writes any more."""
+        self._stop.set()
+        self._done_growing = True
+        while self.alive():
+            for answer in list(self._answers.values()):
+                answer.cut()
+            for thread in self._threads:
+                thread.join(0.2)

@@ -1,0 +1,95 @@
+"""What is asked of a transfer, and what comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from assetmgr.errors import AssetError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One way to get one file.
+
+    Attributes
+    ----------
+    url
+        ``http:``, ``https:`` or ``file:``.
+    token
+        A bearer token for the URL's own scheme, host and port. No redirect takes it elsewhere.
+    logins
+        Whether the user's logins (``.netrc``) may be sent. Not to a mirror.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    logins: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One file to fetch.
+
+    Attributes
+    ----------
+    label
+        The asset and the file, for messages.
+    sources
+        Tried in order.
+    partial
+        Where the bytes are gathered, and stand when whole. Its journal is beside it.
+    size, sha256
+        What the lock says, or None. More than the size is never written; other bytes never come out.
+    algorithms
+        Which digests are wanted.
+    guard
+        Held while the file is worked at: who else would write the same partial waits.
+    key
+        The caller's own; not looked at.
+    """
+
+    label: str
+    sources: tuple[Source, ...]
+    partial: str
+    size: int | None = None
+    sha256: str | None = None
+    algorithms: tuple[str, ...] = ("sha256",)
+    guard: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
+    key: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What arrived.
+
+    Attributes
+    ----------
+    size
+        Bytes of the whole file.
+    digests
+        By algorithm, over those bytes.
+    evidence
+        What the server said of them: ``md5``, ``crc32c``, ``etag``.
+    url
+        The source that gave the last of them; empty where all were there.
+    status
+        The partial's `os.fstat` after the last write: while it fits, the digests are those of the file.
+    """
+
+    size: int
+    digests: Mapping[str, str]
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
+    status: os.stat_result | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A task, and either what arrived or why it did not."""
+
+    task: Task
+    fetched: Fetched | None
+    error: AssetError | None = None

@@ -1,0 +1,164 @@
+"""What all transfers of a run share: connections, the rate, the word to stop; and how a source is asked."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Mapping
+
+from assetmgr.errors import AccessError, OriginError
+from assetmgr.transfer.connection import Answer, Pool
+from assetmgr.transfer.credentials import authorization
+from assetmgr.transfer.evidence import Headers, local_headers
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.proxied import ask_proxied, proxies_for
+from assetmgr.transfer.rate import Bucket
+from assetmgr.transfer.retry import PASSING, PassingError
+from assetmgr.transfer.source import Source
+from assetmgr.transfer.urls import address, local_path, redirect_target, request_target, safe_url
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class StoppedError(Exception):
+    """The run was interrupted. What has arrived stays, and is gone on with."""
+
+
+class Wire:
+    """Shared by every file and thread of a run."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.stop = threading.Event()
+        self.pool = Pool(limits)
+        self.bucket = Bucket(limits.rate, self.stop)
+        self._streams = 0
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Stop everything now."""
+        self.stop.set()
+        self.pool.close()
+
+    def check(self) -> None:
+        if self.stop.is_set():
+            raise StoppedError
+
+    def join_streams(self, count: int, *, wanted: bool) -> int:
+        """Count streams in. One that is ``wanted`` besides a file's first is refused where there are enough."""
+        with self._lock:
+            if wanted:
+                count = max(0, min(count, self.limits.connections_most - self._streams))
+            self._streams += count
+            return count
+
+    def leave_streams(self, count: int) -> None:
+        with self._lock:
+            self._streams -= count
+
+    def ask(self, source: Source, start: int = 0, end: int | None = None, valid: str = "") -> Answer:
+        """Ask a source for its bytes from ``start``, up to ``end`` where one is given.
+
+        The answer's status is 200 or 206, or 416 to a range that the source does not have.
+
+        Parameters
+        ----------
+        valid
+            An etag or date for If-Range: the part is wanted of that version only.
+
+        Raises
+        ------
+        PassingError
+            For what may pass.
+        AccessError, OriginError
+            For what will not.
+        """
+        self.check()
+        if source.url[:5].lower() == "file:":
+            return _LocalAnswer(source.url, start, valid)
+        headers = {"User-Agent": "assetmgr", "Accept": "*/*", "Accept-Encoding": "identity"}
+        if start or end is not None:
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+            if valid:
+                headers["If-Range"] = valid
+        answer = self._follow(source, headers)
+        if answer.status in (200, 206) or (answer.status == 416 and "Range" in headers):
+            return answer
+        asked = answer.headers.get("Retry-After", "")
+        answer.close()
+        where = safe_url(source.url)
+        if answer.status in PASSING:
+            raise PassingError(f"HTTP {answer.status}", asked)
+        if answer.status in (401, 403, 407):
+            raise AccessError(
+                f"{where}: HTTP {answer.status}",
+                mend="put the login for this host into ~/.netrc, or accept its terms",
+            )
+        raise OriginError(f"{where}: HTTP {answer.status}", mend="correct the url in the manifest, or add another")
+
+    def _follow(self, source: Source, headers: Mapping[str, str]) -> Answer:
+        """Ask, and follow redirects: each is judged anew, and gets only the login that is for it."""
+        url = source.url
+        for _ in range(self.limits.redirects + 1):
+            key = address(url)
+            login = authorization(source, url)
+            sent = {**headers, "Authorization": login} if login else headers
+            if proxies := proxies_for(url):
+                answer = ask_proxied(url, sent, proxies, self.limits)
+            else:
+                answer = self.pool.ask(key, request_target(url), sent, url)
+            location = answer.headers.get("Location", "")
+            if answer.status not in _REDIRECTS or not location:
+                return answer
+            answer.close()
+            url = redirect_target(url, location)
+            self.check()
+        raise OriginError(f"{safe_url(source.url)}: more than {self.limits.redirects} redirects")
+
+
+class _LocalAnswer:
+    """A local file, as a server would give it: parts of it too, if it is the file that it was."""
+
+    def __init__(self, url: str, start: int, valid: str) -> None:
+        self.url = url
+        try:
+            path = local_path(url)
+        except ValueError as error:
+            raise OriginError(f"{safe_url(url)}: no URL: {error}", mend="correct the url in the manifest") from None
+        try:
+            if stat.S_ISFIFO(os.stat(path).st_mode):  # to open it would wait for a writer
+                raise OriginError(f"{path}: a pipe, not a file", mend="name a file in the manifest's url")
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+            status = os.fstat(self._file.fileno())
+        except PermissionError as error:
+            raise AccessError(f"{path}: {error.strerror}", mend="make it readable for this user") from None
+        except (OSError, ValueError) as error:
+            raise OriginError(
+                f"{path}: {getattr(error, 'strerror', None) or error}",
+                mend="put the file there, or correct its url in the manifest",
+            ) from None
+        said = dict(local_headers(status))
+        regular = stat.S_ISREG(status.st_mode)
+        begin = start if regular and valid in ("", said["ETag"]) and start <= status.st_size else 0
+        self.status = 206 if begin else 200
+        if begin:
+            self._file.seek(begin)
+            said["Content-Range"] = f"bytes {begin}-{status.st_size - 1}/{status.st_size}"
+        self.headers: Headers = said
+        self.length: int | None = status.st_size - begin if regular else None
+
+    def receive(self, view: memoryview) -> int:
+        try:
+            count = self._file.readinto(view)
+        except OSError as error:
+            raise OriginError(f"{local_path(self.url)}: {error.strerror}") from None
+        if self.length is not None:
+            self.length -= count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+
+    def cut(self) -> None:
+        """A local file does not keep anyone waiting."""

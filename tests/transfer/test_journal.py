@@ -1,0 +1,145 @@
+"""The journal: what was written is read, what was not written whole is nothing, whatever the bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetmgr.transfer.journal import Header, Journal, is_part_of, parse_journal, read_journal, render_journal
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.pieces import Claim, Pieces, piece_size
+
+SIZES = st.integers(1, 1 << 44)
+PIECES = st.integers(1 << 20, 16 << 20)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
+SHA256 = st.one_of(st.none(), st.text("0123456789abcdef", min_size=64, max_size=64))
+
+
+@st.composite
+def headers(draw: st.DrawFn, most: int = 1 << 34) -> Header:
+    return Header(draw(TEXTS), draw(st.integers(1, most)), draw(TEXTS), draw(PIECES), draw(SHA256))
+
+
+@given(headers())
+def test_a_new_journal_reads_as_nothing_arrived(header: Header) -> None:
+    noted = parse_journal(render_journal(header))
+    assert noted is not None
+    assert noted.header == header
+    assert noted.marks == (0,) * header.pieces
+    assert noted.reach == 0
+
+
+@given(headers(), st.data())
+def test_a_cut_or_longer_journal_is_none(header: Header, data: st.DataObject) -> None:
+    content = render_journal(header)
+    at = data.draw(st.integers(0, len(content) - 1))
+    assert parse_journal(content[:at]) is None
+    assert parse_journal(content + b"\0") is None
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_journal_or_none(content: bytes) -> None:
+    noted = parse_journal(content)
+    assert noted is None or render_journal(noted.header)
+
+
+@given(headers(), st.data())
+def test_a_changed_byte_never_claims_more_than_a_piece_can_hold(header: Header, data: st.DataObject) -> None:
+    content = bytearray(render_journal(header))
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    noted = parse_journal(bytes(content))
+    if noted is not None:
+        assert noted.reach <= noted.header.size
+        assert all(mark <= noted.header.piece for mark in noted.marks)
+
+
+@given(st.integers(1, 200), st.data())
+def test_what_is_marked_is_read_by_another_process(pieces: int, data: st.DataObject) -> None:
+    header = Header("u", pieces * 1000 - data.draw(st.integers(0, 999)), '"e"', 1000)
+    last = header.size - (pieces - 1) * 1000
+    wanted = {}
+    with tempfile.TemporaryDirectory() as folder:
+        partial = str(Path(folder, "file"))
+        journal = Journal(partial, header, fresh=True)
+        for _ in range(data.draw(st.integers(0, 20))):
+            piece = data.draw(st.integers(0, pieces - 1))
+            count = data.draw(st.integers(0, last if piece == pieces - 1 else 1000))
+            journal.mark(piece, count)
+            wanted[piece] = count
+            # Read as after kill -9 at this moment: the journal is not closed.
+            noted = read_journal(partial)
+            assert noted is not None
+            assert noted.marks == tuple(wanted.get(number, 0) for number in range(pieces))
+        journal.close()
+        again = Journal(partial, header, fresh=False)
+        again.mark(0, 1)
+        again.close()
+        noted = read_journal(partial)
+        assert noted is not None
+        assert noted.marks[1:] == tuple(wanted.get(number, 0) for number in range(1, pieces))
+
+
+def test_a_part_is_of_what_is_wanted_or_is_not() -> None:
+    locked = Header("http://h/a#1", 10, '"e"', 5, "a" * 64)
+    free = Header("http://h/a#1", 10, '"e"', 5)
+    cases = [
+        (locked, ["http://other/b"], 10, "a" * 64, True),
+        (locked, ["http://other/b"], 11, "a" * 64, False),
+        (locked, ["http://other/b"], 10, "b" * 64, False),
+        (locked, ["http://other/b"], 10, None, False),
+        (free, ["http://other/b"], 10, None, False),
+        (free, ["http://other/b"], 10, "a" * 64, False),
+    ]
+    for header, urls, size, sha256, part in cases:
+        noted = parse_journal(render_journal(header))
+        assert noted is not None
+        assert is_part_of(noted, urls, size, sha256) is part, (header, urls, size, sha256)
+
+
+# --- the queue of pieces ----------------------------------------------------------------------------------------------
+
+
+@given(SIZES)
+def test_pieces_are_within_bounds_and_few(size: int) -> None:
+    limits = Limits()
+    piece = piece_size(size, limits)
+    assert limits.piece_least <= piece <= limits.piece_most
+    assert piece >= size // (8 * limits.connections) or piece == limits.piece_most
+
+
+@given(
+    st.integers(1, 100), st.integers(1, 20), st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=200)
+)
+def test_every_byte_is_somebodys_once(size: int, piece: int, steps: list[tuple[int, int]]) -> None:
+    """Four streams take, bring and give back in any order: no byte is brought twice, and all are in the end."""
+    marks: dict[int, int] = {}
+    pieces = Pieces(size, piece, None, marks.__setitem__)
+    brought = [0] * size
+    claims: dict[int, Claim] = {}
+    for stream, amount in [*steps, *((number % 4, 30) for number in range(4 * size))]:
+        if stream not in claims:
+            claim = pieces.claim()
+            if claim is None:
+                continue
+            claims[stream] = claim
+        number, start, end = claims.pop(stream)
+        count = min(amount, end - start)
+        for at in range(start, start + count):
+            brought[at] += 1
+        pieces.advance(number, count)
+        if start + count == end:
+            following = pieces.follow(number) if amount % 2 else None
+            if following is not None:
+                claims[stream] = following
+        elif amount % 3:
+            claims[stream] = Claim(number, start + count, end)
+        else:
+            pieces.release(Claim(number, start, end))
+    assert all(count <= 1 for count in brought)
+    assert pieces.arrived == sum(brought) == sum(marks.values())
+    frontier = brought.index(0) if 0 in brought else size
+    assert pieces.frontier() == frontier
+    assert pieces.is_whole() == (frontier == size)
