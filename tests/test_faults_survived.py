@@ -207,14 +207,14 @@ def test_two_processes_that_want_the_same_bytes_in_two_places_both_get_them(hub:
 
 
 def test_refs_that_stand_in_each_others_way_do_not_keep_an_asset_from_being_used(hub: Hub, project: Project) -> None:
-    repo = hub.create("org/refs")
+    repo = hub.create("org/tagged")
     repo.commit({"a.json": b"{}"})
     repo.tag("v1/2")
-    project.write(hub_manifest(repo="org/refs", extra=["revision: v1/2"]))
+    project.write(hub_manifest(repo="org/tagged", extra=["revision: v1/2"]))
     project.run("lock")
     project.run("pull")
     repo.tag("v1")
-    project.write(hub_manifest(repo="org/refs", extra=["revision: v1"]))
+    project.write(hub_manifest(repo="org/tagged", extra=["revision: v1"]))
     project.run("lock")
     assert "offline code must name the commit" in project.run("pull").err
     project.run("verify", "--full", "--offline")
