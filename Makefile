@@ -91,6 +91,6 @@ endef
 	$(call environment,.venv-hub036,tests/constraints-hub036.txt,.[datasets$(comma)test])
 
 .venv-py%/.made: pyproject.toml tests/constraints.txt
-	$(call environment,.venv-py$*,tests/constraints.txt,.[datasets$(comma)crc32c$(comma)test])
+	$(call environment,.venv-py$*,tests/constraints.txt,.[datasets$(comma)crc32c$(comma)zstd$(comma)test])
 
 comma := ,

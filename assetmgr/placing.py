@@ -51,9 +51,14 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
                 os.chmod(new, parent & 0o2777)
 
 
-def _readers(folder: str) -> int:
+def _readers(folder: str | int) -> int:
     """The read bits that a folder's own mode gives: no file is less readable than its folder."""
     return stat.S_IMODE(os.stat(folder).st_mode) & 0o444
+
+
+def file_mode(folder: str | int) -> int:
+    """The mode of a placed file, by its folder's path or descriptor: read-only, and as readable as its folder."""
+    return _readers(folder) | 0o400
 
 
 def write_document(path: str | os.PathLike[str], data: bytes) -> None:
@@ -93,7 +98,7 @@ def place(staged: str, final: str) -> os.stat_result:
     """
     folder = os.path.dirname(final)
     make_folder(folder)
-    mode = _readers(folder) | 0o400
+    mode = file_mode(folder)
     descriptor = os.open(staged, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     try:
         if os.name != "nt":  # Windows can neither sync a descriptor open for reading nor rename an open file
