@@ -23,7 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from assetmgr.cli.output import Output
     from assetmgr.errors import AssetError
 
-    output = Output(json=options.json, quiet=options.quiet, verbose=options.verbose)
+    chosen = ["--root", options.root] if options.root else []
+    for manifest in options.manifest or ():
+        chosen += ["--manifest", manifest]
+    output = Output(json=options.json, quiet=options.quiet, verbose=options.verbose, options=chosen)
     try:
         from assetmgr.cli import commands
 

@@ -191,7 +191,8 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
         output.fail(SeveralErrors(result.errors) if len(result.errors) > 1 else result.errors[0])
     elif result.findings:
         names = " ".join(dict.fromkeys(finding.asset for finding in result.findings))
-        output.words(f"mend: assetmgr verify {names} --repair" + (" --full" if options.full else ""))
+        full = " --full" if options.full else ""
+        output.words(output.typed(f"mend: assetmgr verify {names} --repair{full}"))
     return code
 
 

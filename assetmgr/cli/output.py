@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json as json_module
 import os
+import re
+import shlex
 import sys
 import threading
 import time
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
 class Output:
     """Implements `assetmgr.reporting.Reporter` for a person at a terminal, or for a pipe."""
 
-    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self, *, json: bool = False, quiet: bool = False, verbose: bool = False, options: Sequence[str] = ()
+    ) -> None:
         self.json = json
+        self._options = shlex.join(options)
         self.quiet = quiet
         self.verbose = verbose
         self._bars = sys.stderr.isatty() and not quiet and not json
@@ -56,7 +61,14 @@ class Output:
         if self.json and not documented:
             self.document({"code": error.code, "errors": [error_document(one) for one in errors]})
         for one in errors:
-            print(f"error: {one}", file=sys.stderr)
+            told = self.typed(f"\n  mend: {one.mend}") if one.mend else ""
+            print(f"error: {one.message}{told}", file=sys.stderr)
+
+    def typed(self, words: str) -> str:
+        """Words that name a command of ours, as it must be typed to mean the same store and manifests."""
+        if not self._options:
+            return words
+        return re.sub(r"\bassetmgr (?=(lock|plan|pull|verify|status|path)\b)", f"assetmgr {self._options} ", words)
 
 
 def error_document(error: AssetError) -> dict[str, Any]:

@@ -370,3 +370,11 @@ def test_plurals(count: int, words: str) -> None:
 def test_the_changes_of_one_file_are_in_the_singular(project: Project) -> None:
     project.write(MANIFEST.partition("  other")[0])
     assert "+ minilm: 1 file\n" in project.run("lock").out
+
+
+def test_a_mend_means_the_same_store_and_manifest_as_the_command_that_failed(project: Project) -> None:
+    root, manifest = str(project.folder / "other store"), str(project.folder / "assets.yaml")
+    done = project.run("--root", root, "--manifest", manifest, "path", "minilm", code=4)
+    mend = done.err.partition("mend: ")[2].partition(" && ")[0].strip()
+    assert f"--root '{root}' --manifest {manifest}" in mend
+    project.run(*shlex.split(mend)[1:], "--no-fetch")
