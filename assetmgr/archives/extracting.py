@@ -229,9 +229,11 @@ class _Run:
             path, member = item
             try:
                 return self._write(archive.name, self.listed[path], member)
+            except _NotAsListed as fault:
+                return fault.error
             except IntegrityError as error:
                 # A zip's other members are not worse for it; a stream cannot be read on.
-                if not archive.independent and not isinstance(error, _NotAsListed):
+                if not archive.independent:
                     raise
                 return error
 
@@ -281,14 +283,20 @@ class _Run:
         return folder.path if folder.descriptor is None else folder.descriptor
 
 
-class _NotAsListed(IntegrityError):
-    """A member that came out whole, and is another than the listing's."""
+class _NotAsListed(Exception):
+    """A member that came out whole, and is another than the listing's. Never leaves this module."""
+
+    def __init__(self, error: IntegrityError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def _differs(archive: str, member: str, what: str) -> NoReturn:
     raise _NotAsListed(
-        f"{archive}: {member!r} {what}",
-        mend="it was not kept; the archive is another than the one that was locked: fetch it again",
+        IntegrityError(
+            f"{archive}: {member!r} {what}",
+            mend="it was not kept; the archive is another than the one that was locked: fetch it again",
+        )
     )
 
 
