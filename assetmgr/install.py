@@ -192,7 +192,7 @@ class Installation:
                     again = prove(final, file) if not os.path.samefile(real, final) else None
                     if again is None or isinstance(again, Stamp):
                         status = os.stat(final)
-                        return Stamp(status.st_size, status.st_mtime_ns, status.st_ino, int(time.time()))
+                        return Stamp.of(status)
         return None
 
     def _bring(self, files: Sequence[LockedFile]) -> list[tuple[LockedFile, AssetError]]:
@@ -252,13 +252,13 @@ class Installation:
                 yield from ((other, proof) for other in same)
                 continue
             status = place(path, self._at(file))
-            stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_ino, proof.proved_at)
+            stamp = Stamp.of(status, proof.proved_at)
             self.fetched.append(file)
             for other in same:
                 if self._at(other) != self._at(file):
                     link(self._at(file), self._at(other), "hardlink")
                     status = os.stat(self._at(other))
-                    stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_ino, proof.proved_at)
+                    stamp = Stamp.of(status, proof.proved_at)
                 self.stamps[self._key(other)] = stamp
                 yield other, None
 
@@ -284,9 +284,7 @@ class Installation:
                 fallen.add(style)
             if style == "copy":
                 status = os.stat(name)
-                self.stamps[self._key(file)] = Stamp(
-                    status.st_size, status.st_mtime_ns, status.st_ino, int(time.time())
-                )
+                self.stamps[self._key(file)] = Stamp.of(status)
         for style in fallen:
             self.reporter.say(f"{self.entry.name}: symlinks are refused here; used a {style} in the hub cache instead")
 
@@ -312,7 +310,7 @@ class Installation:
                 if document:
                     write_document(path, document)
                 status = os.stat(path)
-                self.tree = Stamp(status.st_size, status.st_mtime_ns, status.st_ino, int(time.time()))
+                self.tree = Stamp.of(status)
         if layout.ref is not None:
             found = read_ref(store.at(layout.ref))
             if found != entry.commit:

@@ -8,6 +8,7 @@ one name at different revisions share a store.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -29,6 +30,12 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     mtime_ns: int
     inode: int
     proved_at: int
+
+    @classmethod
+    def of(cls, status: os.stat_result, proved_at: int | None = None) -> Stamp:
+        """The stamp of a file of this status, proved now or at a time that is known."""
+        when = int(time.time()) if proved_at is None else proved_at
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino, when)
 
     def fits(self, found: os.stat_result) -> bool:
         return found.st_size == self.size and found.st_mtime_ns == self.mtime_ns and found.st_ino == self.inode

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -84,7 +83,7 @@ def prove(path: str, file: LockedFile, progress: Callable[[int], object] | None 
         return "altered", f"expected sha256 {file.sha256}, found {digests['sha256']}"
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return "altered", "it changes while it is read"
-    return Stamp(after.st_size, after.st_mtime_ns, after.st_ino, int(time.time()))
+    return Stamp.of(after)
 
 
 def prove_many(

@@ -360,11 +360,7 @@ class Workspace:
         states = set(self.store.survey(receipt.entry, receipt.stamps))
         if states & {State.MISSING, State.UNLINKED} or receipt.pulled_at <= 0:
             return "incomplete"
-        damaged = any(
-            stamp is None and state is not State.PROVED
-            for stamp, state in zip(receipt.stamps, self.store.survey(receipt.entry, receipt.stamps), strict=True)
-        )
-        if damaged:
+        if not receipt.complete:
             return "damaged"
         return "unproved" if State.UNPROVED in states else "installed"
 

@@ -16,7 +16,6 @@ import secrets
 import stat
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -162,7 +161,7 @@ class _Run:
             found = os.fstat(descriptor)
         finally:
             os.close(descriptor)
-        return _stamp(found) if digests["sha256"] == member.sha256 and found.st_size == member.size else None
+        return Stamp.of(found) if digests["sha256"] == member.sha256 and found.st_size == member.size else None
 
     # --- what is missing -------------------------------------------------------------------------------------------
 
@@ -276,7 +275,7 @@ class _Run:
             with contextlib.suppress(OSError):
                 os.unlink(stage.entry(name), dir_fd=stage.descriptor)
             raise
-        return _stamp(found)
+        return Stamp.of(found)
 
     def _parent(self, path: str) -> str | int:
         folder = self.tree.folder(path.rpartition("/")[0], make=True)
@@ -298,7 +297,3 @@ def _differs(archive: str, member: str, what: str) -> NoReturn:
             mend="it was not kept; the archive is another than the one that was locked: fetch it again",
         )
     )
-
-
-def _stamp(found: os.stat_result) -> Stamp:
-    return Stamp(found.st_size, found.st_mtime_ns, found.st_ino, int(time.time()))

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import socket
-import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -144,7 +143,7 @@ class FilesOrigin:
                     yield Arrival(locked, None, _told(error, entry.name, locked.path, _upgrade(entry.name)))
                     continue
                 status = fetched.status
-                proof = Stamp(status.st_size, status.st_mtime_ns, status.st_ino, int(time.time())) if status else None
+                proof = Stamp.of(status) if status else None
                 yield Arrival(locked, f"{outcome.task.partial}.{own}", proof=proof)
 
     def _recover(self) -> None:
