@@ -10,20 +10,25 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from assetmgr.errors import AssetError, IntegrityError, UsageError, raise_all
-from assetmgr.lock import LockedAsset, LockedFile, load_lock, lock_path
-from assetmgr.origins import Origin
+from assetmgr.claims import remove_stale, wants
+from assetmgr.contents import Unpacked
+from assetmgr.errors import AssetError, IntegrityError, LockError, UsageError, raise_all
+from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.origins import Context, Origin
 from assetmgr.placing import LinkStyle, link, make_folder, place, remove_file, write_document
+from assetmgr.plan import wants_ranges
 from assetmgr.receipt import Receipt, Stamp
-from assetmgr.reporting import Reporter
-from assetmgr.store import Layout, State, Store
+from assetmgr.store import Layout, State
 from assetmgr.transfer.urls import safe_url
+from assetmgr.unpack import Unpacker
 from assetmgr.verify import claimed_refs, prove, prove_many, read_ref, ref_is_blocked, tree_cache
+
+# Seconds between two looks at the receipt while members come out of an archive.
+_SAVED_EACH = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Pulled:
     fetched_bytes: int = 0
     linked_files: int = 0
     kept_files: int = 0
+    unpacked_files: int = 0
 
 
 class Installation:
@@ -61,32 +67,39 @@ class Installation:
 
     def __init__(
         self,
-        store: Store,
+        context: Context,
         origin: Origin,
         wish: Wish,
         receipt: Receipt | None,
         states: Sequence[State],
-        reporter: Reporter,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.store, self.origin, self.wish, self.entry = store, origin, wish, wish.entry
+        self.store, self.reporter = context.store, context.reporter
+        self.origin, self.wish, self.entry = origin, wish, wish.entry
         self.layout = Layout(wish.entry)
-        self.reporter = reporter
+        self.contents = self.store.contents(wish.entry)
         self.receipt = receipt
         self.stamps: dict[str, Stamp] = {}
-        self.states = dict(zip((self._key(file) for file in self.entry.files), states, strict=True))
-        for file, stamp, state in zip(
-            self.entry.files, receipt.stamps if receipt else [None] * len(states), states, strict=True
-        ):
-            if state is State.PROVED and stamp is not None:
-                self.stamps[self._key(file)] = stamp
+        self.states: dict[str, State] = {}
+        self._look(states)
         self.fetched: list[LockedFile] = []
         self.linked: list[LockedFile] = []
+        self.unpacked = 0
+        self.archives = Unpacker(context, origin, wish.entry, self._unpacked)
         self.whole = False
         self.tree: Stamp | None = None
+        self._check = check
+        self._due = time.monotonic() + _SAVED_EACH
 
-    @staticmethod
-    def _key(file: LockedFile) -> str:
-        return f"{file.place}:{file.path}"
+    def _look(self, states: Sequence[State]) -> None:
+        """Take a survey of the contents."""
+        files = self.contents.files
+        known = self.contents.of_receipt(self.receipt.stamps) if self.receipt else [None] * len(files)
+        for file, stamp, state in zip(files, known, states, strict=True):
+            key = _key(file)
+            self.states[key] = state
+            if state is State.PROVED and stamp is not None:
+                self.stamps[key] = stamp
 
     def _at(self, file: LockedFile) -> str:
         return self.store.at(self.layout.bytes(file))
@@ -95,21 +108,115 @@ class Installation:
 
     def fill(self) -> None:
         entry = self.entry
-        pending = [file for file in entry.files if self._key(file) not in self.stamps]
+        self._learn()
+        pending = [file for file in self.contents.files if _key(file) not in self.stamps]
         self._refuse_others_places(pending)
         pending = self._prove_present(pending)
         pending = self._link_same(pending)
-        missing = self._bring(pending)
-        errors = [error for _, error in missing]
+        missing = {_key(file) for file in pending}
+        own = [file for file in entry.files if file.is_placed and _key(file) in missing]
+        short = self._read_parts([each for each in self.contents.unpacked if self._lacks(each)])
+        archives = [each.archive for each in short if self._bytes_of(each.archive) is None]
+        failed = self._bring([*own, *(file for file in archives if file not in own)])
+        errors = [error for _, error in failed]
+        for each in short:
+            if all(file != each.archive for file, _ in failed):
+                try:
+                    self._unpack(each)
+                except AssetError as error:
+                    errors.append(error)
         if errors:
             raise_all(_merged(errors))
         self._name_all()
-        self.whole = True
         if entry.origin != "hub":
+            remove_stale(self.store, entry, manifest=self.wish.manifest, also=self._rivals(self.contents.files))
             # What those spoke of stands here no more, and no project wants it.
-            for other in list(self._rivals(entry.files)):
+            for other in list(self._rivals(self.contents.files)):
                 self.store.drop_receipt(other)
+        self.whole = True
         self.origin.finish(entry)
+
+    # --- archives --------------------------------------------------------------------------------------------------
+
+    def _learn(self) -> None:
+        """Have the listing of each archive: those that the store lacks are made again from the archive."""
+        unlisted = self.contents.unlisted
+        if not unlisted:
+            return
+        archives = [each.archive for each in unlisted]
+        self._link_same(
+            self._prove_present([file for file in archives if file.is_placed and not self._is_proved(file)])
+        )
+        failed = self._bring([file for file in archives if self._bytes_of(file) is None])
+        raise_all(_merged([error for _, error in failed]))
+        for each in unlisted:
+            self.archives.list(each, self._bytes_of(each.archive) or "")
+        self.contents = self.store.contents(self.entry)
+        self._check()
+        stamps = self.contents.of_receipt(self.receipt.stamps) if self.receipt else None
+        known = dict(self.stamps)
+        self._look(self.store.survey(self.contents.placed, stamps))
+        self.stamps |= known
+
+    def _is_proved(self, file: LockedFile) -> bool:
+        return _key(file) in self.stamps
+
+    def _lacks(self, each: Unpacked) -> bool:
+        return any(not self._is_proved(file) for file in each.members or ())
+
+    def _bytes_of(self, archive: LockedFile) -> str | None:
+        """Where an archive's proved bytes are, if they are in the store."""
+        for file in self.entry.files:
+            if file.sha256 == archive.sha256 and file.is_placed and self._is_proved(file):
+                return self._at(file)
+        return None if archive.is_placed else self.archives.find(archive)
+
+    def _read_parts(self, short: Sequence[Unpacked]) -> list[Unpacked]:
+        """Read few members out of archives that are not here; return the archives that are needed all the same."""
+        needed = []
+        for each in short:
+            members = [file for file in each.members or () if not self._is_proved(file)]
+            coming = each.archive.is_placed and not self._is_proved(each.archive)
+            if coming or self._bytes_of(each.archive) is not None or not wants_ranges(each.archive, members):
+                needed.append(each)
+                continue
+            try:
+                self.archives.read_parts(each, members)
+                self.fetched += members
+            except AssetError as error:
+                self.reporter.say(f"{error.message}; fetching the whole of {each.archive.path}")
+                needed.append(each)
+        return needed
+
+    def _unpack(self, each: Unpacked) -> None:
+        """Unpack an archive that is in the store. One that proves damaged there is fetched anew, once."""
+        path = self._bytes_of(each.archive)
+        assert path is not None
+        try:
+            self.unpacked += self._unpack_from(each, path)
+            return
+        except IntegrityError as error:
+            if isinstance(prove(path, each.archive), Stamp):
+                raise
+            self.reporter.say(f"{error.message}; the archive is damaged, fetching it anew")
+        self.stamps.pop(_key(each.archive), None)
+        self.archives.forget(each.archive)
+        failed = self._bring([each.archive])
+        raise_all(_merged([error for _, error in failed]))
+        self.unpacked += self._unpack_from(each, self._bytes_of(each.archive) or "")
+
+    def _unpack_from(self, each: Unpacked, path: str) -> int:
+        stamps = {file.path: self.stamps[_key(file)] for file in each.members or () if self._is_proved(file)}
+        return self.archives.unpack(each, path, stamps)
+
+    def _unpacked(self, place: str, path: str, stamp: Stamp) -> None:
+        """Take note of a member that is in place; now and then in the receipt, for a run that is killed."""
+        self.stamps[f"{place}:{path}"] = stamp
+        if time.monotonic() > self._due:
+            self.save()
+            self._due = time.monotonic() + _SAVED_EACH
+
+    # --- files -----------------------------------------------------------------------------------------------------
 
     def _refuse_others_places(self, files: Sequence[LockedFile]) -> None:
         """A place outside the hub's layout holds one content: what another project keeps there is not taken from it."""
@@ -126,17 +233,18 @@ class Installation:
     def _rivals(self, files: Sequence[LockedFile]) -> Iterator[Receipt]:
         """Receipts of other entries that name one of these files' places, with other bytes."""
         places = {self.layout.name(file): file.sha256 for file in files}
-        for other in self.store.receipts():
+        for other in self.store.receipts() if places else ():
             if other.entry != self.entry and other.entry.origin != "hub":
-                layout = Layout(other.entry)
-                if any(places.get(layout.name(file), file.sha256) != file.sha256 for file in other.entry.files):
-                    yield other
+                with contextlib.suppress(LockError):  # of whose listing is damaged, what can be known is not much
+                    names = self.store.names_of(other.entry)
+                    if any(places.get(name, sha256) != sha256 for name, sha256 in names.items()):
+                        yield other
 
     def _prove_present(self, files: Sequence[LockedFile]) -> list[LockedFile]:
         """Hash what stands at its place already, whoever put it there; return what is missing or wrong."""
         candidates: dict[str, list[LockedFile]] = {}
         for file in files:
-            if self.states[self._key(file)] is not State.MISSING and not self._leads_out(file):
+            if self.states[_key(file)] is not State.MISSING and not self._leads_out(file):
                 self._adopt(file)
                 candidates.setdefault(self._at(file), []).append(file)
         work = [(same[0], path) for path, same in candidates.items()]
@@ -147,7 +255,7 @@ class Installation:
         for file in files:
             result = results.get(self._at(file))
             if isinstance(result, Stamp):
-                self.stamps[self._key(file)] = result
+                self.stamps[_key(file)] = result
             else:
                 if result is not None and result[0] != "missing":
                     self.reporter.say(f"{self.entry.name}: {file.path}: {result[0]}: {result[1]}; it will be replaced")
@@ -176,7 +284,7 @@ class Installation:
             if stamp is None:
                 rest.append(file)
             else:
-                self.stamps[self._key(file)] = stamp
+                self.stamps[_key(file)] = stamp
                 self.linked.append(file)
         return rest
 
@@ -204,11 +312,11 @@ class Installation:
                 again = []
                 for file, fault in self._bring_once(todo) if todo else ():
                     if fault is None:
-                        failed.pop(self._key(file), None)
+                        failed.pop(_key(file), None)
                     elif isinstance(fault, AssetError):
-                        failed[self._key(file)] = (file, fault)
+                        failed[_key(file)] = (file, fault)
                     else:
-                        failed[self._key(file)] = (file, self._wrong(file, fault))
+                        failed[_key(file)] = (file, self._wrong(file, fault))
                         again.append(file)
                         if not final_try:
                             self.reporter.say(f"{self.entry.name}: {file.path}: {fault[0]}; fetching it once more")
@@ -257,13 +365,18 @@ class Installation:
 
     def _place(self, path: str, proof: Stamp, file: LockedFile, same: Sequence[LockedFile]) -> None:
         """Give proved bytes their final name, and link them to the names of other files with the same content."""
-        status = place(path, self._at(file))
         self.fetched.append(file)
-        for other in same:
-            if self._at(other) != self._at(file):
-                link(self._at(file), self._at(other), "hardlink")
+        placed = [other for other in same if other.is_placed]
+        if not placed:  # an archive that is not kept is unpacked from where it arrived
+            self.archives.staged[file.sha256 or ""] = path
+            return
+        first = self._at(placed[0])
+        status = place(path, first)
+        for other in placed:
+            if self._at(other) != first:
+                link(first, self._at(other), "hardlink")
                 status = os.stat(self._at(other))
-            self.stamps[self._key(other)] = Stamp.of(status, proof.proved_at)
+            self.stamps[_key(other)] = Stamp.of(status, proof.proved_at)
 
     def _name_all(self) -> None:
         """Give hub blobs their names in the snapshot."""
@@ -287,7 +400,7 @@ class Installation:
                 fallen.add(style)
             if style == "copy":
                 status = os.stat(name)
-                self.stamps[self._key(file)] = Stamp.of(status)
+                self.stamps[_key(file)] = Stamp.of(status)
         for style in fallen:
             self.reporter.say(f"{self.entry.name}: symlinks are refused here; used a {style} in the hub cache instead")
 
@@ -339,7 +452,9 @@ class Installation:
             return
         receipt = Receipt(
             entry=self.entry,
-            stamps=tuple(self.stamps.get(self._key(file)) for file in self.entry.files),
+            stamps=self.contents.for_receipt(
+                [self.stamps.get(_key(file)) for file in self.contents.files], before.stamps if before else ()
+            ),
             # Its stamps say what is unproved now; that it was whole once stays true.
             pulled_at=int(time.time()) if self.whole else before.pulled_at if before else 0,
             use=dict(wish.use),
@@ -353,20 +468,15 @@ class Installation:
         self.store.save_receipt(receipt)
 
     def pulled(self) -> Pulled:
-        kept = len(self.entry.files) - len(self.fetched) - len(self.linked)
+        fetched = len(self.fetched)
         size = sum(file.size for file in self.fetched)
-        return Pulled(self.entry.name, len(self.fetched), size, len(self.linked), max(kept, 0))
+        arrived = sum(file.is_placed for file in self.fetched)
+        kept = self.entry.count - arrived - len(self.linked) - self.unpacked
+        return Pulled(self.entry.name, fetched, size, len(self.linked), max(kept, 0), self.unpacked)
 
 
-def wants(manifest: str, entry: LockedAsset) -> bool:
-    """Whether a project still wants an entry: its manifest is there, and its lock names it or cannot be read."""
-    if not os.path.exists(manifest):
-        return False
-    try:
-        lock = load_lock(lock_path(Path(manifest)), check=False)
-    except AssetError:
-        return True
-    return lock is not None and lock.assets.get(entry.name) == entry
+def _key(file: LockedFile) -> str:
+    return f"{file.place}:{file.path}"
 
 
 def _still_fits(proof: Stamp, path: str) -> bool:

@@ -24,7 +24,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
@@ -39,6 +39,7 @@ from assetmgr.manifest_yaml import Mapping as MappingNode
 __all__ = [
     "SAMPLE_READERS",
     "Asset",
+    "Extraction",
     "FileSource",
     "FilesSource",
     "HubSource",
@@ -80,6 +81,20 @@ class HubSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Extraction:
+    """What becomes of an archive: its files go to a place.
+
+    ``strip`` leading folders are dropped of each path; with ``prefix`` only what lies below that folder of the archive
+    is taken. Without ``keep_archive`` the archive is removed once its files are proved.
+    """
+
+    place: str
+    strip: int = 0
+    prefix: str | None = None
+    keep_archive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class FileSource:
     """One file and the URLs that it may come from, tried in order.
 
@@ -95,6 +110,7 @@ class FileSource:
     md5: str | None = None
     crc32c: str | None = None
     written: tuple[str, ...] = field(default=(), compare=False)
+    extract: Extraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +169,7 @@ def _canonical(source: HubSource | FilesSource) -> dict[str, object]:
                 "sha256": file.sha256,
                 "md5": file.md5,
                 "crc32c": file.crc32c,
+                **({"extract": asdict(file.extract)} if file.extract else {}),
             }
             for file in sorted(source.files, key=lambda file: (file.place, file.path))
         ]
@@ -326,7 +343,19 @@ class _Builder:
             item.text("md5"),
             item.text("crc32c"),
             written,
+            self._extraction(item),
         )
+
+    def _extraction(self, item: Value) -> Extraction | None:
+        place = item.text("extract")
+        if place is None:
+            for key in ("strip", "prefix", "keep_archive"):
+                value = item.get(key)
+                if value is not None and item.flag("extract") is False:
+                    self._problems.add(value.at, f"{key!r} says how to extract, and 'extract' is false")
+            return None
+        keep = item.flag("keep_archive")
+        return Extraction(place, item.number("strip") or 0, item.text("prefix"), keep is not False)
 
 
 def _texts(entry: Value, key: str) -> tuple[str, ...] | None:

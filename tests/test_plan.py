@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assetmgr.contents import Contents
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.plan import AssetPlan, plan_all, plan_asset
 from assetmgr.store import State
@@ -23,11 +24,15 @@ def asset(name: str, numbers: Sequence[int]) -> LockedAsset:
     return LockedAsset("model", "files", "d", files, name)
 
 
+def contents(entry: LockedAsset) -> Contents:
+    return Contents(entry, entry)
+
+
 def plan_of(
     name: str, cases: Sequence[tuple[int, State]], *, elsewhere: Sequence[int] = (), staged: int = 0, view: int = 0
 ) -> AssetPlan:
     return plan_asset(
-        asset(name, [number for number, _ in cases]),
+        contents(asset(name, [number for number, _ in cases])),
         [state for _, state in cases],
         elsewhere={f"{number:064x}" for number in elsewhere},
         brought={f"{number:064x}": staged for number, _ in cases},
@@ -127,7 +132,7 @@ def test_staged_bytes_are_not_fetched_again_and_never_more_than_there_are() -> N
 
 def test_a_file_of_unknown_size_counts_nothing() -> None:
     entry = LockedAsset("model", "files", "d", (LockedFile("a", -1, "a" * 64, place="files"),), "m")
-    plan = plan_asset(entry, [State.MISSING])
+    plan = plan_asset(contents(entry), [State.MISSING])
     assert (plan.fetch_bytes, plan.disk_bytes) == (0, 0)
 
 
@@ -138,4 +143,4 @@ def test_what_is_proved_needs_nothing() -> None:
 
 def test_a_state_for_every_file() -> None:
     with pytest.raises(ValueError, match="zip"):
-        plan_asset(asset("m", [1, 2]), [State.MISSING])
+        plan_asset(contents(asset("m", [1, 2])), [State.MISSING])

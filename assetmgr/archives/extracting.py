@@ -12,6 +12,7 @@ import errno
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import stat
 import sys
@@ -33,6 +34,7 @@ from assetmgr.receipt import Stamp
 
 _NAMED_IN_MESSAGE = 5
 _SYNCED_EACH = 32
+_STAGE = re.compile(r"\.extracting-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,15 @@ def extract_member(
 ) -> Stamp:
     """Mend one file from its archive, with the options of `extract`. Of a zip only the directory and it are read."""
     return extract(archive, folder, (member,), **options).stamps[member.path]
+
+
+def sweep_stages(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed extractions left half-written in a folder. Only for who holds the folder's lock."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as items:
+        for item in items:
+            if _STAGE.fullmatch(item.name) and item.is_dir(follow_symlinks=False):
+                with Tree(folder) as tree:
+                    tree.empty(item.name)
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.limits import Limits
 
 if TYPE_CHECKING:
+    from assetmgr.archives import Seekable
     from assetmgr.origins.fetching import Fetcher
 
 
@@ -67,6 +68,9 @@ class Origin(Protocol):
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
         """Bring files into the store's partial folder. Each asked file comes out once, in any order."""
+
+    def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
+        """A file where it is published, to be read in parts: one for each source that may do that, in order."""
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
         """Hold what `bring` works in, so that two processes do not."""

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from assetmgr.digests import has_crc32c, sha256_text
-from assetmgr.errors import IntegrityError, OfflineError
-from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.digests import has_crc32c, hash_file, sha256_text
+from assetmgr.errors import BusyError, IntegrityError, OfflineError
+from assetmgr.lock import LockedAsset, LockedExtraction, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.fetching import Fetcher, told
+from assetmgr.placing import remove_file
+from assetmgr.receipt import Stamp
 from assetmgr.transfer.engine import Engine
+from assetmgr.transfer.journal import journal_path
 from assetmgr.transfer.source import Fetched, Source, Task
 from assetmgr.transfer.urls import local_path, safe_url
+
+if TYPE_CHECKING:
+    from assetmgr.archives import Seekable
 
 
 class FilesOrigin:
@@ -26,6 +34,7 @@ class FilesOrigin:
         self._base = base
         self._engine = engine
         self._fetcher = fetcher
+        self._streamed: dict[str, Stamp] = {}
 
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
         assert isinstance(asset.source, FilesSource)
@@ -44,6 +53,55 @@ class FilesOrigin:
         )
 
     def _pin(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:
+        pinned = self._pin_bytes(asset, source, kept, may_fetch=may_fetch)
+        if source.extract is None:
+            return msgspec.structs.replace(pinned, extract=None)
+        archive = msgspec.structs.replace(pinned, extract=LockedExtraction(**dataclasses.asdict(source.extract)))
+        if archive.sha256 is None:
+            return archive
+        from assetmgr.origins.members import known_extraction
+
+        extract = known_extraction(self._context, archive, kept)
+        if extract is None and may_fetch:
+            extract = self._list(asset, source, archive)
+        return msgspec.structs.replace(archive, extract=extract or archive.extract)
+
+    def _list(self, asset: Asset, source: FileSource, archive: LockedFile) -> LockedExtraction:
+        """Take the listing of an archive, from its bytes in the store, or as they are fetched for the pull."""
+        from assetmgr.origins.members import take_listing
+
+        context, sha256 = self._context, archive.sha256 or ""
+        for path in context.store.proved_elsewhere({sha256}).get(sha256, ()):
+            with contextlib.suppress(OSError):
+                if hash_file(path)[1]["sha256"] == sha256:
+                    return take_listing(context, asset.name, archive, path)
+        partial = context.store.partial(sha256)
+        for _ in range(3):  # another process may take what was streamed
+            with self._fetcher.holding(archive, asset.name):
+                if self._is_whole(partial, archive):
+                    try:
+                        return take_listing(context, asset.name, archive, partial)
+                    except IntegrityError:
+                        remove_file(partial)
+                        raise
+            self._stream(asset, dataclasses.replace(source, size=archive.size, sha256=sha256))
+        raise BusyError(
+            f"{asset.name}: {archive.path}: another process removes it as often as it is fetched",
+            mend=f"when that is done: assetmgr lock {asset.name}",
+        )
+
+    def _is_whole(self, partial: str, archive: LockedFile) -> bool:
+        """Whether the bytes of an archive are all there, as they were streamed or by hashing them."""
+        try:
+            status = os.stat(partial)
+        except OSError:
+            return False
+        if status.st_size != archive.size or os.path.exists(journal_path(partial)):
+            return False
+        proof = self._streamed.get(archive.sha256 or "")
+        return (proof is not None and proof.fits(status)) or hash_file(partial)[1]["sha256"] == archive.sha256
+
+    def _pin_bytes(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:
         if kept and kept.sha256 and kept.size >= 0 and kept.urls == source.written and _agrees(kept, source):
             return kept
         pinned = LockedFile(
@@ -87,8 +145,9 @@ class FilesOrigin:
         context = self._context
         if context.offline and not all(url.startswith("file:") for url in source.urls):
             raise OfflineError(
-                f"{asset.name}: {source.path}: its sha256 can only be had by fetching it",
-                mend="lock it once without --offline, or give its sha256 and size in the manifest",
+                f"{asset.name}: {source.path}: it can only be pinned by fetching it",
+                mend="lock it once without --offline"
+                + ("" if source.extract else ", or give its sha256 and size in the manifest"),
             )
         # Named for its URLs: the next run finds what a killed one left, and goes on with it.
         key = sha256_text("\n".join(source.urls))[:32]
@@ -112,7 +171,10 @@ class FilesOrigin:
                 assert outcome.error is not None
                 mend = f"correct the sha256, the size or the url in {asset.declared_at}"
                 raise told(outcome.error, asset.name, source.path, mend)
-            os.replace(partial, context.store.partial(outcome.fetched.digests["sha256"]))
+            sha256 = outcome.fetched.digests["sha256"]
+            os.replace(partial, context.store.partial(sha256))
+            if outcome.fetched.status:
+                self._streamed[sha256] = Stamp.of(outcome.fetched.status)
         return outcome.fetched
 
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
@@ -120,6 +182,9 @@ class FilesOrigin:
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
         return self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))
+
+    def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
+        return self._fetcher.in_parts(file, lambda file: self._ways(entry, file))
 
     def _ways(self, entry: LockedAsset, file: LockedFile) -> Sequence[Source]:
         urls = list(self.sources(entry, file))

@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from assetmgr.digests import hash_file
@@ -35,6 +35,9 @@ from assetmgr.origins.hub_process import HubProcess
 from assetmgr.placing import make_folder, place, remove_file
 from assetmgr.store import Layout, repo_folder
 from assetmgr.transfer.urls import clean, safe_url
+
+if TYPE_CHECKING:
+    from assetmgr.archives import Seekable
 
 
 def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
@@ -244,6 +247,9 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
                 yield Arrival(file, None, failure or OriginError(f"{entry.name}: {file.path}: {url} gave no file"))
             else:
                 yield Arrival(file, path)
+
+    def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
+        return iter(())  # a hub file is not extracted
 
     def finish(self, entry: LockedAsset) -> None:
         """Remove the staged snapshot, and the staging folder with it when nothing else of the repo is under way."""

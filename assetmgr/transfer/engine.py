@@ -12,7 +12,8 @@ from assetmgr.errors import AssetError, DiskSpaceError
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.transfer.fetch import fetch_task
 from assetmgr.transfer.limits import Limits
-from assetmgr.transfer.source import Outcome, Task
+from assetmgr.transfer.remote import RemoteFile
+from assetmgr.transfer.source import Outcome, Source, Task
 from assetmgr.transfer.wire import StoppedError, Wire
 
 _END = object()
@@ -96,6 +97,10 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
                 self._wire.close()
                 for thread in threads:
                     thread.join(0.5)
+
+    def in_parts(self, source: Source, size: int) -> RemoteFile:
+        """A file of a known size on a server, to be read in parts."""
+        return RemoteFile(self._wire, source, size)
 
     def _one(self, task: Task, progress: Callable[[int], object]) -> Outcome:
         try:
