@@ -188,7 +188,7 @@ _FILE = Record(
                     ),
                 ),
             ),
-            "Where an archive's files go: files, files/<folder>, torch, clip or lavis/<folder>; false (default): nowhere.",
+            "Where an archive's files go: files, files/<folder>, torch, clip, lavis/<folder>; by default nowhere.",
         ),
         "strip": Field(
             Number("a number of folders", 0, 100),

@@ -93,8 +93,8 @@ class Unpacker:
         data = dump_listing(members)
         if sha256_text(data) != wanted.listing:
             raise IntegrityError(
-                f"{self.entry.name}: {archive.path}: the lock names another listing of its files ({wanted.listing}) than "
-                f"the one that it has ({sha256_text(data)})",
+                f"{self.entry.name}: {archive.path}: the lock says that its listing is {wanted.listing}, "
+                f"and it is {sha256_text(data)}",
                 mend=f"assetmgr lock --upgrade {self.entry.name}",
             )
         self.context.store.write_listing(data)

@@ -276,7 +276,9 @@ class _Run:
                 if count != listed.size or digest.hexdigest() != listed.sha256:
                     found_is = f"{count} bytes with sha256 {digest.hexdigest()}"
                     _differs(archive, member.path, f"is {found_is}; the listing says {listed.size}, {listed.sha256}")
-                mode = file_mode(self._parent(listed.path))
+                # The folder is held while its descriptor is used: it is closed with the last who holds it.
+                folder = self.tree.folder(listed.path.rpartition("/")[0], make=True)
+                mode = file_mode(folder.path if folder.descriptor is None else folder.descriptor)
                 os.chmod(file.fileno() if os.chmod in os.supports_fd else stage.entry(name), mode)
                 if self.sync_each:
                     os.fsync(file.fileno())
@@ -287,10 +289,6 @@ class _Run:
                 os.unlink(stage.entry(name), dir_fd=stage.descriptor)
             raise
         return Stamp.of(found)
-
-    def _parent(self, path: str) -> str | int:
-        folder = self.tree.folder(path.rpartition("/")[0], make=True)
-        return folder.path if folder.descriptor is None else folder.descriptor
 
 
 class _NotAsListed(Exception):

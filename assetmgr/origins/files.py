@@ -35,6 +35,7 @@ class FilesOrigin:
         self._engine = engine
         self._fetcher = fetcher
         self._streamed: dict[str, Stamp] = {}
+        self._fetched: dict[tuple[str, ...], Fetched] = {}
 
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
         assert isinstance(asset.source, FilesSource)
@@ -83,7 +84,9 @@ class FilesOrigin:
                         return take_listing(context, asset.name, archive, partial)
                     except IntegrityError:
                         remove_file(partial)
+                        self._fetched.pop(source.urls, None)
                         raise
+            self._fetched.pop(source.urls, None)
             self._stream(asset, dataclasses.replace(source, size=archive.size, sha256=sha256))
         raise BusyError(
             f"{asset.name}: {archive.path}: another process removes it as often as it is fetched",
@@ -141,8 +144,19 @@ class FilesOrigin:
         )
 
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
-        """Stream a file into the store to hash it; it stays there, whole, for the pull that follows."""
+        """Stream a file into the store to hash it; it stays there, whole, for the pull that follows.
+
+        What several assets of a run name by the same URLs is fetched once.
+        """
         context = self._context
+        known = self._fetched.get(source.urls)
+        if (
+            known
+            and source.size in (None, known.size)
+            and source.sha256 in (None, known.digests["sha256"])
+            and (source.crc32c is None or "crc32c" in known.digests)
+        ):
+            return known
         if context.offline and not all(url.startswith("file:") for url in source.urls):
             raise OfflineError(
                 f"{asset.name}: {source.path}: it can only be pinned by fetching it",
@@ -175,6 +189,7 @@ class FilesOrigin:
             os.replace(partial, context.store.partial(sha256))
             if outcome.fetched.status:
                 self._streamed[sha256] = Stamp.of(outcome.fetched.status)
+            self._fetched[source.urls] = outcome.fetched
         return outcome.fetched
 
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:

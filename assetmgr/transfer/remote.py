@@ -29,6 +29,7 @@ class RemoteFile:
         self._wire, self._source, self._size = wire, source, size
         self._at = 0
         self._valid = ""
+        self._last = (0, b"")
         self.name = safe_url(source.url)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
@@ -49,6 +50,11 @@ class RemoteFile:
         end = self._size if size < 0 else min(self._at + size, self._size)
         if self._at >= end:
             return b""
+        begin, last = self._last  # a zip's directory is mostly in the end of it, which was looked at before
+        if begin <= self._at and end <= begin + len(last):
+            data = last[self._at - begin : end - begin]
+            self._at = end
+            return data
         attempts = Attempts(self._wire.limits)
         while True:
             try:
@@ -61,6 +67,7 @@ class RemoteFile:
                     ) from None
                 self._wire.stop.wait(wait)
             else:
+                self._last = (self._at, data)
                 self._at = end
                 return data
 
