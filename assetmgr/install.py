@@ -177,7 +177,8 @@ class Installation:
         for each in short:
             members = [file for file in each.members or () if not self._is_proved(file)]
             coming = each.archive.is_placed and not self._is_proved(each.archive)
-            if coming or self._bytes_of(each.archive) is not None or not wants_ranges(each.archive, members):
+            there = coming or self._bytes_of(each.archive) is not None
+            if there or not wants_ranges(each.archive, members, self.archives.brought(each.archive)):
                 needed.append(each)
                 continue
             try:

@@ -118,10 +118,14 @@ def _once(files: Sequence[LockedFile]) -> dict[str | None, int]:
     return {file.sha256: max(file.size, 0) for file in files}
 
 
-def wants_ranges(archive: LockedFile, members: Sequence[LockedFile]) -> bool:
-    """Whether members are better read out of an archive where it is published than by fetching it whole."""
+def wants_ranges(archive: LockedFile, members: Sequence[LockedFile], brought: int = 0) -> bool:
+    """Whether members are better read out of an archive where it is published than by fetching it whole.
+
+    ``brought`` are the bytes of it that an earlier run has brought already.
+    """
     return (
-        archive.path.lower().endswith(".zip")
+        brought < archive.size
+        and archive.path.lower().endswith(".zip")
         and len(members) <= _RANGES_MOST
         and sum(member.size for member in members) <= _RANGES_SHARE * archive.size
     )
@@ -173,11 +177,13 @@ def plan_asset(
         if each.members is not None and not members:
             continue
         there = archive.sha256 in elsewhere or (archive.is_placed and archive not in fetch)
-        if each.members is not None and not there and archive not in fetch and wants_ranges(archive, members):
+        there = there or archive in fetch
+        so_far = (brought or {}).get(archive.sha256 or "", 0)
+        if each.members is not None and not there and wants_ranges(archive, members, so_far):
             fetch += members
             continue
         unpack.append(Unpacking(each, members))
-        if not there and archive not in fetch:
+        if not there:
             fetch.append(archive)
     return AssetPlan(
         found.entry, tuple(keep), tuple(prove), tuple(link), tuple(fetch), brought or {}, view, unpack=tuple(unpack)

@@ -21,6 +21,7 @@ from assetmgr.origins import Context, Origin
 from assetmgr.placing import remove_file
 from assetmgr.receipt import Stamp
 from assetmgr.store import Layout
+from assetmgr.transfer.journal import journal_path
 from assetmgr.verify import prove
 
 
@@ -54,6 +55,14 @@ class Unpacker:
                     self._found[sha256] = path
                     break
         return self.staged.get(sha256) or self._found.get(sha256)
+
+    def brought(self, archive: LockedFile) -> int:
+        """Its size where `lock` or an earlier run has brought all of it, else 0."""
+        partial = self.context.store.partial(archive.sha256 or "")
+        with contextlib.suppress(OSError):
+            if not os.path.exists(journal_path(partial)):
+                return os.path.getsize(partial)
+        return 0
 
     def forget(self, archive: LockedFile) -> None:
         """Its bytes proved wrong after all."""
