@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,17 @@ from assetmgr.claims import remove_stale, wants
 from assetmgr.contents import Unpacked
 from assetmgr.errors import AssetError, IntegrityError, LockError, UsageError, raise_all
 from assetmgr.lock import LockedAsset, LockedFile
-from assetmgr.origins import Context, Origin
-from assetmgr.placing import LinkStyle, link, make_folder, place, remove_file, write_document
+from assetmgr.manifest import Transport
+from assetmgr.origins import Arrival, Context, Origin
+from assetmgr.placing import (
+    LinkStyle,
+    link,
+    make_folder,
+    place,
+    remove_file,
+    sync_folder,
+    write_document,
+)
 from assetmgr.plan import wants_ranges
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.store import Layout, State
@@ -29,6 +38,9 @@ from assetmgr.verify import claimed_refs, prove, prove_many, read_ref, ref_is_bl
 
 # Seconds between two looks at the receipt while members come out of an archive.
 _SAVED_EACH = 10.0
+# Bytes from which a file is synced by itself, as it is placed; and how many smaller ones are synced at once.
+_SYNCED_ALONE = 1 << 20
+_SYNCED_TOGETHER = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,7 @@ class Wish:
     entry: LockedAsset
     use: Mapping[str, Any] = field(default_factory=dict)
     endpoint: str | None = None
+    transport: Transport = "auto"
     base: str = ""
     receipt: Receipt | None = None
     pins: Mapping[str, str] = field(default_factory=dict)
@@ -82,6 +95,7 @@ class Installation:
         self.stamps: dict[str, Stamp] = {}
         self.states: dict[str, State] = {}
         self._look(states)
+        self.unsynced: dict[str, str] = {}
         self.fetched: list[LockedFile] = []
         self.linked: list[LockedFile] = []
         self.unpacked = 0
@@ -118,6 +132,7 @@ class Installation:
         short = self._read_parts([each for each in self.contents.unpacked if self._lacks(each)])
         archives = [each.archive for each in short if self._bytes_of(each.archive) is None]
         failed = self._bring([*own, *(file for file in archives if file not in own)])
+        self._sync()
         errors = [error for _, error in failed]
         for each in short:
             if all(file != each.archive for file, _ in failed):
@@ -203,6 +218,7 @@ class Installation:
         self.stamps.pop(_key(each.archive), None)
         self.archives.forget(each.archive)
         failed = self._bring([each.archive])
+        self._sync()
         raise_all(_merged([error for _, error in failed]))
         self.unpacked += self._unpack_from(each, self._bytes_of(each.archive) or "")
 
@@ -340,8 +356,15 @@ class Installation:
         by_content: dict[str, list[LockedFile]] = {}
         for file in files:
             by_content.setdefault(self._at(file) if self.layout.repo else file.sha256 or "", []).append(file)
+        with contextlib.closing(self.origin.bring(self.entry, [same[0] for same in by_content.values()])) as arrivals:
+            yield from self._placed(arrivals, by_content)
+
+    def _placed(
+        self, arrivals: Iterable[Arrival], by_content: Mapping[str, list[LockedFile]]
+    ) -> Iterator[tuple[LockedFile, AssetError | tuple[str, str] | None]]:
+        """Prove and place what arrives; what was proved as it was written stands at its name at once."""
         unproved: list[tuple[LockedFile, str, list[LockedFile]]] = []
-        for arrival in self.origin.bring(self.entry, [same[0] for same in by_content.values()]):
+        for arrival in arrivals:
             same = by_content[self._at(arrival.file) if self.layout.repo else arrival.file.sha256 or ""]
             if arrival.path is None:
                 error = arrival.error or AssetError(f"{self.entry.name}: {arrival.file.path}: did not arrive")
@@ -371,13 +394,24 @@ class Installation:
         if not placed:  # an archive that is not kept is unpacked from where it arrived
             self.archives.staged[file.sha256 or ""] = path
             return
-        first = self._at(placed[0])
-        status = place(path, first)
+        first, sync = self._at(placed[0]), file.size >= _SYNCED_ALONE
+        status = place(path, first, sync=sync)
         for other in placed:
             if self._at(other) != first:
                 link(first, self._at(other), "hardlink")
                 status = os.stat(self._at(other))
             self.stamps[_key(other)] = Stamp.of(status, proof.proved_at)
+            if not sync:
+                self.unsynced[_key(other)] = os.path.dirname(self._at(other))
+        if len(self.unsynced) >= _SYNCED_TOGETHER:
+            self._sync()
+
+    def _sync(self) -> None:
+        """Make durable what was placed, before a name, a ref or the receipt speaks of it."""
+        folders = {os.stat(folder).st_dev: folder for folder in set(self.unsynced.values())}
+        for folder in folders.values():
+            sync_folder(folder)
+        self.unsynced.clear()
 
     def _name_all(self) -> None:
         """Give hub blobs their names in the snapshot."""
@@ -449,6 +483,8 @@ class Installation:
     def save(self) -> None:
         """Write down what is proved, also after a failure, so that the next run need not hash it again."""
         before, wish = self.receipt, self.wish
+        for key in self.unsynced:  # in a hurry, after Ctrl-C: they are hashed again by the next run
+            del self.stamps[key]
         if not self.stamps and before is None:
             return
         receipt = Receipt(

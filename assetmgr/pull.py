@@ -189,7 +189,10 @@ class Pull:
             receipt, states = self._look(wish)
             if receipt is not None and self._is_right(wish, receipt, states):
                 return Pulled(entry.name, kept_files=entry.count)
-            origin = self._origins.hub(wish.endpoint) if entry.origin == "hub" else self._origins.files(wish.base)
+            if entry.origin == "hub":
+                origin = self._origins.hub(wish.endpoint, wish.transport)
+            else:
+                origin = self._origins.files(wish.base)
             job = Installation(self._context, origin, wish, receipt, states, self._check_places)
             try:
                 job.fill()

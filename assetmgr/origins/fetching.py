@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
 from assetmgr.placing import remove_file
 from assetmgr.receipt import Stamp
+from assetmgr.transfer.documents import Document
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.journal import journal_path
 from assetmgr.transfer.source import Source, Task
@@ -42,7 +43,9 @@ class Fetcher:
         self._engine = engine
         self._has_recovered = False
 
-    def bring(self, entry: LockedAsset, files: Sequence[LockedFile], sources: SourcesOf) -> Iterator[Arrival]:
+    def bring(
+        self, entry: LockedAsset, files: Sequence[LockedFile], sources: SourcesOf
+    ) -> Generator[Arrival, None, None]:
         """Bring files of an entry; see `Origin.bring`. One without a sha256 goes by its git sha1, and has no proof."""
         context = self._context
         self._recover()
@@ -58,13 +61,18 @@ class Fetcher:
                     assert error is not None
                     if not outcome.task.sources and isinstance(error, OriginError):
                         error = OfflineError(
-                            "not in the store, and --offline forbids to fetch it", mend=f"assetmgr pull {entry.name}"
+                            "not in the store, and --offline (or HF_HUB_OFFLINE) forbids to fetch it",
+                            mend=f"assetmgr pull {entry.name}",
                         )
                     yield Arrival(locked, None, told(error, entry.name, locked.path, _upgrade(entry.name)))
                     continue
                 proof = Stamp.of(fetched.status) if fetched.status and locked.sha256 else None
                 path = f"{context.store.partial(_key(locked))}.{own}"
                 yield Arrival(locked, path, proof=proof, digests=fetched.digests)
+
+    def read(self, source: Source, most: int, label: str) -> Document:
+        """A document of an origin's API, of ``most`` bytes; see `read_document`."""
+        return self._engine.read(source, most=most, label=label)
 
     def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources_of: SourcesOf) -> Task:
         context = self._context

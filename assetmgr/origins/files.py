@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -195,7 +195,7 @@ class FilesOrigin:
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return [resolve_url(url, self._base) for url in file.urls]
 
-    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         return self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))
 
     def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
