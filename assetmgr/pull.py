@@ -175,10 +175,14 @@ class Pull:
 
     def _drop_archives(self, entry: LockedAsset, later: Collection[str | None] = ()) -> None:
         """Archives that are not kept leave nothing behind, also what `lock` fetched of them to look."""
-        for file in entry.files:
-            left = not file.is_placed and os.path.lexists(self._store.partial(file.sha256 or ""))
-            if left and file.sha256 not in later:
-                self._origins.fetcher().drop(file)
+        archives = [file for file in entry.files if not file.is_placed and file.sha256 not in later]
+        if not archives:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            left = {name[:64] for name in os.listdir(self._store.partial())}
+            for file in archives:
+                if file.sha256 in left:
+                    self._origins.fetcher().drop(file)
 
     def _one(self, wish: Wish, later: Collection[str | None] = ()) -> Pulled:
         """Bring one asset to its whole and proved state, under the locks that keep others from doing it too."""

@@ -80,10 +80,10 @@ class Unpacking:
     def release(self, *, whole: bool, later: Collection[str | None]) -> None:
         """Remove loose bytes; or give them to the next pull, or to a ``later`` asset of this one."""
         for sha256, path in self._files.loose.items():
-            if not whole or sha256 in later:
-                with contextlib.suppress(OSError):
-                    os.link(path, self._store.partial(sha256))
+            shared = self._store.partial(sha256)
             with contextlib.suppress(OSError):
+                if (not whole or sha256 in later) and not os.path.lexists(shared):
+                    os.replace(path, shared)
                 remove_file(path)
         self._files.loose.clear()
 

@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import socket
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -187,6 +189,31 @@ def test_an_upgrade_that_changes_nothing_leaves_no_archive_behind(hub: Hub, proj
     project.run("lock", "--upgrade", "m")
     project.run("pull")
     assert partials(project) == []
+
+
+def test_an_archive_that_a_killed_pull_left_behind_goes_with_the_next_one(hub: Hub, project: Project) -> None:
+    write(project, declare(zipped("extract: files, keep_archive: false")))
+    project.run("lock")
+    (name,) = partials(project)
+    copy = (project.root / ".assetmgr/partial" / name).read_bytes() * 200  # as if it were worth to be gone on with
+    project.run("pull")
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    (project.root / ".assetmgr/partial" / f"{name}.{host}.999999999.0123abcd").write_bytes(copy)
+    project.run("pull")
+    assert partials(project) == []
+
+
+def test_files_that_were_unpacked_by_hand_are_proved_and_their_archive_is_not_fetched(
+    hub: Hub, project: Project
+) -> None:
+    write(project, declare(zipped("extract: lavis/x, keep_archive: false")))
+    project.run("lock")
+    shutil.rmtree(project.root / ".assetmgr/partial")
+    with zipfile.ZipFile(io.BytesIO(ARCHIVE)) as file:
+        file.extractall(project.root / "lavis/x")
+    hub.stop()
+    assert "6 files already there" in project.run("pull").err
+    project.run("verify", "--full")
 
 
 # --- the lock -------------------------------------------------------------------------------------------------------

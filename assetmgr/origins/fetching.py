@@ -120,6 +120,7 @@ class Fetcher:
 
     def drop(self, file: LockedFile) -> None:
         """Remove what `lock` or an earlier run left of a file that nobody needs any more."""
+        self._recover()
         partial = self._context.store.partial(_key(file))
         # Whoever holds it now needs it, and will see to it.
         with contextlib.suppress(OSError, BusyError):
