@@ -7,42 +7,47 @@ An origin turns a declaration into exact files (`resolve`), and brings the bytes
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
-from assetmgr.manifest import Asset
+from assetmgr.manifest import Asset, Transport
 from assetmgr.receipt import Stamp
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.store import Store
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.limits import Limits
 
+if TYPE_CHECKING:
+    from assetmgr.origins.fetching import Fetcher
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an origin works with."""
+    """What an origin works with. ``transport`` is for every hub, whatever the manifests say."""
 
     store: Store
     limits: Limits = Limits()
     reporter: Reporter = field(default_factory=Silent)
     offline: bool = False
     wait: float = 3600.0
+    transport: Transport | None = None
 
 
 class Arrival(NamedTuple):
     """One file that was asked for: a partial file that holds its bytes, or why there is none.
 
     ``proof`` is there where the locked sha256 was seen as the bytes were written: while it fits the file, nobody need
-    hash it again.
+    hash it again. ``digests`` are those that were taken then, by algorithm.
     """
 
     file: LockedFile
     path: str | None
     error: AssetError | None = None
     proof: Stamp | None = None
+    digests: Mapping[str, str] = {}
 
 
 class Origin(Protocol):
@@ -61,7 +66,7 @@ class Origin(Protocol):
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         """The URLs that a file of a locked asset comes from."""
 
-    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         """Bring files into the store's partial folder. Each asked file comes out once, in any order."""
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
@@ -80,22 +85,35 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
     def __init__(self, context: Context) -> None:
         self.context = context
         self._stack = contextlib.ExitStack()
-        self._made: dict[tuple[str, str | None], Origin] = {}
+        self._made: dict[tuple[str | None, ...], Origin] = {}
         self._engine: Engine | None = None
+        self._fetcher: Fetcher | None = None
 
-    def hub(self, endpoint: str | None = None) -> Origin:
+    def hub(self, endpoint: str | None = None, transport: Transport = "auto") -> Origin:
         """The hub of an endpoint; None is the environment's."""
         from assetmgr.origins.hub import HubOrigin
 
-        if ("hub", endpoint) not in self._made:
-            self._made["hub", endpoint] = self._stack.enter_context(HubOrigin(self.context, endpoint))
-        return self._made["hub", endpoint]
+        chosen = self.context.transport or transport
+        key = ("hub", endpoint, chosen)
+        if key not in self._made:
+            self._made[key] = self._stack.enter_context(HubOrigin(self.context, endpoint, chosen, self.fetcher()))
+        return self._made[key]
 
     def files(self, base: str) -> Origin:
         """Plain URLs; relative local paths begin at the folder ``base``."""
         from assetmgr.origins.files import FilesOrigin
 
-        return self._made.setdefault(("files", base), FilesOrigin(self.context, base, self.engine()))
+        if ("files", base) not in self._made:
+            self._made["files", base] = FilesOrigin(self.context, base, self.engine(), self.fetcher())
+        return self._made["files", base]
+
+    def fetcher(self) -> Fetcher:
+        """What brings files over the engine, for every origin with URLs."""
+        from assetmgr.origins.fetching import Fetcher
+
+        if self._fetcher is None:
+            self._fetcher = Fetcher(self.context, self.engine())
+        return self._fetcher
 
     def engine(self) -> Engine:
         """The one engine of the run: its connections serve every asset, its limits hold for all of them."""

@@ -104,7 +104,7 @@ class SmallFile:
         digests = hasher.digests()
         if task.sha256 and digests["sha256"] != task.sha256:
             raise WrongBytesError(
-                f"sha256 expected {task.sha256}, found {digests['sha256']}", is_fresh=True, start=bytes(data[:1024])
+                f"expected sha256 {task.sha256}, found {digests['sha256']}", is_fresh=True, start=bytes(data[:1024])
             )
         status = write_own(task.partial, data)
         return Fetched(hasher.count, digests, said, source.url, status)
