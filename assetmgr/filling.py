@@ -71,6 +71,10 @@ class Filling:
         """Where a file's bytes belong."""
         return self.store.at(self.layout.bytes(file))
 
+    def was_there(self, file: LockedFile) -> bool:
+        """Whether something stood at the file's name when it was surveyed."""
+        return self._states[key_of(file)] not in (State.MISSING, State.UNLINKED)
+
     def is_proved(self, file: LockedFile) -> bool:
         return key_of(file) in self.stamps
 

@@ -146,9 +146,10 @@ class Installation:
             )
         for file in self.entry.files:
             name, blob = self.store.at(self.layout.name(file)), self.files.at(file)
-            with contextlib.suppress(OSError):
-                if os.path.samefile(name, blob):
-                    continue
+            if self.files.was_there(file):
+                with contextlib.suppress(OSError):
+                    if os.path.samefile(name, blob):
+                        continue
             style = link(blob, name, "symlink", relative=True)
             if style != "symlink":
                 fallen.add(style)
