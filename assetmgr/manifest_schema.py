@@ -280,6 +280,7 @@ _COMMON = {
     "local_dir": Field(_FOLDER, "A folder where the files stand under their own names."),
     "local_dir_links": Field(Choice("a link style", LINK_STYLES), "How they stand there; else symlink."),
 }
+_OF_A_FILE = dict.fromkeys(("extract", "strip", "prefix", "keep_archive"), "a file under 'files'")
 _NEEDS = dict.fromkeys(_HUB_ONLY, "hub")
 
 MODEL = Record(
@@ -287,7 +288,7 @@ MODEL = Record(
     {**_COMMON, "load": Field(_LOAD, "How the model is loaded.")},
     ("hub", "files"),
     _NEEDS,
-    dict.fromkeys((*_READING, "variants"), "a dataset"),
+    {**_OF_A_FILE, **dict.fromkeys((*_READING, "variants"), "a dataset")},
 )
 DATASET = Record(
     "a dataset",
@@ -301,7 +302,7 @@ DATASET = Record(
     },
     ("hub", "files"),
     _NEEDS,
-    {"load": "a model"},
+    {**_OF_A_FILE, "load": "a model"},
 )
 SECTIONS = MappingProxyType({"models": "model", "datasets": "dataset"})
 MANIFEST = Record(
