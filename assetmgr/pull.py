@@ -43,6 +43,11 @@ class Pull:
         entry = wish.entry
         unpinned = next((file for file in entry.files if not file.is_pinned), None)
         if unpinned is None:
+            try:
+                self._store.contents(entry)
+            except LockError as error:
+                self.errors.append(error)
+                return False
             return True
         what = "no sha256" if unpinned.sha256 is None else "no listing of the archive's files"
         mend = f"assetmgr lock {entry.name}"

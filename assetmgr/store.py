@@ -19,7 +19,7 @@ from assetmgr.contents import Contents, contents
 from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, IntegrityError, LockError
 from assetmgr.lock import LockedAsset, LockedFile
-from assetmgr.names import check_digest, fold
+from assetmgr.names import check_digest, fold, is_digest
 from assetmgr.placing import remove_file, write_document
 from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_receipt, receipt_name
 
@@ -208,6 +208,9 @@ class Store:
         if not archives:
             return Contents(entry, entry)
         listings = [extract.listing for extract in archives if extract.listing is not None]
+        for digest in listings:
+            if not is_digest(digest, "sha256"):
+                raise LockError(f"{entry.name}: {digest[:80]!r} is no sha256 of a listing", mend="assetmgr lock")
         key = entry.digest()
         found = self._contents.get(key)
         # A listing never changes under its name; it may come, or go.

@@ -50,6 +50,7 @@ class Unpacking:
         self._store, self._name = context.store, files.entry.name
         self._noted, self._check = noted, check
         self._found: dict[str, str] = {}
+        self._checked: dict[str, dict[str, ListedMember]] = {}
         self.count = 0
 
     # --- where bytes are -------------------------------------------------------------------------------------------
@@ -90,11 +91,19 @@ class Unpacking:
     # --- what is in them -------------------------------------------------------------------------------------------
 
     def learn(self) -> None:
-        """Have the listing of each archive: one that the store lacks is made again from the archive."""
+        """Have the listing of each archive, its names checked; one that the store lacks is made from the archive."""
         files = self._files
         unlisted = files.contents.unlisted
-        if not unlisted:
-            return
+        if unlisted:
+            self._learn(unlisted)
+            files.look()
+            self._check()
+        for each in files.contents.unpacked:
+            if self._missing(each):  # whatever is done about them goes by their names
+                self._listed(each)
+
+    def _learn(self, unlisted: Sequence[Unpacked]) -> None:
+        files = self._files
         archives = [each.archive for each in unlisted]
         kept = [file for file in archives if file.is_placed and not files.is_proved(file)]
         files.link_same(files.prove_present(kept))
@@ -102,8 +111,6 @@ class Unpacking:
         raise_all(merged([error for _, error in failed]))
         for each in unlisted:
             self._list(each, self.bytes_of(each.archive) or "")
-        files.look()
-        self._check()
 
     def _list(self, each: Unpacked, path: str) -> None:
         """Make a listing of proved bytes; the lock says what must come out."""
@@ -125,10 +132,19 @@ class Unpacking:
         self._store.write_listing(data)
 
     def _listed(self, each: Unpacked) -> dict[str, ListedMember]:
-        """The members by path, every name checked: they are about to be written by."""
+        """The members by path, every name checked.
+
+        Raises
+        ------
+        LockError
+            When it is not a listing that this project would make.
+        """
         digest = each.extract.listing or ""
-        data = self._store.read_listing(digest) or b""
-        return {member.path: member for member in parse_listing(data, f"{self._name}: listing {digest}")}
+        if digest not in self._checked:
+            data = self._store.read_listing(digest) or b""
+            where = f"{self._name}: {each.archive.path}: its listing {digest}"
+            self._checked[digest] = {member.path: member for member in parse_listing(data, where)}
+        return self._checked[digest]
 
     # --- out of them -----------------------------------------------------------------------------------------------
 

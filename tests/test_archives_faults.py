@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import os
 import random
 import shutil
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from assetmgr.archives import ListedMember, dump_listing
 from tests.archives.building import SYMLINK, ZipPart, build, pax, tar_end, tar_entry, zip_of, zip_parts
 from tests.hub import Fault, Hub
 from tests.support import Project, eventually, files_below, flip_byte, served, truncate
@@ -85,6 +88,27 @@ def test_pull_refuses_what_a_forged_lock_pins(hub: Hub, project: Project, case: 
     said = project.run("pull", code=3).err
     assert f"m: evil.{kind}: " in said
     assert not any("lavis" in name for name in visible(project))
+
+
+def test_a_listing_that_was_planted_is_refused_before_a_name_of_it_is_used(project: Project, tmp_path: Path) -> None:
+    """Its digest is what the lock says, and what it names is in the store: only its names are wrong."""
+    good = "version: 1\ndatasets:\n" + declare(zipped("extract: files"), name="good")
+    project.write(good + declare(zipped("extract: lavis/x")))
+    project.run("lock")
+    project.run("pull", "good")
+    member = FILES["top/a/0.txt"]
+    forged = dump_listing([ListedMember("../../../evil.txt", len(member), hashlib.sha256(member).hexdigest())])
+    digest = hashlib.sha256(forged).hexdigest()
+    (project.root / ".assetmgr/listings" / digest).write_bytes(forged)
+    lock = json.loads(project.lock_file.read_bytes())
+    lock["assets"]["m"]["files"][0]["extract"] |= {"listing": digest, "members": 1, "size": len(member)}
+    project.lock_file.write_text(json.dumps(lock))
+    said = project.run("pull", code=2).err
+    assert "m: set.zip: its listing" in said
+    assert "climbs" in said
+    assert not (tmp_path / "evil.txt").exists()
+    assert not (project.folder / "evil.txt").exists()
+    assert not any(name.startswith("lavis") for name in visible(project))
 
 
 def test_a_link_in_the_way_is_not_written_through(project: Project, tmp_path: Path) -> None:
