@@ -92,7 +92,10 @@ class Extraction:
     """What becomes of an archive: its files go to a place.
 
     ``strip`` leading folders are dropped of each path; with ``prefix`` only what lies below that folder of the archive
-    is taken. Without ``keep_archive`` the archive is removed once its files are proved.
+    is taken. By default nothing is dropped: an archive's own folders keep several archives in one place apart.
+
+    Without ``keep_archive`` the archive is removed once its files are proved. It is kept by default: what was brought
+    is not thrown away unasked, and with it a file is mended without the network.
     """
 
     place: str

@@ -140,7 +140,9 @@ def check_places(all_contents: Iterable[Contents]) -> None:
 
 def _wanting(found: Contents, file: LockedFile) -> str:
     archive = found.archive_of(file)
-    return found.entry.name if archive is None else f"{found.entry.name} (from {archive.path})"
+    if archive is not None:
+        return f"{found.entry.name} (from {archive.path})"
+    return f"{found.entry.name} (for {file.path} itself)" if file.extract else found.entry.name
 
 
 def _in_the_way(what: str) -> LockError:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from assetmgr.archives import ListedMember, Seekable, dump_listing, extract, listing, parse_listing, sweep_stages
 from assetmgr.contents import Unpacked
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AssetError, IntegrityError, OriginError, SeveralErrors, about, raise_all
+from assetmgr.errors import AssetError, IntegrityError, SeveralErrors, about, raise_all
 from assetmgr.filling import Filling, key_of, merged
 from assetmgr.lock import LockedFile
 from assetmgr.mutex import held
@@ -161,28 +161,26 @@ class Unpacking:
             if here or not wants_ranges(archive, members, self._brought(archive)):
                 needed.append(each)
                 continue
-            try:
-                self._read_parts(each, members)
-                self._files.fetched += members
-            except AssetError as error:
-                self._context.reporter.say(f"{error.message}; fetching the whole of {archive.path}")
+            if not self._read_parts(each, members):
                 needed.append(each)
         return needed
 
     def _missing(self, each: Unpacked) -> list[LockedFile]:
         return [file for file in each.members or () if not self._files.is_proved(file)]
 
-    def _read_parts(self, each: Unpacked, members: Sequence[LockedFile]) -> None:
-        """Read a few members out of an archive where it is published. What came stays, also before an error."""
+    def _read_parts(self, each: Unpacked, members: Sequence[LockedFile]) -> bool:
+        """Read a few members out of an archive where it is published; return whether all came. What came stays."""
         listed = self._listed(each)
-        failure: AssetError = OriginError(f"{self._name}: {each.archive.path}: nowhere to be read in parts")
+        wanted = [listed[file.path] for file in members]
         for remote in self._origin.in_parts(self._files.entry, each.archive):
             try:
-                self._extract(each, remote, [listed[file.path] for file in members])
-                return
+                self._extract(each, remote, wanted)
             except AssetError as error:
-                failure = error
-        raise failure
+                self._context.reporter.say(f"{error.message}; it is not read in parts")
+            else:
+                self._files.fetched += members
+                return True
+        return False
 
     def unpack(self, short: Sequence[Unpacked]) -> list[AssetError]:
         """Unpack archives that are here; return what went wrong. What came stays."""

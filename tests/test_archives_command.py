@@ -386,6 +386,27 @@ def test_two_projects_on_one_store_unpack_once(hub: Hub, project: Project, tmp_p
     project.run("verify", "--full", "--offline")
 
 
+def test_what_one_project_keeps_another_does_not_remove(hub: Hub, project: Project, tmp_path: Path) -> None:
+    other = Project(tmp_path / "other", project.endpoint, env={"ASSETMGR_ROOT": str(project.root)})
+    write(project, declare(zipped("extract: lavis/x")))
+    write(other, declare(zipped("extract: lavis/x, keep_archive: false")))
+    install(project)
+    hub.reset_log()
+    install(other)
+    for one in (project, other):
+        one.run("verify", "--full", "--offline")
+    assert "files/m/set.zip" in visible(project)
+    hub.publish("/f/set.zip", zip_of({"top/a/0.txt": b"another"}))
+    other.run("lock", "--upgrade", "m")
+    said = other.run("pull", code=2).err
+    assert "held with other bytes by m of" in said
+    project.run("verify", "--full", "--offline")
+    project.run("lock", "--upgrade", "m")
+    other.run("pull")
+    project.run("pull")
+    assert visible(project) == {"files/m/set.zip", "lavis/x/top/a/0.txt"}
+
+
 # --- plan -----------------------------------------------------------------------------------------------------------
 
 

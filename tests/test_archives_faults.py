@@ -170,7 +170,7 @@ def test_a_server_that_gives_no_parts_or_falters_still_mends(hub: Hub, project: 
     else:
         hub.faults.add(fault)
     said = project.run("verify", "--repair").err
-    assert ("fetching the whole" in said) == (fault is None)
+    assert ("it is not read in parts" in said) == (fault is None)
     project.run("verify", "--full", "--offline")
     assert partials(project) == []
 

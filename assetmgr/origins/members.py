@@ -7,7 +7,7 @@ from itertools import islice
 
 import msgspec
 
-from assetmgr.archives import ArchiveLimits, dump_listing, extracted_size, listing, read_members
+from assetmgr.archives import dump_listing, extracted_size, listing, read_members
 from assetmgr.errors import AssetError, PatternError, about
 from assetmgr.lock import LockedExtraction, LockedFile
 from assetmgr.origins import Context
@@ -34,9 +34,7 @@ def _listed_alike(known: LockedFile, file: LockedFile) -> bool:
     return (had.strip, had.prefix) == (wanted.strip, wanted.prefix) and names[0] == names[1]
 
 
-def take_listing(
-    context: Context, asset: str, file: LockedFile, path: str, *, limits: ArchiveLimits | None = None
-) -> LockedExtraction:
+def take_listing(context: Context, asset: str, file: LockedFile, path: str) -> LockedExtraction:
     """Read an archive whose bytes are at ``path``, and keep its listing in the store.
 
     Raises
@@ -56,11 +54,10 @@ def take_listing(
                 strip=extract.strip,
                 prefix_filter=extract.prefix,
                 name=file.path,
-                limits=limits,
                 progress=bar.add,
             )
             if not members:
-                some = [member.path for member in islice(read_members(path, limits, name=file.path), 3)]
+                some = [member.path for member in islice(read_members(path, name=file.path), 3)]
                 held = f"it holds {', '.join(some)}, ..." if some else "it holds no file at all"
                 raise PatternError(
                     f"{label}: nothing is left of it by prefix {extract.prefix!r} and strip {extract.strip}; {held}",
