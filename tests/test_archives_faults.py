@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -320,3 +321,31 @@ def test_a_disk_that_fills_up_while_unpacking_says_so_and_is_gone_on_with(
         project.run("verify", "--full", "--offline")
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.soak
+def test_a_pull_that_is_killed_again_and_again_ends_with_every_file_right(hub: Hub, project: Project) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for kind in ("zip", "tar.gz"):
+        hub.publish(f"/f/many.{kind}", build(kind, MANY))
+    for number in range(20):
+        kind, keep = chance.choice(["zip", "tar.gz"]), chance.choice(["true", "false"])
+        write(project, declare(zipped(f"extract: lavis/x, keep_archive: {keep}", f"/f/many.{kind}")))
+        shutil.rmtree(project.root, ignore_errors=True)
+        project.run("lock")
+        if chance.random() < 0.3:  # as on another machine: the listing is not in the store
+            shutil.rmtree(project.root)
+        for _ in range(3):
+            process = project.start("pull")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0.2, 3))
+            process.send_signal(chance.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM]))
+            process.communicate(timeout=30)
+            for name in there(project.root / "lavis/x"):
+                assert (project.root / "lavis/x" / name).read_bytes() == MANY[name], f"round {number}, seed {seed}"
+        project.run("pull")
+        project.run("verify", "--full", "--offline")
+        assert files_below(project.root / "lavis/x") == set(MANY), f"round {number}, seed {seed}"
+        assert partials(project) == [], f"round {number}, seed {seed}"
