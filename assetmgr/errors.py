@@ -18,6 +18,7 @@
     │   ├── RepoNotFoundError        5
     │   │   └── WrongKindError       5   it exists, but as the other kind of repo
     │   ├── RevisionNotFoundError    5
+    │   ├── AbsentError              5   who was asked for one file is well, and has no such file
     │   └── OfflineError             5   the network is needed and --offline forbids it
     ├── DiskSpaceError               6   it does not fit
     ├── AccessError                  7   a token, a licence or a membership is missing
@@ -147,6 +148,10 @@ class WrongKindError(RepoNotFoundError):
 
 
 class RevisionNotFoundError(OriginError):
+    pass
+
+
+class AbsentError(OriginError):
     pass
 
 

@@ -142,8 +142,8 @@ class Pool:
         self._context: ssl.SSLContext | None = None
         self._closed = False
 
-    def ask(self, key: Address, target: str, headers: Mapping[str, str], url: str) -> Answer:
-        """Send a GET and return the answer, on a free connection or a new one.
+    def ask(self, key: Address, target: str, headers: Mapping[str, str], url: str, limits: Limits) -> Answer:
+        """Send a GET and return the answer, on a free connection or a new one. ``limits`` are for this one.
 
         Raises
         ------
@@ -153,12 +153,12 @@ class Pool:
             When the server's certificate is not good.
         """
         while True:
-            connection, is_new = self._take(key)
+            connection, is_new = self._take(key, limits.connect_timeout)
             try:
                 if is_new:
                     connection.http.connect()
-                    assert connection.http.sock is not None
-                    connection.http.sock.settimeout(self._limits.read_timeout)
+                assert connection.http.sock is not None
+                connection.http.sock.settimeout(limits.read_timeout)
                 connection.http.request("GET", target, headers=dict(headers))
                 response = connection.http.getresponse()
             except ssl.SSLCertVerificationError as error:
@@ -184,7 +184,7 @@ class Pool:
             assert isinstance(response, _Response)
             return _HttpAnswer(self, connection, response, url)
 
-    def _take(self, key: Address) -> tuple[_Connection, bool]:
+    def _take(self, key: Address, timeout: float) -> tuple[_Connection, bool]:
         with self._lock:
             if self._closed:
                 raise PassingError("interrupted")
@@ -196,12 +196,11 @@ class Pool:
                     continue
                 self._busy.add(connection)
                 return connection, False
-            connection = _Connection(key, self._new(key))
+            connection = _Connection(key, self._new(key, timeout))
             self._busy.add(connection)
             return connection, True
 
-    def _new(self, key: Address) -> http.client.HTTPConnection:
-        timeout = self._limits.connect_timeout
+    def _new(self, key: Address, timeout: float) -> http.client.HTTPConnection:
         new: http.client.HTTPConnection
         if key.scheme == "https":
             new = http.client.HTTPSConnection(key.host, key.port, timeout=timeout, context=self._trust())

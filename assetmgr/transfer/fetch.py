@@ -11,7 +11,7 @@ from assetmgr.transfer.gather import Gatherer
 from assetmgr.transfer.judging import ChangedError, WrongBytesError, page_error
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import Attempts, PassingError
-from assetmgr.transfer.source import Fetched, Source, Task
+from assetmgr.transfer.source import Fetched, Source, Task, Watch
 from assetmgr.transfer.urls import safe_url
 from assetmgr.transfer.wire import Wire
 
@@ -71,7 +71,7 @@ def fetch_task(
         if held is not None:
             return held
         result = _from_any(task, gatherer, wire.limits, say, sleep)
-        if task.sha256 and isinstance(result, IntegrityError):
+        if task.sha256 and isinstance(result, IntegrityError) and _asked(task):
             say(f"{result.message}; fetching it once more")
             result = _from_any(task, gatherer, wire.limits, say, sleep)
             if isinstance(result, IntegrityError):
@@ -85,16 +85,44 @@ def fetch_task(
 def _from_any(
     task: Task, gatherer: Gatherer, limits: Limits, say: Say, sleep: Callable[[float], object]
 ) -> Fetched | AssetError:
-    """The file from the first source that gives it, or why the last one does not."""
+    """The file from the first source that gives it, or why the last one does not.
+
+    What goes wrong with a source that is watched (a mirror) is not told in place of what the origin says.
+    """
     failure: AssetError = OriginError(_named(task, "no URL to fetch from"))
-    for number, source in enumerate(task.sources):
-        if number:
-            say(f"{failure.message}; trying {safe_url(source.url)}")
-        result = _from_source(task, source, gatherer, limits, say, sleep)
+    failed: Source | None = None
+    for source in task.sources:
+        if source.watch is not None:
+            result = _from_watched(task, source, source.watch, gatherer, sleep)
+        else:
+            if failed is not None and failed.watch is None:
+                say(f"{failure.message}; trying {safe_url(source.url)}")
+            result = _from_source(task, source, gatherer, limits, say, sleep)
         if isinstance(result, Fetched):
             return result
-        failure = result
+        if result is not None and (failed is None or failed.watch is not None or source.watch is None):
+            failure, failed = result, source
     return failure
+
+
+def _asked(task: Task) -> list[Source]:
+    """The sources that may be asked now."""
+    return [source for source in task.sources if source.watch is None or source.watch.is_wanted()]
+
+
+def _from_watched(
+    task: Task, source: Source, watch: Watch, gatherer: Gatherer, sleep: Callable[[float], object]
+) -> Fetched | AssetError | None:
+    """The file from a source that stands or falls as a whole; None where it is not asked."""
+    if not watch.is_wanted():
+        return None
+    limits = source.limits or gatherer.limits
+    result = _from_source(task, source, gatherer, limits, lambda text: None, sleep, watch)
+    if isinstance(result, Fetched):
+        watch.gave(result.size)
+    else:
+        watch.failed(result)
+    return result
 
 
 def _from_source(
@@ -104,6 +132,7 @@ def _from_source(
     limits: Limits,
     say: Say,
     sleep: Callable[[float], object],
+    watch: Watch | None = None,
 ) -> Fetched | AssetError:
     """All attempts at one source: the file, or why there is none."""
     attempts = Attempts(limits)
@@ -116,7 +145,7 @@ def _from_source(
             return gatherer.attempt(source)
         except PassingError as error:
             wait = attempts.failed(gatherer.gained - before, error.asked)
-            if wait is None:
+            if wait is None or (watch is not None and not watch.is_wanted()):
                 times = "once" if attempts.total == 1 else f"{attempts.total} times"
                 asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
                 return OriginError(
