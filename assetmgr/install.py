@@ -231,36 +231,39 @@ class Installation:
         by_content: dict[str, list[LockedFile]] = {}
         for file in files:
             by_content.setdefault(self._at(file) if self.layout.repo else file.sha256 or "", []).append(file)
-        arrivals = []
-        proofs: dict[str, Stamp | tuple[str, str]] = {}
+        unproved: list[tuple[LockedFile, str, list[LockedFile]]] = []
         for arrival in self.origin.bring(self.entry, [same[0] for same in by_content.values()]):
             same = by_content[self._at(arrival.file) if self.layout.repo else arrival.file.sha256 or ""]
             if arrival.path is None:
                 error = arrival.error or AssetError(f"{self.entry.name}: {arrival.file.path}: did not arrive")
                 yield from ((file, error) for file in same)
+            elif arrival.proof is not None and _still_fits(arrival.proof, arrival.path):
+                self._place(arrival.path, arrival.proof, arrival.file, same)
+                yield from ((file, None) for file in same)
             else:
-                arrivals.append((arrival.file, arrival.path, same))
-                if arrival.proof is not None and _still_fits(arrival.proof, arrival.path):
-                    proofs[arrival.path] = arrival.proof
-        unproved = [(file, path) for file, path, _ in arrivals if path not in proofs]
-        if unproved:
-            proofs |= prove_many(unproved, f"proving {self.entry.name}", self.reporter)
-        for file, path, same in arrivals:
+                unproved.append((arrival.file, arrival.path, same))
+        if not unproved:
+            return
+        label = f"proving {self.entry.name}"
+        proofs = prove_many([(file, path) for file, path, _ in unproved], label, self.reporter)
+        for file, path, same in unproved:
             proof = proofs[path]
-            if not isinstance(proof, Stamp):
+            if isinstance(proof, Stamp):
+                self._place(path, proof, file, same)
+                yield from ((other, None) for other in same)
+            else:
                 remove_file(path)
                 yield from ((other, proof) for other in same)
-                continue
-            status = place(path, self._at(file))
-            stamp = Stamp.of(status, proof.proved_at)
-            self.fetched.append(file)
-            for other in same:
-                if self._at(other) != self._at(file):
-                    link(self._at(file), self._at(other), "hardlink")
-                    status = os.stat(self._at(other))
-                    stamp = Stamp.of(status, proof.proved_at)
-                self.stamps[self._key(other)] = stamp
-                yield other, None
+
+    def _place(self, path: str, proof: Stamp, file: LockedFile, same: Sequence[LockedFile]) -> None:
+        """Give proved bytes their final name, and link them to the names of other files with the same content."""
+        status = place(path, self._at(file))
+        self.fetched.append(file)
+        for other in same:
+            if self._at(other) != self._at(file):
+                link(self._at(file), self._at(other), "hardlink")
+                status = os.stat(self._at(other))
+            self.stamps[self._key(other)] = Stamp.of(status, proof.proved_at)
 
     def _name_all(self) -> None:
         """Give hub blobs their names in the snapshot."""

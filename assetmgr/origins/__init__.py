@@ -7,9 +7,9 @@ An origin turns a declaration into exact files (`resolve`), and brings the bytes
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
@@ -19,6 +19,9 @@ from assetmgr.reporting import Reporter, Silent
 from assetmgr.store import Store
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.limits import Limits
+
+if TYPE_CHECKING:
+    from assetmgr.origins.fetching import Fetcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,14 @@ class Arrival(NamedTuple):
     """One file that was asked for: a partial file that holds its bytes, or why there is none.
 
     ``proof`` is there where the locked sha256 was seen as the bytes were written: while it fits the file, nobody need
-    hash it again.
+    hash it again. ``digests`` are those that were taken then, by algorithm.
     """
 
     file: LockedFile
     path: str | None
     error: AssetError | None = None
     proof: Stamp | None = None
+    digests: Mapping[str, str] = {}
 
 
 class Origin(Protocol):
@@ -82,6 +86,7 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
         self._stack = contextlib.ExitStack()
         self._made: dict[tuple[str, str | None], Origin] = {}
         self._engine: Engine | None = None
+        self._fetcher: Fetcher | None = None
 
     def hub(self, endpoint: str | None = None) -> Origin:
         """The hub of an endpoint; None is the environment's."""
@@ -95,7 +100,17 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
         """Plain URLs; relative local paths begin at the folder ``base``."""
         from assetmgr.origins.files import FilesOrigin
 
-        return self._made.setdefault(("files", base), FilesOrigin(self.context, base, self.engine()))
+        if ("files", base) not in self._made:
+            self._made["files", base] = FilesOrigin(self.context, base, self.engine(), self.fetcher())
+        return self._made["files", base]
+
+    def fetcher(self) -> Fetcher:
+        """What brings files over the engine, for every origin with URLs."""
+        from assetmgr.origins.fetching import Fetcher
+
+        if self._fetcher is None:
+            self._fetcher = Fetcher(self.context, self.engine())
+        return self._fetcher
 
     def engine(self) -> Engine:
         """The one engine of the run: its connections serve every asset, its limits hold for all of them."""

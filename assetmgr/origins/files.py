@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import secrets
-import socket
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from assetmgr.digests import has_crc32c, sha256_text
-from assetmgr.errors import AssetError, IntegrityError, OfflineError, OriginError, named
+from assetmgr.errors import IntegrityError, OfflineError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
-from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
-from assetmgr.placing import remove_file
-from assetmgr.receipt import Stamp
+from assetmgr.origins.fetching import Fetcher, told
 from assetmgr.transfer.engine import Engine
-from assetmgr.transfer.journal import journal_path
 from assetmgr.transfer.source import Fetched, Source, Task
 from assetmgr.transfer.urls import local_path, safe_url
 
 
 class FilesOrigin:
-    def __init__(self, context: Context, base: str, engine: Engine) -> None:
+    def __init__(self, context: Context, base: str, engine: Engine, fetcher: Fetcher) -> None:
         self._context = context
         self._base = base
         self._engine = engine
+        self._fetcher = fetcher
 
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
         assert isinstance(asset.source, FilesSource)
@@ -109,14 +104,14 @@ class FilesOrigin:
             algorithms=algorithms,
         )
         with (
-            self._held(f"lock-{key[:3]}", task.label, partial),
+            self._fetcher.held(f"lock-{key}", task.label, partial),
             context.reporter.progress(task.label, max(source.size or 0, 0)) as bar,
         ):
             (outcome,) = self._engine.fetch([task], bar.add)
             if outcome.fetched is None:
                 assert outcome.error is not None
                 mend = f"correct the sha256, the size or the url in {asset.declared_at}"
-                raise _told(outcome.error, asset.name, source.path, mend)
+                raise told(outcome.error, asset.name, source.path, mend)
             os.replace(partial, context.store.partial(outcome.fetched.digests["sha256"]))
         return outcome.fetched
 
@@ -124,77 +119,13 @@ class FilesOrigin:
         return [resolve_url(url, self._base) for url in file.urls]
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
-        context = self._context
-        self._recover()
-        own = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
-        tasks = [self._task(entry, file, own) for file in files]
-        total = sum(max(file.size, 0) for file in files)
-        with context.reporter.progress(entry.name, total) as bar:
-            for outcome in self._engine.fetch(tasks, bar.add):
-                locked, fetched = outcome.task.key, outcome.fetched
-                assert isinstance(locked, LockedFile)
-                if fetched is None:
-                    error = outcome.error
-                    assert error is not None
-                    if not outcome.task.sources and isinstance(error, OriginError):
-                        error = OfflineError(
-                            "not in the store, and --offline forbids to fetch it", mend=f"assetmgr pull {entry.name}"
-                        )
-                    yield Arrival(locked, None, _told(error, entry.name, locked.path, _upgrade(entry.name)))
-                    continue
-                status = fetched.status
-                proof = Stamp.of(status) if status else None
-                yield Arrival(locked, f"{outcome.task.partial}.{own}", proof=proof)
+        return self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))
 
-    def _recover(self) -> None:
-        """Give whole files back that a killed process had taken for its own."""
-        folder = self._context.store.partial()
-        with contextlib.suppress(OSError):
-            for name in os.listdir(folder):
-                match = _TAKEN.fullmatch(name)
-                if match and match["host"] == _host() and not _lives(int(match["pid"])):
-                    with contextlib.suppress(FileExistsError):
-                        os.link(os.path.join(folder, name), os.path.join(folder, match["sha256"]))
-                    remove_file(os.path.join(folder, name))
-
-    def _task(self, entry: LockedAsset, file: LockedFile, own: str) -> Task:
-        context = self._context
-        assert file.sha256 is not None
-        partial = context.store.partial(file.sha256)
-        urls = [url for url in self.sources(entry, file) if not context.offline or url.startswith("file:")]
+    def _ways(self, entry: LockedAsset, file: LockedFile) -> Sequence[Source]:
+        urls = list(self.sources(entry, file))
         # A lock that came with a bundle or another machine may name files that only its maker has.
         urls.sort(key=lambda url: url.startswith("file:") and not os.path.exists(local_path(url)))
-        # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
-        mutex = f"bytes-{file.sha256[:3]}"
-        label = f"{entry.name}: {file.path}"
-        return Task(
-            label=label,
-            sources=tuple(Source(url) for url in urls),
-            partial=partial,
-            size=file.size,
-            sha256=file.sha256,
-            # Taken while the mutex is held: two processes that want one content never place one partial.
-            guard=lambda: self._held(mutex, label, partial, take=f"{partial}.{own}"),
-            key=file,
-        )
-
-    @contextlib.contextmanager
-    def _held(self, mutex: str, label: str, partial: str, take: str | None = None) -> Iterator[None]:
-        """Hold a partial; after a failure it stays only where a later run can go on with it.
-
-        ``take`` is the name that a whole one is given in the end, for this process alone.
-        """
-        context = self._context
-        with held(context.store.mutex(mutex), label, wait=context.wait, say=context.reporter.say):
-            try:
-                yield
-            except BaseException:
-                if not os.path.exists(journal_path(partial)):
-                    with contextlib.suppress(OSError):
-                        remove_file(partial)
-                raise
-            if take is not None:
-                os.replace(partial, take)
+        return [Source(url) for url in urls]
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()  # each file is held by its digest
@@ -204,40 +135,6 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
-
-
-_TAKEN = re.compile(r"(?P<sha256>[0-9a-f]{64})\.(?P<host>[0-9a-f]{8})\.(?P<pid>[0-9]+)\.[0-9a-f]{8}")
-
-
-def _host() -> str:
-    """This machine, in a few letters: a store may be shared, and a process id means nothing elsewhere."""
-    return sha256_text(socket.gethostname())[:8]
-
-
-def _lives(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # there, asking by os.kill would be a Ctrl-C
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _told(error: AssetError, asset: str, file: str, mend: str) -> AssetError:
-    """An engine's error, for a person: the engine knows neither manifest nor lock. ``mend`` is for wrong bytes."""
-    if isinstance(error, IntegrityError) and not error.mend:
-        error = IntegrityError(error.message, mend=mend)
-    return named(error, asset, file)
-
-
-def _upgrade(name: str) -> str:
-    return (
-        f"nothing wrong was kept, the rest is in place; when the origin is mended: assetmgr pull {name}; "
-        f"if its content was changed on purpose: assetmgr lock --upgrade {name}"
-    )
 
 
 def _agrees(kept: LockedFile, source: FileSource) -> bool:

@@ -1,0 +1,164 @@
+"""Locked files over the transfer engine, into the store's partial folder: what every origin with URLs shares."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Sequence
+
+from assetmgr.digests import sha256_text
+from assetmgr.errors import AssetError, IntegrityError, OfflineError, OriginError, named
+from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.mutex import held
+from assetmgr.origins import Arrival, Context
+from assetmgr.placing import remove_file
+from assetmgr.receipt import Stamp
+from assetmgr.transfer.engine import Engine
+from assetmgr.transfer.journal import journal_path
+from assetmgr.transfer.source import Source, Task
+
+SourcesOf = Callable[[LockedFile], Sequence[Source]]
+
+
+class Fetcher:
+    """Brings files of one run.
+
+    Bytes are gathered under a name that says which bytes they are, while a lock on that name is held: two processes
+    never fetch one content twice, and the next run goes on with what a killed one left. What is whole is taken to a
+    name of this process's own. A file too small to be gone on with has such a name from the start, and needs no lock.
+    """
+
+    def __init__(self, context: Context, engine: Engine) -> None:
+        self._context = context
+        self._engine = engine
+        self._has_recovered = False
+
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile], sources: SourcesOf) -> Iterator[Arrival]:
+        """Bring files of an entry; see `Origin.bring`. One without a sha256 goes by its git sha1, and has no proof."""
+        context = self._context
+        self._recover()
+        own = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
+        tasks = (self._task(entry, file, own, sources) for file in files)
+        total = sum(max(file.size, 0) for file in files)
+        with context.reporter.progress(entry.name, total) as bar:
+            for outcome in self._engine.fetch(tasks, bar.add):
+                locked, fetched = outcome.task.key, outcome.fetched
+                assert isinstance(locked, LockedFile)
+                if fetched is None:
+                    error = outcome.error
+                    assert error is not None
+                    if not outcome.task.sources and isinstance(error, OriginError):
+                        error = OfflineError(
+                            "not in the store, and --offline forbids to fetch it", mend=f"assetmgr pull {entry.name}"
+                        )
+                    yield Arrival(locked, None, told(error, entry.name, locked.path, _upgrade(entry.name)))
+                    continue
+                proof = Stamp.of(fetched.status) if fetched.status and locked.sha256 else None
+                path = f"{context.store.partial(_key(locked))}.{own}"
+                yield Arrival(locked, path, proof=proof, digests=fetched.digests)
+
+    def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources_of: SourcesOf) -> Task:
+        context = self._context
+        shared = context.store.partial(_key(file))
+        sources = [source for source in sources_of(file) if not context.offline or source.url.startswith("file:")]
+        label = f"{entry.name}: {file.path}"
+        task = Task(
+            label=label,
+            sources=tuple(sources),
+            partial=f"{shared}.{own}",
+            size=file.size,
+            sha256=file.sha256,
+            algorithms=("sha256",) if file.sha256 else ("sha256", "git_sha1"),
+            key=file,
+        )
+        if 0 <= file.size < context.limits.resume_from and not os.path.lexists(shared):
+            return task
+        return Task(
+            task.label,
+            task.sources,
+            shared,
+            task.size,
+            task.sha256,
+            task.algorithms,
+            # Taken while the lock is held: two processes that want one content never place one partial.
+            guard=lambda: self.held(_key(file), label, shared, take=task.partial),
+            key=file,
+        )
+
+    @contextlib.contextmanager
+    def held(self, key: str, label: str, partial: str, take: str | None = None) -> Iterator[None]:
+        """Hold a partial; after a failure it stays only where a later run can go on with it.
+
+        ``take`` is the name that a whole one is given in the end, for this process alone.
+        """
+        context = self._context
+        # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
+        mutex = context.store.mutex(f"bytes-{sha256_text(key)[:3]}")
+        with held(mutex, label, wait=context.wait, say=context.reporter.say):
+            try:
+                yield
+            except BaseException:
+                if not os.path.exists(journal_path(partial)):
+                    with contextlib.suppress(OSError):
+                        remove_file(partial)
+                raise
+            if take is not None:
+                os.replace(partial, take)
+
+    def _recover(self) -> None:
+        """Give whole files back that a killed process had taken for its own; drop those that are not worth it."""
+        if self._has_recovered:
+            return
+        self._has_recovered = True
+        folder = self._context.store.partial()
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                match = _TAKEN.fullmatch(name)
+                if match and match["host"] == _host() and not _lives(int(match["pid"])):
+                    path = os.path.join(folder, name)
+                    if os.path.getsize(path) >= self._context.limits.resume_from:
+                        with contextlib.suppress(FileExistsError):
+                            os.link(path, os.path.join(folder, match["key"]))
+                    remove_file(path)
+
+
+def _key(file: LockedFile) -> str:
+    """What names a file's bytes before they are all there."""
+    return file.sha256 or f"git-{file.git_sha1}"
+
+
+_TAKEN = re.compile(r"(?P<key>[0-9a-f]{64}|git-[0-9a-f]{40})\.(?P<host>[0-9a-f]{8})\.(?P<pid>[0-9]+)\.[0-9a-f]{8}")
+
+
+def _host() -> str:
+    """This machine, in a few letters: a store may be shared, and a process id means nothing elsewhere."""
+    return sha256_text(socket.gethostname())[:8]
+
+
+def _lives(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # there, asking by os.kill would be a Ctrl-C
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def told(error: AssetError, asset: str, file: str, mend: str) -> AssetError:
+    """An engine's error, for a person: the engine knows neither manifest nor lock. ``mend`` is for wrong bytes."""
+    if isinstance(error, IntegrityError) and not error.mend:
+        error = IntegrityError(error.message, mend=mend)
+    return named(error, asset, file)
+
+
+def _upgrade(name: str) -> str:
+    return (
+        f"nothing wrong was kept, the rest is in place; when the origin is mended: assetmgr pull {name}; "
+        f"if its content was changed on purpose: assetmgr lock --upgrade {name}"
+    )
