@@ -18,7 +18,6 @@
     │   ├── RepoNotFoundError        5
     │   │   └── WrongKindError       5   it exists, but as the other kind of repo
     │   ├── RevisionNotFoundError    5
-    │   ├── AbsentError              5   who was asked for one file is well, and has no such file
     │   └── OfflineError             5   the network is needed and --offline forbids it
     ├── DiskSpaceError               6   it does not fit
     ├── AccessError                  7   a token, a licence or a membership is missing
@@ -136,7 +135,10 @@ class StaleLockError(NotLockedError):
 
 
 class OriginError(AssetError):
+    """The origin or the network failed. ``is_absent``: who was asked is well, and has no such file."""
+
     exit_code = 5
+    is_absent = False
 
 
 class RepoNotFoundError(OriginError):
@@ -148,10 +150,6 @@ class WrongKindError(RepoNotFoundError):
 
 
 class RevisionNotFoundError(OriginError):
-    pass
-
-
-class AbsentError(OriginError):
     pass
 
 

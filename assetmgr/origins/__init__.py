@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset
+from assetmgr.mirrors.run import Mirrors
 from assetmgr.receipt import Stamp
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.store import Store
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an origin works with."""
+    """What an origin works with. ``mirrors`` are asked before it for whatever has a sha256."""
 
     store: Store
     limits: Limits = Limits()
     reporter: Reporter = field(default_factory=Silent)
     offline: bool = False
     wait: float = 3600.0
+    mirrors: Mirrors = field(default_factory=lambda: Mirrors((), Limits()))
 
 
 class Arrival(NamedTuple):
@@ -93,7 +95,7 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
         from assetmgr.origins.hub import HubOrigin
 
         if ("hub", endpoint) not in self._made:
-            self._made["hub", endpoint] = self._stack.enter_context(HubOrigin(self.context, endpoint))
+            self._made["hub", endpoint] = self._stack.enter_context(HubOrigin(self.context, endpoint, self.fetcher()))
         return self._made["hub", endpoint]
 
     def files(self, base: str) -> Origin:

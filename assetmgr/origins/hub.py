@@ -30,6 +30,7 @@ from assetmgr.manifest import Asset, HubSource
 from assetmgr.mutex import held
 from assetmgr.names import check_digest
 from assetmgr.origins import Arrival, Context
+from assetmgr.origins.fetching import Fetcher
 from assetmgr.origins.hub_errors import as_error, default_endpoint
 from assetmgr.origins.hub_process import HubProcess
 from assetmgr.placing import make_folder, place, remove_file
@@ -47,8 +48,9 @@ def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
 class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
     """One hub, for one run."""
 
-    def __init__(self, context: Context, endpoint: str | None) -> None:
+    def __init__(self, context: Context, endpoint: str | None, fetcher: Fetcher) -> None:
         self._context = context
+        self._fetcher = fetcher
         self.endpoint = endpoint or default_endpoint()
         self._process = HubProcess(context.limits, context.store.root)
 
@@ -214,6 +216,11 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         begun = os.path.isdir(snapshot)
         staged = {file.path: _staged(root, snapshot, file) if begun else None for file in files}
         missing = [file for file in files if staged[file.path] is None]
+        mirrored: set[str] = set()
+        for arrival in self._fetcher.bring_mirrored(entry, missing):
+            mirrored.add(arrival.file.path)
+            yield arrival
+        missing = [file for file in missing if file.path not in mirrored]
         if missing:
             make_folder(self._context.store.partial("hub"))
             _remove_orphans(os.path.join(self._staging(entry), "blobs"), _UNIQUE)
@@ -237,8 +244,18 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
                     )
                 except AssetError as error:
                     failure = error
+        staged |= {file.path: _staged(root, snapshot, file) for file in missing}
+        for file in missing:
+            if staged[file.path] is not None:
+                self._context.mirrors.count_origin(file.size)
+        lacking = [file for file in missing if staged[file.path] is None]
+        for arrival in self._fetcher.bring_mirrored(entry, lacking, in_need=True):
+            mirrored.add(arrival.file.path)
+            yield arrival
         for file in files:
-            path = _staged(root, snapshot, file)
+            if file.path in mirrored:
+                continue
+            path = staged[file.path]
             if path is None:
                 url = safe_url(self.sources(entry, file)[0])
                 yield Arrival(file, None, failure or OriginError(f"{entry.name}: {file.path}: {url} gave no file"))
@@ -294,7 +311,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             bar.reach(total)
 
     def listing(self, entry: LockedAsset) -> bytes | None:
-        """The document of the commit's full listing, from the store or from the hub; None offline.
+        """The document of the commit's full listing, from the store, a mirror or the hub; None offline.
 
         Raises
         ------
@@ -305,6 +322,8 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         if entry.listing is None:
             return None
         data = store.read_listing(entry.listing)
+        if data is None:
+            data = self._fetcher.mirrored_listing(entry, entry.listing)
         if data is not None or self._context.offline:
             return data
         tree = self._ask(entry.name, entry.kind, entry.repo, do="tree", commit=entry.commit)["tree"]

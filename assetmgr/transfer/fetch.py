@@ -174,7 +174,10 @@ def _from_source(
         except (OriginError, AccessError, IntegrityError) as error:
             if isinstance(error, IntegrityError):
                 gatherer.start_over()
-            return type(error)(_named(task, error.message), mend=error.mend)
+            told = type(error)(_named(task, error.message), mend=error.mend)
+            if isinstance(error, OriginError) and isinstance(told, OriginError):
+                told.is_absent = error.is_absent
+            return told
 
 
 def _named(task: Task, text: str) -> str:

@@ -26,13 +26,14 @@ class Watch(Protocol):
         """A whole and proved file came from it."""
 
     def failed(self, error: AssetError) -> None:
-        """It did not give a file: `AbsentError` where it has none, else what is wrong with it."""
+        """It did not give a file: an `OriginError` that ``is_absent`` where it has none."""
 
 
 class Opener(Protocol):
     """Opens what no http, https or file URL names, and answers as a server would, from ``start`` to before ``end``."""
 
-    def __call__(self, start: int, end: int | None, stop: threading.Event, /) -> Answer: ...
+    def __call__(self, start: int, end: int | None, stop: threading.Event, limits: Limits, /) -> Answer:
+        """Raise `PassingError` or an `AssetError` where it cannot be; `StoppedError` soon after ``stop`` is set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import stat
 import threading
 from collections.abc import Mapping
 
-from assetmgr.errors import AbsentError, AccessError, OriginError
+from assetmgr.errors import AccessError, OriginError
 from assetmgr.transfer.connection import Answer, Pool
 from assetmgr.transfer.credentials import authorization
 from assetmgr.transfer.evidence import Headers, local_headers
@@ -19,7 +19,6 @@ from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import address, local_path, redirect_target, request_target, safe_url
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PUT = "put the file there, or correct its url in the manifest"
 
 
 class StoppedError(Exception):
@@ -76,14 +75,12 @@ class Wire:
         ------
         PassingError
             For what may pass.
-        AbsentError
-            Where there is no such file.
         AccessError, OriginError
-            For what else will not pass.
+            For what will not.
         """
         self.check()
         if source.opener is not None:
-            return source.opener(start, end, self.stop)
+            return source.opener(start, end, self.stop, self.limits_of(source))
         if source.url[:5].lower() == "file:":
             return _LocalAnswer(source.url, start, valid, plain=source.watch is not None)
         headers = {"User-Agent": "assetmgr", "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -104,8 +101,9 @@ class Wire:
                 f"{where}: HTTP {answer.status}",
                 mend="put the login for this host into ~/.netrc, or accept its terms",
             )
-        kind = AbsentError if answer.status in (404, 410) else OriginError
-        raise kind(f"{where}: HTTP {answer.status}", mend="correct the url in the manifest, or add another")
+        error = OriginError(f"{where}: HTTP {answer.status}", mend="correct the url in the manifest, or add another")
+        error.is_absent = answer.status in (404, 410)
+        raise error
 
     def _follow(self, source: Source, headers: Mapping[str, str]) -> Answer:
         """Ask, and follow redirects: each is judged anew, and gets only the login that is for it."""
@@ -146,13 +144,13 @@ class _LocalAnswer:
             status = os.fstat(self._file.fileno())
         except PermissionError as error:
             raise AccessError(f"{path}: {error.strerror}", mend="make it readable for this user") from None
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise AbsentError(f"{path}: {error.strerror}", mend=_PUT) from None
         except (OSError, ValueError) as error:
-            raise OriginError(
+            failure = OriginError(
                 f"{path}: {getattr(error, 'strerror', None) or error}",
-                mend=_PUT,
-            ) from None
+                mend="put the file there, or correct its url in the manifest",
+            )
+            failure.is_absent = isinstance(error, FileNotFoundError)
+            raise failure from None
         regular = stat.S_ISREG(status.st_mode)
         if stat.S_ISFIFO(status.st_mode) or (plain and not regular):
             self._file.close()
