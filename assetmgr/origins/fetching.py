@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from assetmgr.digests import sha256_text
@@ -38,7 +38,9 @@ class Fetcher:
         self._engine = engine
         self._has_recovered = False
 
-    def bring(self, entry: LockedAsset, files: Sequence[LockedFile], sources: SourcesOf) -> Iterator[Arrival]:
+    def bring(
+        self, entry: LockedAsset, files: Sequence[LockedFile], sources: SourcesOf
+    ) -> Generator[Arrival, None, None]:
         """Bring files of an entry; see `Origin.bring`. One without a sha256 goes by its git sha1, and has no proof.
 
         Mirrors are asked before the ``sources``, and those that lack much after them.
@@ -56,7 +58,7 @@ class Fetcher:
 
     def bring_mirrored(
         self, entry: LockedAsset, files: Sequence[LockedFile], *, in_need: bool = False
-    ) -> Iterator[Arrival]:
+    ) -> Generator[Arrival, None, None]:
         """Bring what mirrors have of these files, for an origin that has ways of its own to get the others.
 
         What no mirror gives does not come out, and a failure only where it is one of this machine. ``in_need`` asks the
@@ -103,7 +105,7 @@ class Fetcher:
         entry: LockedAsset,
         files: Sequence[LockedFile],
         wanted: Iterable[tuple[LockedFile, tuple[Source, ...]]],
-    ) -> Iterator[Arrival]:
+    ) -> Generator[Arrival, None, None]:
         context = self._context
         self._recover()
         own = _own()
@@ -120,7 +122,7 @@ class Fetcher:
                     if context.offline and only_mirrors and isinstance(error, OriginError):
                         nor = ", nor in a mirror on this machine" if context.mirrors else ""
                         error = OfflineError(
-                            f"not in the store{nor}, and --offline forbids to fetch it",
+                            f"not in the store{nor}, and --offline (or HF_HUB_OFFLINE) forbids to fetch it",
                             mend=f"assetmgr pull {entry.name}",
                         )
                     yield Arrival(locked, None, told(error, entry.name, locked.path, _upgrade(entry.name)))

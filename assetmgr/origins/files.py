@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -124,7 +124,7 @@ class FilesOrigin:
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return [resolve_url(url, self._base) for url in file.urls]
 
-    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         return self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))
 
     def _ways(self, entry: LockedAsset, file: LockedFile) -> Sequence[Source]:

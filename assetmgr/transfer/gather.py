@@ -265,7 +265,7 @@ class Gatherer:
         task = self._task
         if task.sha256 and digests["sha256"] != task.sha256:
             raise WrongBytesError(
-                f"sha256 expected {task.sha256}, found {digests['sha256']}",
+                f"expected sha256 {task.sha256}, found {digests['sha256']}",
                 is_fresh=not self._is_mixed,
                 start=self._partial.read_at(0, 1024),
             )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from assetmgr.errors import AssetError
+from assetmgr.transfer.evidence import Headers
 
 if TYPE_CHECKING:
     from assetmgr.transfer.connection import Answer
@@ -48,6 +49,8 @@ class Source:
         A bearer token for the URL's own scheme, host and port. No redirect takes it elsewhere.
     logins
         Whether the user's logins (``.netrc``) may be sent. Not to a mirror.
+    refusal
+        What a final refusal means (its status and headers), in the words of who publishes the file.
     limits
         How patient to be with it, where that is not as the run is. Its rate and its counts of jobs and connections are
         not looked at: those are the run's.
@@ -61,6 +64,7 @@ class Source:
     url: str
     token: str | None = field(default=None, repr=False)
     logins: bool = True
+    refusal: Callable[[int, Headers], AssetError] | None = field(default=None, compare=False)
     limits: Limits | None = field(default=None, repr=False, compare=False)
     opener: Opener | None = field(default=None, repr=False, compare=False)
     watch: Watch | None = field(default=None, repr=False, compare=False)
