@@ -11,11 +11,9 @@ from assetmgr.lock import LockedFile
 from assetmgr.mirrors import blob_path
 from assetmgr.transfer.source import Source
 
-_ABSENT = "there is no such folder; is its disk mounted?"
-
 
 class FolderMirror:
-    """A folder, by its absolute path."""
+    """A folder, by its absolute path. What is wrong with a blob (absent, rotten, a pipe) is found by who opens it."""
 
     is_local = True
 
@@ -23,14 +21,7 @@ class FolderMirror:
         self.name = folder
 
     def sources(self, file: LockedFile) -> Sequence[Source]:
+        if not os.path.isdir(self.name):
+            raise OriginError(f"{self.name}: there is no such folder; is its disk mounted?")
         path = os.path.join(self.name, *blob_path(file.sha256 or "").split("/"))
-        try:
-            os.lstat(path)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError) and os.path.isdir(self.name):
-                return []
-            raise OriginError(
-                f"{self.name}: {_ABSENT if isinstance(error, FileNotFoundError) else error.strerror}"
-            ) from None
-        # What is there but no plain file (a pipe, a folder) is found wanting by who opens it.
         return [Source(Path(path).as_uri(), logins=False)]
