@@ -18,12 +18,16 @@ from assetmgr.errors import AccessError, AssetError, DiskSpaceError, IntegrityEr
 from assetmgr.mirrors import blob_path
 from assetmgr.mirrors.pushing import HeldFile, PushReport, store_fault, unique
 from assetmgr.mutex import held
-from assetmgr.placing import make_folder, place, remove_file
+from assetmgr.placing import make_folder, place, remove_file, sync_folder
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
 from assetmgr.transfer.engine import Engine, disk_error
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source, Task
+
+# So many files, or bytes, are made durable at once before they get their names.
+_BATCH = 256
+_BATCH_BYTES = 1 << 30
 
 
 class FolderTarget:
@@ -52,6 +56,7 @@ class FolderTarget:
         todo = [file for file in files if file.sha256 not in present]
         self._check_room(sum(file.size for file in todo))
         sent: list[HeldFile] = []
+        arrived: list[tuple[Task, HeldFile]] = []
         errors: list[AssetError] = []
         tasks = (
             Task(
@@ -73,14 +78,16 @@ class FolderTarget:
                 file, error = outcome.task.key, outcome.error
                 assert isinstance(file, HeldFile)
                 if error is None:
-                    place(outcome.task.partial, self._final(file.sha256))
-                    sent.append(file)
+                    arrived.append((outcome.task, file))
+                    if len(arrived) >= _BATCH or sum(file.size for _, file in arrived) >= _BATCH_BYTES:
+                        sent += self._place(arrived)
                 elif isinstance(error, (OriginError, AccessError, IntegrityError)):
                     with contextlib.suppress(OSError):
                         remove_file(outcome.task.partial)
                     errors.append(store_fault(file, error))
                 else:
                     raise error
+            sent += self._place(arrived)
         there = [file for file in files if file.sha256 in present]
         return PushReport(
             self._folder,
@@ -90,6 +97,16 @@ class FolderTarget:
             sum(file.size for file in there),
             tuple(errors),
         )
+
+    def _place(self, arrived: list[tuple[Task, HeldFile]]) -> list[HeldFile]:
+        """Give what arrived its name, once it is sure to be on the disk: a stick may be pulled out at any moment."""
+        placed = [file for _, file in arrived]
+        if arrived:
+            sync_folder(self._partials)
+        for task, file in arrived:
+            place(task.partial, self._final(file.sha256), sync=False)
+        arrived.clear()
+        return placed
 
     def _holds(self, file: HeldFile, full: bool) -> bool:
         path = self._final(file.sha256)

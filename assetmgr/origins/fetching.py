@@ -18,6 +18,7 @@ from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
 from assetmgr.placing import remove_file
 from assetmgr.receipt import Stamp
+from assetmgr.transfer.documents import Document
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.journal import forget_journal, journal_path
 from assetmgr.transfer.source import Fetched, Source, Task
@@ -131,6 +132,10 @@ class Fetcher:
                 proof = Stamp.of(fetched.status) if fetched.status and locked.sha256 else None
                 path = f"{context.store.partial(_key(locked))}.{own}"
                 yield Arrival(locked, path, proof=proof, digests=fetched.digests)
+
+    def read(self, source: Source, most: int, label: str) -> Document:
+        """A document of an origin's API, of ``most`` bytes; see `read_document`."""
+        return self._engine.read(source, most=most, label=label)
 
     def _count(self, task: Task, fetched: Fetched) -> None:
         """Count what an origin gave. A mirror counts for itself, and what was there already came from nobody now."""

@@ -284,9 +284,7 @@ def test_where_a_name_is_not_given_at_once_what_is_damaged_leaves_nothing(memory
         ("", UsageError, "it is empty"),
     ],
 )
-def test_a_text_that_names_no_mirror_is_told_without_its_secrets(
-    text: str, kind: type[AssetError], words: str
-) -> None:
+def test_a_text_that_names_no_mirror_is_told_without_its_secrets(text: str, kind: type[AssetError], words: str) -> None:
     with pytest.raises(kind) as caught:
         open_mirror(text)
     assert words in str(caught.value)

@@ -137,9 +137,7 @@ def test_mirrors_are_those_of_the_command_the_environment_and_the_manifest_in_th
     places = {name: project.folder / name for name in ("asked", "of environment", "declared")}
     for number, place in enumerate(places.values()):
         stock(place, *[data for index, data in enumerate(CONTENTS.values()) if index % 3 <= number])
-    project.write(
-        (project.folder / "assets.yaml").read_text() + "mirrors: [./declared/, $HERE/asked, file:asked]\n"
-    )
+    project.write((project.folder / "assets.yaml").read_text() + "mirrors: [./declared/, $HERE/asked, file:asked]\n")
     hub.stop()
     here = {"HERE": str(project.folder), "ASSETMGR_ROOT": str(project.folder / "other")}
     done = project.run(
@@ -208,8 +206,7 @@ def test_mirrors_change_neither_the_lock_nor_what_is_stale(project: Project) -> 
 def test_lock_takes_from_a_mirror_what_the_manifest_pins(project: Project, tmp_path: Path) -> None:
     stock(project.folder / "mirror", b"pinned")
     project.write(
-        "version: 1\nmodels:\n  p:\n    files:\n"
-        f"      - {{url: 'http://127.0.0.1:1/p', sha256: {sha256(b'pinned')}}}\n"
+        f"version: 1\nmodels:\n  p:\n    files:\n      - {{url: 'http://127.0.0.1:1/p', sha256: {sha256(b'pinned')}}}\n"
     )
     project.run("lock", "--mirror", "mirror")
     assert '"size": 6' in project.lock_file.read_text()

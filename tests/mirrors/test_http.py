@@ -286,9 +286,7 @@ def test_offline_no_http_mirror_is_asked(origin: Hub, mirror: Hub, tmp_path: Pat
     assert mirror.requests == origin.requests == []
 
 
-def test_a_mirror_that_keeps_a_connection_waiting_does_not_hold_up_an_interruption(
-    mirror: Hub, tmp_path: Path
-) -> None:
+def test_a_mirror_that_keeps_a_connection_waiting_does_not_hold_up_an_interruption(mirror: Hub, tmp_path: Path) -> None:
     stock(mirror, *BIG.values())
     mirror.faults.add(Fault(stall_after=100, times=None, stall_seconds=60))
     entry = locked(BIG, "http://127.0.0.1:1")
