@@ -110,7 +110,8 @@ class Fetcher:
         context = self._context
         self._recover()
         own = _own()
-        tasks = (self._task(entry, file, own, ways) for file, ways in wanted)
+        begun = set(os.listdir(context.store.partial())) if os.path.isdir(context.store.partial()) else set()
+        tasks = (self._task(entry, file, own, ways, _key(file) in begun) for file, ways in wanted)
         total = sum(max(file.size, 0) for file in files)
         with context.reporter.progress(entry.name, total) as bar:
             for outcome in self._engine.fetch(tasks, bar.add):
@@ -142,7 +143,7 @@ class Fetcher:
         if any(source.url == fetched.url and source.watch is None for source in task.sources):
             self._context.mirrors.count_origin(fetched.size)
 
-    def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources: tuple[Source, ...]) -> Task:
+    def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources: tuple[Source, ...], begun: bool) -> Task:
         context = self._context
         shared = context.store.partial(_key(file))
         label = f"{entry.name}: {file.path}"
@@ -155,7 +156,7 @@ class Fetcher:
             algorithms=("sha256",) if file.sha256 else ("sha256", "git_sha1"),
             key=file,
         )
-        if 0 <= file.size < context.limits.resume_from and not os.path.lexists(shared):
+        if 0 <= file.size < context.limits.resume_from and not begun:
             return task
         return Task(
             task.label,

@@ -11,6 +11,7 @@ from assetmgr.transfer.gather import Gatherer
 from assetmgr.transfer.judging import ChangedError, WrongBytesError, page_error
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import Attempts, PassingError
+from assetmgr.transfer.small import SmallFile, is_small
 from assetmgr.transfer.source import Fetched, Source, Task, Watch
 from assetmgr.transfer.urls import safe_url
 from assetmgr.transfer.wire import Wire
@@ -66,7 +67,11 @@ def fetch_task(
     sleep: Callable[[float], object],
 ) -> Fetched:
     """Fetch one file of a run. See `fetch`; an `OSError` of the disk goes to the caller as it is."""
-    with task.guard(), Gatherer(task, wire, progress, say) as gatherer:
+    small = is_small(task, wire.limits)
+    with (
+        task.guard(),
+        SmallFile(task, wire, progress) if small else Gatherer(task, wire, progress, say) as gatherer,
+    ):
         held = gatherer.held()
         if held is not None:
             return held
@@ -83,7 +88,7 @@ def fetch_task(
 
 
 def _from_any(
-    task: Task, gatherer: Gatherer, limits: Limits, say: Say, sleep: Callable[[float], object]
+    task: Task, gatherer: Gatherer | SmallFile, limits: Limits, say: Say, sleep: Callable[[float], object]
 ) -> Fetched | AssetError:
     """The file from the first source that gives it, or why the last one does not.
 
@@ -93,7 +98,7 @@ def _from_any(
     failed: Source | None = None
     for source in task.sources:
         if source.watch is not None:
-            result = _from_watched(task, source, source.watch, gatherer, sleep)
+            result = _from_watched(task, source, source.watch, gatherer, limits, sleep)
         else:
             if failed is not None and failed.watch is None:
                 say(f"{failure.message}; trying {safe_url(source.url)}")
@@ -111,13 +116,17 @@ def _asked(task: Task) -> list[Source]:
 
 
 def _from_watched(
-    task: Task, source: Source, watch: Watch, gatherer: Gatherer, sleep: Callable[[float], object]
+    task: Task,
+    source: Source,
+    watch: Watch,
+    gatherer: Gatherer | SmallFile,
+    limits: Limits,
+    sleep: Callable[[float], object],
 ) -> Fetched | AssetError | None:
     """The file from a source that stands or falls as a whole; None where it is not asked."""
     if not watch.is_wanted():
         return None
-    limits = source.limits or gatherer.limits
-    result = _from_source(task, source, gatherer, limits, lambda text: None, sleep, watch)
+    result = _from_source(task, source, gatherer, source.limits or limits, lambda text: None, sleep, watch)
     if isinstance(result, Fetched):
         watch.gave(result.size)
     else:
@@ -128,7 +137,7 @@ def _from_watched(
 def _from_source(
     task: Task,
     source: Source,
-    gatherer: Gatherer,
+    gatherer: Gatherer | SmallFile,
     limits: Limits,
     say: Say,
     sleep: Callable[[float], object],

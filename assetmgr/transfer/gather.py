@@ -29,7 +29,7 @@ class Gatherer:
     """One partial file, its journal and the threads at work on it. A context manager: all of them end with it."""
 
     def __init__(self, task: Task, wire: Wire, progress: Callable[[int], object], say: Callable[[str], object]) -> None:
-        self._task, self._wire, self.limits = task, wire, wire.limits
+        self._task, self._wire, self._limits = task, wire, wire.limits
         self._progress, self._say = progress, say
         self._algorithms = tuple(dict.fromkeys((*task.algorithms, *(["sha256"] if task.sha256 else []))))
         self._partial = Partial(task.partial)
@@ -63,7 +63,7 @@ class Gatherer:
         task, partial = self._task, self._partial
         size = partial.size()
         noted = None
-        if task.size is None or task.size >= self.limits.resume_from:
+        if task.size is None or task.size >= self._limits.resume_from:
             noted = read_journal(task.partial)
         if noted is not None:
             urls = [source.url for source in task.sources]
@@ -171,11 +171,15 @@ class Gatherer:
             forget_journal(self._task.partial)
             self._partial.clear()
             self.forget_count()
-            if size is None or size < self.limits.resume_from:
+            if size is None or size < self._limits.resume_from:
                 hasher = Hasher(self._algorithms, size=size)
-                take_straight(self._task, source, answer, self._wire, self._partial, hasher, self._count)
+
+                def write(data: memoryview) -> None:
+                    self._partial.write_at(hasher.count - len(data), data)
+
+                take_straight(self._task, source, answer, self._wire, write, hasher, self._count)
                 return self._proved(source, answer, hasher.count, hasher.digests())
-            piece = piece_size(size, self.limits)
+            piece = piece_size(size, self._limits)
             header = Header(name_url(source.url), size, validator(answer.headers), piece, self._task.sha256)
             self._journal = Journal(self._task.partial, header, fresh=True)
             self._begin(header, None)
@@ -254,7 +258,7 @@ class Gatherer:
             not gives_parts(answer)
             or answer.length is None
             or source.url.startswith("file:")
-            or self._gathering.pieces.size < self.limits.split_from
+            or self._gathering.pieces.size < self._limits.split_from
             or not (valid or self._task.sha256)
         ):
             return None

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 
 from assetmgr.errors import AccessError, OriginError
 from assetmgr.transfer.connection import Answer, Pool
-from assetmgr.transfer.credentials import authorization
+from assetmgr.transfer.credentials import Logins
 from assetmgr.transfer.evidence import Headers, local_headers
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.proxied import ask_proxied, proxies_for
 from assetmgr.transfer.rate import Bucket
 from assetmgr.transfer.retry import PASSING, PassingError, window_end
 from assetmgr.transfer.source import Source
-from assetmgr.transfer.urls import address, local_path, redirect_target, request_target, safe_url
+from assetmgr.transfer.urls import Address, address, local_path, redirect_target, request_target, safe_url
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -33,6 +33,8 @@ class Wire:
         self.stop = threading.Event()
         self.pool = Pool(limits)
         self.bucket = Bucket(limits.rate, self.stop)
+        self._logins = Logins()
+        self._proxies: dict[Address, Mapping[str, str]] = {}
         self._streams = 0
         self._lock = threading.Lock()
 
@@ -110,19 +112,25 @@ class Wire:
     def _follow(self, source: Source, headers: Mapping[str, str]) -> Answer:
         """Ask, and follow redirects: each is judged anew, and gets only the login that is for it."""
         url, limits = source.url, self.limits_of(source)
+        home = here = address(url)
         for _ in range(limits.redirects + 1):
-            key = address(url)
-            login = authorization(source, url)
+            login = self._logins.authorization(source, home, here)
             sent = {**headers, "Authorization": login} if login else headers
-            if proxies := proxies_for(url):
+            proxies = self._proxies.get(here)
+            if proxies is None:
+                proxies = self._proxies[here] = proxies_for(url)
+            if proxies:
                 answer = ask_proxied(url, sent, proxies, limits)
             else:
-                answer = self.pool.ask(key, request_target(url), sent, url, limits)
+                answer = self.pool.ask(here, request_target(url), sent, url, limits)
+            if answer.status not in _REDIRECTS:
+                return answer
             location = answer.headers.get("Location", "")
-            if answer.status not in _REDIRECTS or not location:
+            if not location:
                 return answer
             answer.close()
             url = redirect_target(url, location)
+            here = address(url)
             self.check()
         raise OriginError(f"{safe_url(source.url)}: more than {limits.redirects} redirects")
 

@@ -220,7 +220,7 @@ def test_a_file_that_nobody_serves_is_404(hub: Hub, attempt: Attempt) -> None:
 def test_more_than_the_locked_size_is_never_written(hub: Hub, attempt: Attempt, size: int) -> None:
     words = attempt.fails(IntegrityError, f"{hub.endpoint}/f/w.bin", size=size)
     assert f"{size} bytes" in words
-    assert attempt.partial.stat().st_size <= size
+    assert not attempt.partial.exists() or attempt.partial.stat().st_size <= size
     assert len(hub.requests) == 1, "wrong bytes are no passing fault"
 
 
@@ -233,7 +233,7 @@ def test_less_than_the_locked_size_is_wrong(hub: Hub, attempt: Attempt) -> None:
 def test_an_endless_body_is_stopped(hub: Hub, attempt: Attempt, size: int | None) -> None:
     hub.faults.add(Fault(endless=True, times=None))
     attempt.fails(IntegrityError, f"{hub.endpoint}/f/w.bin", size=size, limits=Limits(largest=len(BODY)))
-    assert attempt.partial.stat().st_size <= len(BODY)
+    assert not attempt.partial.exists() or attempt.partial.stat().st_size <= len(BODY)
 
 
 @pytest.mark.parametrize("length", ["\udcb2", "-5", "1e3", "many", "5, 5"])
@@ -576,7 +576,7 @@ def test_a_pipe_is_not_waited_for(attempt: Attempt, tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device")
 def test_an_endless_device_is_stopped_at_the_locked_size(attempt: Attempt) -> None:
     attempt.fails(IntegrityError, "file:///dev/zero", size=1000)
-    assert attempt.partial.stat().st_size <= 1000
+    assert not attempt.partial.exists()
 
 
 def test_a_planted_link_at_the_partial_is_not_written_through(hub: Hub, attempt: Attempt, tmp_path: Path) -> None:
