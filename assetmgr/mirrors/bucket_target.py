@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,9 +24,10 @@ from assetmgr.transfer.retry import PassingError
 # What is put under a name in these is there whole or not at all. Elsewhere (sftp, smb) a name is given by a rename.
 _ATOMIC = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")
 # Several parts of as many bytes are in memory for every file that moves. S3 has at most 10,000 of them in an object.
-_PART = 16 << 20
+_PART = 8 << 20
 _PARTS_MOST = 9000
 _JOBS_MOST = 4
+_AGAIN = "what was pushed stays there: repeat the command when the bucket is well again"
 
 
 class BucketTarget:
@@ -34,9 +36,22 @@ class BucketTarget:
         self._url, self._limits, self._reporter = url, limits, reporter
         self._atomic = url.partition(":")[0] in _ATOMIC
         self._stop = threading.Event()
+        self._heard = time.monotonic()
+        self._patience = limits.read_timeout
+
+    def _hear(self) -> None:
+        """Take note that the bucket is alive."""
+        self._heard, self._patience = time.monotonic(), self._limits.push_timeout
+
+    def _check_pulse(self) -> None:
+        """Give up where a library would go on asking a bucket that says nothing."""
+        silence = time.monotonic() - self._heard
+        if silence > self._patience:
+            raise OriginError(f"{self._url}: nothing is heard of it for {silence:.0f} s", mend=_AGAIN)
 
     def put(self, files: Iterable[HeldFile], *, full: bool = False) -> PushReport:
         wanted = unique(files)
+        self._heard = time.monotonic()
         filesystem, prefix = open_filesystem(self._url)
         sent: list[HeldFile] = []
         there: list[HeldFile] = []
@@ -51,7 +66,8 @@ class BucketTarget:
                     return error
 
             try:
-                for file, result in in_parallel(work, wanted, workers=min(self._limits.jobs, _JOBS_MOST)):
+                jobs = min(self._limits.jobs, _JOBS_MOST)
+                for file, result in in_parallel(work, wanted, workers=jobs, waiting=self._check_pulse):
                     if isinstance(result, IntegrityError):
                         errors.append(result)
                     else:
@@ -85,11 +101,12 @@ class BucketTarget:
             raise
         except Exception as error:  # noqa: BLE001 - every library raises what it likes
             failure = bucket_failure(self._url, error)
-            mend = "what was pushed stays there: repeat the command when the bucket is well again"
             if isinstance(failure, PassingError):
-                failure = OriginError(f"{self._url}: {failure}", mend=mend)
-            failure.mend = failure.mend or mend
+                failure = OriginError(f"{self._url}: {failure}", mend=_AGAIN)
+            failure.mend = failure.mend or _AGAIN
             raise failure from None
+        finally:
+            self._hear()
 
     def _holds(self, filesystem: Any, path: str, file: HeldFile, *, full: bool) -> bool:
         try:
@@ -97,6 +114,7 @@ class BucketTarget:
                 return False
         except FileNotFoundError:
             return False
+        self._hear()
         if not full:
             return True
         hasher = Hasher()
@@ -105,6 +123,7 @@ class BucketTarget:
             if not data:
                 break
             hasher.update(data)
+            self._hear()
         return hasher.digests()["sha256"] == file.sha256
 
     def _send(self, filesystem: Any, path: str, file: HeldFile, bar: Progress) -> None:
@@ -143,6 +162,7 @@ class BucketTarget:
             if kept:
                 upload.write(kept)
                 bar.add(len(kept))
+                self._hear()
             kept = data
         _check(file, hasher)
         upload.write(kept)

@@ -59,6 +59,9 @@ mirror_retry_after_most
         little beside what it might spare.
     listing_largest
         Bytes after which a listing, whose size no lock names, is given up.
+    push_timeout
+        Seconds after which a push to a bucket of which nothing is heard is given up; before the first word of it,
+        ``read_timeout``. What moves inside a part of a large file is not seen: it must be enough for one.
     """
 
     jobs: int = 8
@@ -92,6 +95,7 @@ mirror_retry_after_most
     mirror_probe: int = 16 << 20
     mirror_gap: int = 64
     listing_largest: int = 1 << 28
+    push_timeout: float = 600.0
 
     def for_mirror(self) -> Limits:
         """How patient to be with a mirror."""

@@ -165,6 +165,17 @@ def test_a_bucket_that_is_not_there_is_an_error_of_push_and_a_lack_of_pull(
     assert brought.traffic.mirrors[0].state == "lacking"
 
 
+def test_a_push_to_a_bucket_that_says_nothing_is_given_up(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        s3.clear_instance_cache()
+        limits = dataclasses.replace(QUICK, read_timeout=0.5)
+        with pytest.raises(OriginError, match="nothing is heard of it"):
+            BucketTarget("s3://assets", limits, Silent()).put(held(tmp_path / "held", CONTENTS))
+
+
 @pytest.mark.parametrize("name", ["03", "large", "empty"])
 def test_a_bucket_that_lies_is_left_out(s3: Any, origin: Hub, tmp_path: Path, name: str) -> None:
     origin.publish(f"/f/{name}", CONTENTS[name])
@@ -193,9 +204,7 @@ def test_a_bucket_that_stalls_is_left_out_and_does_not_hold_up_an_interruption(
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         silent = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL", silent)
-        import s3fs
-
-        s3fs.S3FileSystem.clear_instance_cache()
+        s3.clear_instance_cache()
         origin.publish("/f/x", b"x")
         origin.publish("/f/large", CONTENTS["large"])
         limits = dataclasses.replace(QUICK, mirror_read_timeout=0.5, mirror_attempts=1)

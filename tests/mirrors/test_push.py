@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import random
+import shutil
 import signal
 import stat
 from collections.abc import Iterator
@@ -11,6 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from assetmgr.mirrors.folder_target import FolderTarget
+from assetmgr.mirrors.pushing import held_files
+from assetmgr.reporting import Silent
+from assetmgr.store import Store
+from assetmgr.transfer.limits import Limits
 from tests.hub import Fault, Hub
 from tests.mirrors.support import blob, sha256, stock
 from tests.support import Project, eventually, files_below, flip_byte, hub_manifest, served, truncate
@@ -242,6 +248,63 @@ def test_a_push_that_is_killed_is_gone_on_with_and_never_leaves_a_part_at_a_blob
     }
 
 
+def test_a_push_that_is_killed_within_a_large_file_goes_on_there(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.folder.mkdir()
+    data = body(96 << 20, 4)
+    (project.folder / "w").write_bytes(data)
+    project.write("version: 1\nmodels:\n  m:\n    files: [{url: ./w}]\n")
+    project.run("lock")
+    project.run("pull")
+    partials = project.folder / "mirror" / ".pushing"
+
+    def is_under_way() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return any(path.stat().st_blocks * 512 > 8 << 20 for path in partials.glob("*/*"))
+        return False
+
+    for _ in range(20):  # until a kill comes while the file is under way
+        process = project.start("mirror", "push", "mirror")
+        eventually(is_under_way, 10)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if list(partials.glob(f"*/{sha256(data)}.journal")):
+            break
+        shutil.rmtree(project.folder / "mirror")
+    else:
+        pytest.skip("this machine is too quick for it")
+    bar = Bar()
+    store = Store(project.root)
+    (receipt,) = store.receipts()
+    report = FolderTarget(str(project.folder / "mirror"), store, Limits(), bar).put(held_files(store, receipt, bar))
+    assert report.files == 1
+    assert bar.steps[0] >= 4 << 20, "what was there is counted at once, and not read again"
+    assert sum(bar.steps) == len(data)
+    assert (project.folder / "mirror" / blob(data)).read_bytes() == data
+
+
+class Bar(Silent):
+    """A reporter that keeps the steps of its one bar."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def progress(self, label: str, total: int, /) -> Bar:
+        return self
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def add(self, amount: int, /) -> None:
+        self.steps.append(amount)
+
+    def reach(self, amount: int, /) -> None:
+        return None
+
+
 def test_a_pull_from_a_mirror_that_is_killed_is_gone_on_with(hub: Hub, project: Project) -> None:
     mirror = Hub()
     with mirror.serve() as address:
@@ -253,7 +316,7 @@ def test_a_pull_from_a_mirror_that_is_killed_is_gone_on_with(hub: Hub, project: 
         assert mirror.faults.wait_stalled()
         partial = second.root / ".assetmgr" / "partial" / sha256(CONTENTS["big"])
         assert eventually(lambda: partial.exists() and partial.stat().st_blocks * 512 >= 2 << 20)
-        process.send_signal(random.Random(1).choice([signal.SIGKILL]))
+        process.send_signal(signal.SIGKILL)
         process.communicate()
         mirror.faults.remove(stalled)
         mirror.reset_log()
