@@ -111,7 +111,7 @@ class Workspace:
         jobs: int | None = None,
         wait: float = 3600.0,
         reporter: Reporter | None = None,
-        mirrors: Sequence[str] = (),
+        mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         if manifests is None:
             listed = os.environ.get("ASSETMGR_MANIFEST")
@@ -131,7 +131,8 @@ class Workspace:
         self._transport = _chosen_transport()
         self._jobs = jobs
         self._wait = wait
-        self._asked_mirrors = tuple(mirrors)
+        asked = [mirrors] if isinstance(mirrors, str | os.PathLike) else mirrors
+        self._asked_mirrors = tuple(os.fspath(mirror) for mirror in asked)
         self._mirrors: Mirrors | None = None
         self._sheets = Sheets(self.manifests, self.store)
         self.catalog = self._sheets.catalog
@@ -270,7 +271,7 @@ class Workspace:
         """
         from assetmgr.mirrors.pushing import HeldFile, held_files, open_target
 
-        place = open_target(target, self.store, self._limits(), self.reporter)
+        place = open_target(target, self.store, self._limits(), self.reporter, wait=self._wait)
         errors: list[AssetError] = []
         files: list[HeldFile] = []
         for name, receipt in self._receipts(names):

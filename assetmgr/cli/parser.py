@@ -112,6 +112,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_names(mirror)
     mirror.add_argument("--full", action="store_true", help="hash what is there already, and replace what is wrong")
     _add_jobs(mirror)
+    _add_wait(mirror)
 
     _command(commands, "schema", "print the manifest format as a JSON Schema")
     return parser
@@ -175,6 +176,14 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
 def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="never ask the network")
     _add_jobs(parser)
+    _add_wait(parser)
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", metavar="N", type=_count, default=None, help="files that move at once (8)")
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
@@ -182,10 +191,6 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         default=3600.0,
         help="how long to wait for what another process holds (3600)",
     )
-
-
-def _add_jobs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", metavar="N", type=_count, default=None, help="files that move at once (8)")
 
 
 def _add_mirrors(parser: argparse.ArgumentParser) -> None:

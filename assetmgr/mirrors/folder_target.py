@@ -31,8 +31,8 @@ _BATCH_BYTES = 1 << 30
 
 
 class FolderTarget:
-    def __init__(self, folder: str, store: Store, limits: Limits, reporter: Reporter) -> None:
-        self._folder, self._limits, self._reporter = folder, limits, reporter
+    def __init__(self, folder: str, store: Store, limits: Limits, reporter: Reporter, *, wait: float = 3600.0) -> None:
+        self._folder, self._limits, self._reporter, self._wait = folder, limits, reporter, wait
         # Two stores that push to one share never write one partial file.
         own = sha256_text(f"{socket.gethostname()}\n{os.path.realpath(store.root)}")[:16]
         self._partials = os.path.join(folder, ".pushing", own)
@@ -41,7 +41,8 @@ class FolderTarget:
         try:
             make_folder(self._partials)
             make_folder(os.path.dirname(self._final("0" * 64)))
-            with held(Path(self._partials, "lock"), f"pushing to {self._folder}", say=self._reporter.say):
+            purpose = f"pushing to {self._folder}"
+            with held(Path(self._partials, "lock"), purpose, wait=self._wait, say=self._reporter.say):
                 return self._put(unique(files), full=full)
         except OSError as error:
             raise disk_error(self._folder, error) from None

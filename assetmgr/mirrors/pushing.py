@@ -56,8 +56,10 @@ class PushTarget(Protocol):
         """
 
 
-def open_target(text: str, store: Store, limits: Limits, reporter: Reporter) -> PushTarget:
+def open_target(text: str, store: Store, limits: Limits, reporter: Reporter, *, wait: float = 3600.0) -> PushTarget:
     """The target that a text names; a relative folder begins at the working folder.
+
+    ``wait`` is how many seconds to wait for another push from the same store into the same folder.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def open_target(text: str, store: Store, limits: Limits, reporter: Reporter) -> 
         return BucketTarget(target, limits, reporter)
     from assetmgr.mirrors.folder_target import FolderTarget
 
-    return FolderTarget(target, store, limits, reporter)
+    return FolderTarget(target, store, limits, reporter, wait=wait)
 
 
 def held_files(store: Store, receipt: Receipt, reporter: Reporter) -> Iterator[HeldFile]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from assetmgr.errors import AssetError
+from assetmgr.errors import AssetError, OriginError
 from assetmgr.lock import LockedFile
 from assetmgr.mirrors import Mirror, open_mirror
 from assetmgr.mirrors.standing import MirrorReport, Standing, Turn
@@ -21,6 +21,28 @@ class TrafficReport:
     mirrors: tuple[MirrorReport, ...] = ()
     origin_files: int = 0
     origin_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The `Watch` over one blob of a mirror: what it lacks, it is asked for once in a run."""
+
+    standing: Standing
+    absent: set[tuple[str, str]]
+    blob: tuple[str, str]
+
+    def is_wanted(self) -> bool:
+        return self.standing.is_wanted() and self.blob not in self.absent
+
+    def gave(self, size: int) -> None:
+        self.standing.gave(size)
+
+    def failed(self, error: AssetError) -> None:
+        if isinstance(error, OriginError) and error.is_absent:
+            self.absent.add(self.blob)
+            self.standing.lacks()
+        else:
+            self.standing.fails(error)
 
 
 class Mirrors:
@@ -44,6 +66,7 @@ class Mirrors:
             for mirror in opened
             if mirror.is_local or not offline
         ]
+        self._absent: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._origin_files = self._origin_bytes = 0
 
@@ -55,6 +78,8 @@ class Mirrors:
         first: list[Source] = []
         last: list[Source] = []
         for mirror, standing in self._mirrors if file.sha256 else ():
+            if (mirror.name, file.sha256) in self._absent:
+                continue
             turn = standing.turn(file.size)
             if turn is Turn.NEVER:
                 continue
@@ -66,12 +91,11 @@ class Mirrors:
         try:
             found = mirror.sources(file)
         except AssetError as error:
-            standing.failed(error)
+            standing.fails(error)
             return []
-        if not found:
-            standing.lacks()
+        watch = _Asked(standing, self._absent, (mirror.name, file.sha256 or ""))
         # Whatever a mirror says of itself: no login goes to it.
-        return [replace(source, token=None, logins=False, limits=self._limits, watch=standing) for source in found]
+        return [replace(source, token=None, logins=False, limits=self._limits, watch=watch) for source in found]
 
     def count_origin(self, size: int) -> None:
         """Count a file that came from an origin."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from assetmgr.errors import AssetError, OriginError
+from assetmgr.errors import AssetError
 from assetmgr.transfer.limits import Limits
 
 
@@ -55,7 +55,7 @@ class MirrorReport:
 
 
 class Standing:
-    """A `Watch` over one mirror.
+    """One mirror's. Thread-safe.
 
     A mirror that once lied, stalled or failed is asked no more; one on this machine, of which a single blob may be
     rotten, is asked after the origin. One that lacks several files in a row is asked after the origin too, and tried
@@ -90,9 +90,11 @@ class Standing:
             return Turn.LAST
 
     def is_wanted(self) -> bool:
+        """Whether it is asked at all."""
         return self._is_local or not self._why
 
     def gave(self, size: int) -> None:
+        """A whole and proved file came from it."""
         with self._lock:
             self._files += 1
             self._bytes += size
@@ -104,10 +106,8 @@ class Standing:
             self._lacked += 1
             self._in_a_row += 1
 
-    def failed(self, error: AssetError) -> None:
-        if isinstance(error, OriginError) and error.is_absent:
-            self.lacks()
-            return
+    def fails(self, error: AssetError) -> None:
+        """Something is wrong with it."""
         with self._lock:
             self._why = self._why or error.message
 

@@ -15,12 +15,6 @@ from assetmgr.transfer.limits import Limits
 LIMITS = replace(Limits(), mirror_misses=3, mirror_probe=1000, mirror_gap=4)
 
 
-def absent() -> OriginError:
-    error = OriginError("m: x: HTTP 404")
-    error.is_absent = True
-    return error
-
-
 def asked(standing: Standing, *, has: str, size: int = 1) -> str:
     """Ask for files in turn; what comes of it, a letter a file: '+' given, '-' lacked, '.' passed by."""
     story = ""
@@ -31,7 +25,7 @@ def asked(standing: Standing, *, has: str, size: int = 1) -> str:
             standing.gave(size)
             story += "+"
         else:
-            standing.failed(absent())
+            standing.lacks()
             story += "-"
     return story
 
@@ -67,8 +61,8 @@ def test_one_fault_is_enough(error: AssetError) -> None:
     for is_local, turn in ((False, Turn.NEVER), (True, Turn.LAST)):
         standing = Standing("x", LIMITS, is_local=is_local)
         standing.gave(10)
-        standing.failed(error)
-        standing.failed(IntegrityError("another"))
+        standing.fails(error)
+        standing.fails(IntegrityError("another"))
         assert standing.turn(1) is turn
         assert standing.is_wanted() is is_local
         assert standing.report() == MirrorReport("x", "left out", 1, 10, 0, error.message)
