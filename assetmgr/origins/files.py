@@ -157,7 +157,10 @@ class FilesOrigin:
             and (source.crc32c is None or "crc32c" in known.digests)
         ):
             return known
-        if context.offline and not all(url.startswith("file:") for url in source.urls):
+        # Of what the manifest pins, a mirror may tell the size.
+        pinned = LockedFile(source.path, -1 if source.size is None else source.size, source.sha256)
+        before, after = context.mirrors.sources(pinned)
+        if context.offline and not all(map(_is_local, source.urls)) and not before:
             raise OfflineError(
                 f"{asset.name}: {source.path}: it can only be pinned by fetching it",
                 mend="lock it once without --offline"
@@ -170,7 +173,7 @@ class FilesOrigin:
         algorithms = ("sha256", "md5", *(["crc32c"] if source.crc32c or has_crc32c() else []))
         task = Task(
             label=f"{asset.name}: {source.path}",
-            sources=tuple(Source(url) for url in source.urls),
+            sources=(*before, *(Source(url) for url in source.urls if not context.offline or _is_local(url)), *after),
             partial=partial,
             size=source.size,
             sha256=source.sha256,
@@ -185,12 +188,16 @@ class FilesOrigin:
                 assert outcome.error is not None
                 mend = f"correct the sha256, the size or the url in {asset.declared_at}"
                 raise told(outcome.error, asset.name, source.path, mend)
-            sha256 = outcome.fetched.digests["sha256"]
+            fetched = outcome.fetched
+            sha256 = fetched.digests["sha256"]
             os.replace(partial, context.store.partial(sha256))
-            if outcome.fetched.status:
-                self._streamed[sha256] = Stamp.of(outcome.fetched.status)
-            self._fetched[source.urls] = outcome.fetched
-        return outcome.fetched
+            if fetched.status:
+                self._streamed[sha256] = Stamp.of(fetched.status)
+            # What a mirror's server says of its blob is not what the origin says of its file.
+            self._fetched[source.urls] = (
+                fetched if fetched.url in source.urls else dataclasses.replace(fetched, evidence={})
+            )
+        return self._fetched[source.urls]
 
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return [resolve_url(url, self._base) for url in file.urls]
@@ -215,6 +222,10 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith("file:")
 
 
 def _agrees(kept: LockedFile, source: FileSource) -> bool:
