@@ -161,6 +161,16 @@ class Filling:
                 todo = again
         return list(failed.values())
 
+    def bring_mirrored(self, files: Sequence[LockedFile]) -> None:
+        """Place what mirrors have of these files. What they lack, or give wrong, others are to be asked for."""
+        by_content: dict[str, list[LockedFile]] = {}
+        for file in files:
+            by_content.setdefault(file.sha256 or "", []).append(file)
+        wanted = [same[0] for same in by_content.values()]
+        with contextlib.closing(self.origin.mirrored(self.entry, wanted)) as arrivals:
+            for _ in self._placed(arrivals, by_content):
+                pass
+
     def _wrong(self, file: LockedFile, fault: tuple[str, str]) -> IntegrityError:
         name = self.entry.name
         source = next(iter(self.origin.sources(self.entry, file)), "")

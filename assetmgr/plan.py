@@ -9,9 +9,9 @@ from assetmgr.contents import Contents, Unpacked
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.store import State
 
-# Single members are asked of a remote zip only while that is far less than the whole: each costs a request.
-_RANGES_MOST = 256
-_RANGES_SHARE = 0.5
+# Single members are asked for only while that is far less than the whole archive: each costs a request.
+_SINGLY_MOST = 256
+_SINGLY_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +123,12 @@ def wants_ranges(archive: LockedFile, members: Sequence[LockedFile], brought: in
 
     ``brought`` are the bytes of it that an earlier run has brought already.
     """
-    return (
-        brought < archive.size
-        and archive.path.lower().endswith(".zip")
-        and len(members) <= _RANGES_MOST
-        and sum(member.size for member in members) <= _RANGES_SHARE * archive.size
-    )
+    return brought < archive.size and archive.path.lower().endswith(".zip") and are_few(archive, members)
+
+
+def are_few(archive: LockedFile, members: Sequence[LockedFile]) -> bool:
+    """Whether members are better had one by one than by the whole of their archive."""
+    return len(members) <= _SINGLY_MOST and sum(member.size for member in members) <= _SINGLY_SHARE * archive.size
 
 
 def plan_asset(

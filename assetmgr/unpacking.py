@@ -1,7 +1,7 @@
 """The archives of one asset, from proved bytes to proved members.
 
 Where an archive's bytes are (in the store, or loose until they are unpacked), its listing where the store has none,
-and its members: all of them out of it, or a few read from where it is published.
+and its members: all of them out of it, or a few from mirrors, or read from where it is published.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from assetmgr.lock import LockedFile
 from assetmgr.mutex import held
 from assetmgr.origins import Context, Origin
 from assetmgr.placing import remove_file
-from assetmgr.plan import wants_ranges
+from assetmgr.plan import are_few, wants_ranges
 from assetmgr.receipt import Stamp
 from assetmgr.transfer.journal import journal_path
 from assetmgr.verify import prove
@@ -104,6 +104,9 @@ class Unpacking:
 
     def _learn(self, unlisted: Sequence[Unpacked]) -> None:
         files = self._files
+        unlisted = [
+            each for each in unlisted if self._origin.mirrored_listing(files.entry, each.extract.listing or "") is None
+        ]
         archives = [each.archive for each in unlisted]
         kept = [file for file in archives if file.is_placed and not files.is_proved(file)]
         files.link_same(files.prove_present(kept))
@@ -157,13 +160,24 @@ class Unpacking:
                 continue
             archive = each.archive
             # One that is kept, and not there, is on its way anyhow.
-            here = archive.is_placed or self.bytes_of(archive) is not None
-            if here or not wants_ranges(archive, members, self._brought(archive)):
-                needed.append(each)
-                continue
-            if not self._read_parts(each, members):
+            here = archive.is_placed or self._brought(archive) == archive.size or self.bytes_of(archive) is not None
+            if here or not self._had_singly(each, members):
                 needed.append(each)
         return needed
+
+    def _had_singly(self, each: Unpacked, members: Sequence[LockedFile]) -> bool:
+        """Whether all of these members came without the archive: from mirrors, or read out of it where it is published.
+
+        Many members are asked of mirrors only where these do not have the archive.
+        """
+        archive, files = each.archive, self._files
+        if not are_few(archive, members):
+            files.bring_mirrored([archive])
+            if self.bytes_of(archive) is not None:
+                return False
+        files.bring_mirrored(members)
+        members = self._missing(each)
+        return not members or (wants_ranges(archive, members) and self._read_parts(each, members))
 
     def _missing(self, each: Unpacked) -> list[LockedFile]:
         return [file for file in each.members or () if not self._files.is_proved(file)]

@@ -75,6 +75,12 @@ class Origin(Protocol):
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         """Bring files into the store's partial folder. Each asked file comes out once, in any order."""
 
+    def mirrored(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        """Bring what mirrors have of an archive's members, or of an archive: no other place is asked."""
+
+    def mirrored_listing(self, entry: LockedAsset, digest: str) -> bytes | None:
+        """The listing of an archive from a mirror into the store; None where no mirror has it."""
+
     def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
         """A file where it is published, to be read in parts: one for each source that may do that, in order."""
 

@@ -205,6 +205,12 @@ class FilesOrigin:
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         return self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))
 
+    def mirrored(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        return self._fetcher.bring_mirrored(entry, files)
+
+    def mirrored_listing(self, entry: LockedAsset, digest: str) -> bytes | None:
+        return self._fetcher.mirrored_listing(entry, digest)
+
     def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
         return self._fetcher.in_parts(file, lambda file: self._ways(entry, file))
 

@@ -260,6 +260,12 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             return {file.path for file in candidates}
         return self._direct.over_xet(entry, candidates) if candidates else set()
 
+    def mirrored(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        return self._fetcher.bring_mirrored(entry, files)
+
+    def mirrored_listing(self, entry: LockedAsset, digest: str) -> bytes | None:
+        return self._fetcher.mirrored_listing(entry, digest)
+
     def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
         return iter(())  # a hub file is not extracted
 
