@@ -57,11 +57,10 @@ class Filling:
     def look(self, states: Sequence[State] | None = None) -> None:
         """Take a survey of the contents as they are known now; what was proved meanwhile stays so."""
         self.contents = self.store.contents(self.entry)
-        files = self.contents.files
-        known = self.contents.of_receipt(self.receipt.stamps) if self.receipt else [None] * len(files)
+        known = self.store.known_stamps(self.entry, self.receipt)
         if states is None:
             states = self.store.survey(self.contents.placed, known)
-        for file, stamp, state in zip(files, known, states, strict=True):
+        for file, stamp, state in zip(self.contents.files, known, states, strict=True):
             key = key_of(file)
             self._states[key] = state
             if state is State.PROVED and stamp is not None:

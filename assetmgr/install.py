@@ -102,11 +102,11 @@ class Installation:
         errors += self.archives.unpack([each for each in short if all(file != each.archive for file, _ in failed)])
         raise_all(merged(errors))
         self._name_all()
-        if entry.origin != "hub":
-            remove_stale(self.store, entry, manifest=self.wish.manifest, also=self._rivals(files.contents.files))
-            # What those spoke of stands here no more, and no project wants it.
-            for other in list(self._rivals(files.contents.files)):
-                self.store.drop_receipt(other)
+        # What these spoke of stands here no more, and no project wants it.
+        replaced = list(self._rivals(files.contents.files)) if entry.origin != "hub" else []
+        remove_stale(self.store, entry, manifest=self.wish.manifest, also=replaced)
+        for other in replaced:
+            self.store.drop_receipt(other)
         self.whole = True
         self.origin.finish(entry)
 

@@ -66,8 +66,7 @@ class Pull:
     def _look(self, wish: Wish) -> tuple[Receipt | None, list[State]]:
         """What is known of an entry, and the state of each file of its contents."""
         receipt, found = self._receipt(wish), self._store.contents(wish.entry)
-        stamps = found.of_receipt(receipt.stamps) if receipt else None
-        return receipt, self._store.survey(found.placed, stamps)
+        return receipt, self._store.survey(found.placed, self._store.known_stamps(wish.entry, receipt))
 
     def _plan(self, surveyed: Sequence[tuple[Wish, Sequence[State]]]) -> Plan:
         found = {wish.entry.name: self._store.contents(wish.entry) for wish, _ in surveyed}

@@ -268,6 +268,24 @@ class Store:
             return receipt if receipt is not None and receipt.entry.digest() == digest else None
         return None
 
+    def known_stamps(self, entry: LockedAsset, receipt: Receipt | None) -> Sequence[Stamp | None]:
+        """A stamp for each file of an entry's contents, where there is one.
+
+        They are its receipt's. Without any, what receipts of the asset's other entries say of equal bytes at an equal
+        name counts: one more file in a lock is no reason to hash all the others.
+        """
+        found, layout = self.contents(entry), Layout(entry)
+        if receipt is not None:
+            return found.of_receipt(receipt.stamps)
+        known: dict[tuple[str, str | None], Stamp] = {}
+        for other in self.receipts_of(entry.name):
+            with contextlib.suppress(LockError):
+                there, names = self.contents(other.entry), Layout(other.entry)
+                for file, stamp in zip(there.files, there.of_receipt(other.stamps), strict=True):
+                    if stamp is not None:
+                        known.setdefault((names.name(file), file.sha256), stamp)
+        return [known.get((layout.name(file), file.sha256)) for file in found.files]
+
     def drop_receipt(self, receipt: Receipt) -> None:
         """Forget a receipt. What it speaks of stays where it is."""
         remove_file(self._receipt(receipt.entry.name, receipt.entry.digest()))

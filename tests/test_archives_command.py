@@ -175,6 +175,8 @@ def test_an_archive_is_dropped_or_fetched_when_the_manifest_says_otherwise(hub: 
     install(project)
     write(project, declare(zipped("extract: files, keep_archive: false")))
     assert "1 asset" in project.run("lock").err
+    (plan,) = project.run("--json", "plan").json["assets"]
+    assert (len(plan["keep"]), plan["prove"], plan["unpack"]) == (6, [], []), "what was proved stays so"
     project.run("pull")
     assert visible(project) == {f"files/m/{path}" for path in FILES}, "what is not kept any more is removed"
     assert hub.count() == 1, "and nothing was asked for"
@@ -291,6 +293,8 @@ def test_lock_says_what_changes_and_asks_nobody_for_what_it_knows(hub: Hub, proj
     assert "set.zip: 6 files to files" in project.run("lock").out
     write(project, declare(zipped("extract: false")))
     assert "set.zip: no longer extracted" in project.run("lock").out
+    project.run("pull")
+    assert visible(project) == {"files/m/set.zip"}
     assert hub.count() == 0, "the archive is in the store"
 
 
