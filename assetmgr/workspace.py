@@ -91,6 +91,8 @@ class Workspace:
         Never ask the network. True also while ``HF_HUB_OFFLINE`` is set.
     jobs
         How many files move at once.
+    rate
+        Bytes a second that a whole run may fetch. None: ``ASSETMGR_LIMIT_RATE``, else no limit.
     wait
         Seconds to wait for what another process holds.
     """
@@ -102,6 +104,7 @@ class Workspace:
         *,
         offline: bool = False,
         jobs: int | None = None,
+        rate: float | None = None,
         wait: float = 3600.0,
         reporter: Reporter | None = None,
     ) -> None:
@@ -121,6 +124,9 @@ class Workspace:
         )
         self.reporter = reporter or Silent()
         self._jobs = jobs
+        if rate is not None and not rate >= 1024:
+            raise UsageError(f"rate={rate!r} is less than 1024 bytes a second")
+        self._rate = rate
         self._wait = wait
         self._sheets = Sheets(self.manifests, self.store)
         self.catalog = self._sheets.catalog
@@ -213,9 +219,15 @@ class Workspace:
 
     def _origins(self) -> Origins:
         from assetmgr.origins import Context, Origins
-        from assetmgr.transfer.limits import Limits
+        from assetmgr.transfer.limits import Limits, environment_rate
 
-        limits = Limits(jobs=self._jobs) if self._jobs else Limits()
+        try:
+            rate = environment_rate() if self._rate is None else self._rate
+        except ValueError as error:
+            raise UsageError(f"ASSETMGR_LIMIT_RATE: {error}", mend="correct the variable, or unset it") from None
+        limits = Limits(rate=rate)
+        if self._jobs:
+            limits = dataclasses.replace(limits, jobs=self._jobs)
         return Origins(Context(self.store, limits, self.reporter, self.offline, self._wait))
 
     # --- look and prove ------------------------------------------------------------------------------------------

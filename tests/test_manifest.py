@@ -262,7 +262,7 @@ ONE_MISTAKE = {
     model("files: []"): "2:21: files is an empty list; it must be a list of files",
     model("files: {url: ./x}"): "2:21: files is a mapping; it must be a list of files",
     file("path: x"): (
-        "2:22: a file needs the key 'url': A URL (http, https, file) or a path relative to the manifest; "
+        "2:22: a file needs the key 'url' or 'ask': A URL (http, https, file) or a path relative to the manifest; "
         "of several, the first that works."
     ),
     file("url: []"): "2:28: url is an empty list; it must be a URL or a list of URLs",

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
-from assetmgr.digests import has_crc32c, sha256_text
-from assetmgr.errors import IntegrityError, OfflineError
-from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.digests import has_crc32c, hash_file, sha256_text
+from assetmgr.errors import AccessError, AssetError, FetchByHandError, IntegrityError, OfflineError, raise_all
+from assetmgr.lock import Kind, LockedAsset, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
 from assetmgr.origins import Arrival, Context
+from assetmgr.origins.by_hand import ask_for, handed_in
 from assetmgr.origins.fetching import Fetcher, told
+from assetmgr.store import Layout
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.source import Fetched, Source, Task
 from assetmgr.transfer.urls import local_path, safe_url
@@ -30,10 +33,13 @@ class FilesOrigin:
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
         assert isinstance(asset.source, FilesSource)
         kept = {(file.place, file.path): file for file in previous.files} if previous else {}
-        files = [
-            self._pin(asset, source, kept.get((source.place, source.path)), may_fetch=fetch)
-            for source in asset.source.files
-        ]
+        files, by_hand = [], []
+        for source in asset.source.files:
+            try:
+                files.append(self._pin(asset, source, kept.get((source.place, source.path)), may_fetch=fetch))
+            except FetchByHandError as error:
+                by_hand.append(error)  # all of them are told at once
+        raise_all(by_hand)
         return LockedAsset(
             name=asset.name,
             kind=asset.kind,
@@ -45,7 +51,7 @@ class FilesOrigin:
 
     def _pin(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:
         if kept and kept.sha256 and kept.size >= 0 and kept.urls == source.written and _agrees(kept, source):
-            return kept
+            return msgspec.structs.replace(kept, ask=source.ask)
         pinned = LockedFile(
             path=source.path,
             size=-1 if source.size is None else source.size,
@@ -54,13 +60,14 @@ class FilesOrigin:
             crc32c=source.crc32c,
             place=source.place,
             urls=source.written,
+            ask=source.ask,
         )
         if source.sha256 and source.size is not None:
             return pinned
         if not may_fetch:
             # Without its size a pin is not complete: the sha256 stays in the manifest until the file was seen.
             return msgspec.structs.replace(pinned, sha256=None)
-        fetched = self._stream(asset, source)
+        fetched = self._take(asset, source)
         for algorithm in ("sha256", "md5", "crc32c"):
             wanted = getattr(source, algorithm) or fetched.evidence.get(algorithm)
             found = fetched.digests.get(algorithm)
@@ -77,10 +84,52 @@ class FilesOrigin:
             sha256=fetched.digests["sha256"],
             md5=source.md5 or fetched.evidence.get("md5"),
             crc32c=source.crc32c or fetched.evidence.get("crc32c"),
-            etag=fetched.evidence.get("etag"),
+            # A local file's is of this machine.
+            etag=None if fetched.url.startswith("file:") else fetched.evidence.get("etag"),
             place=source.place,
             urls=source.written,
+            ask=source.ask,
         )
+
+    def _take(self, asset: Asset, source: FileSource) -> Fetched:
+        """The bytes of a file that are to be pinned: what was handed in, or what its URLs give."""
+        if source.ask is None:
+            return self._stream(asset, source)
+        place = self._place(asset.name, asset.kind, source.place, source.path)
+        there = handed_in(source.urls, place)
+        try:
+            if there == place:
+                return self._hash(asset, source, place)
+            return self._stream(asset, source)
+        except AssetError as error:
+            raise ask_for(
+                error,
+                asset.name,
+                source.path,
+                ask=source.ask,
+                urls=source.urls,
+                place=place,
+                size=source.size,
+                next=f"assetmgr lock {asset.name}",
+            ) from None
+
+    def _place(self, name: str, kind: Kind, place: str, path: str) -> str:
+        """Where a file stands in the store."""
+        entry = LockedAsset(kind, "files", "", (), name)
+        return self._context.store.at(Layout(entry).prefix(place) + path)
+
+    def _hash(self, asset: Asset, source: FileSource, path: str) -> Fetched:
+        """Hash a file that was put at its own place in the store: it need not be copied."""
+        label = f"{asset.name}: {source.path}"
+        try:
+            size = os.path.getsize(path)
+            with self._context.reporter.progress(label, size) as bar:
+                size, digests = hash_file(path, self._algorithms(source), progress=bar.add)
+        except OSError as error:
+            raise AccessError(f"{label}: {path}: {error.strerror}", mend="make it readable for this user") from None
+        if source.size not in (None, size):
+            raise IntegrityError(f"{label}: {path}: expected {source.size} bytes, found {size}")
+        return Fetched(size, digests, {}, Path(path).as_uri())
 
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
         """Stream a file into the store to hash it; it stays there, whole, for the pull that follows."""
@@ -93,15 +142,13 @@ class FilesOrigin:
         # Named for its URLs: the next run finds what a killed one left, and goes on with it.
         key = sha256_text("\n".join(source.urls))[:32]
         partial = context.store.partial(f"lock-{key}")
-        # crc32c needs a library: without it a server's word is not checked, and a manifest's pin is an error.
-        algorithms = ("sha256", "md5", *(["crc32c"] if source.crc32c or has_crc32c() else []))
         task = Task(
             label=f"{asset.name}: {source.path}",
             sources=tuple(Source(url) for url in source.urls),
             partial=partial,
             size=source.size,
             sha256=source.sha256,
-            algorithms=algorithms,
+            algorithms=self._algorithms(source),
         )
         with (
             self._fetcher.held(f"lock-{key}", task.label, partial),
@@ -115,16 +162,39 @@ class FilesOrigin:
             os.replace(partial, context.store.partial(outcome.fetched.digests["sha256"]))
         return outcome.fetched
 
+    @staticmethod
+    def _algorithms(source: FileSource) -> tuple[str, ...]:
+        # crc32c needs a library: without it a server's word is not checked, and a manifest's pin is an error.
+        return ("sha256", "md5", *(["crc32c"] if source.crc32c or has_crc32c() else []))
+
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return [resolve_url(url, self._base) for url in file.urls]
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
-        return self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))
+        for arrival in self._fetcher.bring(entry, files, lambda file: self._ways(entry, file)):
+            file, error = arrival.file, arrival.error
+            if error is not None and file.ask is not None:
+                error = ask_for(
+                    error,
+                    entry.name,
+                    file.path,
+                    ask=file.ask,
+                    urls=self.sources(entry, file),
+                    place=self._place(entry.name, entry.kind, file.place, file.path),
+                    size=file.size,
+                    next=f"assetmgr pull {entry.name}",
+                )
+            yield arrival._replace(error=error)
 
     def _ways(self, entry: LockedAsset, file: LockedFile) -> Sequence[Source]:
         urls = list(self.sources(entry, file))
         # A lock that came with a bundle or another machine may name files that only its maker has.
         urls.sort(key=lambda url: url.startswith("file:") and not os.path.exists(local_path(url)))
+        if file.ask is not None:
+            place = self._place(entry.name, entry.kind, file.place, file.path)
+            # By its own name it was not taken: a link to another disk is copied, wrong bytes are told as that.
+            if handed_in(urls, place) == place:
+                urls.insert(0, Path(os.path.realpath(place)).as_uri())
         return [Source(url) for url in urls]
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:

@@ -99,4 +99,9 @@ def safe_url(url: str) -> str:
 def clean(text: str) -> str:
     """Words from outside as they may be shown: URLs without their secrets, and nothing that a terminal obeys."""
     text = re.sub(r"https?://[^\s'\"<>]+", lambda match: safe_url(match[0]), text)
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey: controls, and marks that turn the direction of writing."""
     return "".join(character if character.isprintable() else " " for character in text)
