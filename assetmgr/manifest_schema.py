@@ -158,8 +158,8 @@ _FILE = Record(
         ),
         "ask": Field(
             Text("an instruction", lambda text: None if text.strip() else "it is empty", _LINES, lines=True),
-            "What a user must do by hand to get the file, shown when it is missing. `url` may be left out then, or name "
-            "a local path where the file will be put.",
+            "What a user must do by hand to get the file, shown when it is missing. `url` may be left out then, or "
+            "name a local path where the file will be put.",
         ),
         "path": Field(_PATH, "The file's name in its place; by default the one in the URL."),
         "place": Field(

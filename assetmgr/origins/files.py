@@ -20,7 +20,7 @@ from assetmgr.origins.fetching import Fetcher, told
 from assetmgr.store import Layout
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.source import Fetched, Source, Task
-from assetmgr.transfer.urls import local_path, safe_url
+from assetmgr.transfer.urls import local_path
 
 
 class FilesOrigin:
@@ -68,16 +68,6 @@ class FilesOrigin:
             # Without its size a pin is not complete: the sha256 stays in the manifest until the file was seen.
             return msgspec.structs.replace(pinned, sha256=None)
         fetched = self._take(asset, source)
-        for algorithm in ("sha256", "md5", "crc32c"):
-            wanted = getattr(source, algorithm) or fetched.evidence.get(algorithm)
-            found = fetched.digests.get(algorithm)
-            if wanted and found and wanted != found:
-                said = "the manifest" if getattr(source, algorithm) else "its server"
-                raise IntegrityError(
-                    f"{asset.name}: {source.path}: {algorithm} expected {wanted} (says {said}), found {found} "
-                    f"in {fetched.size} bytes from {safe_url(fetched.url)}",
-                    mend=f"correct the {algorithm} or the url in {asset.declared_at}",
-                )
         return LockedFile(
             path=source.path,
             size=fetched.size,
@@ -129,6 +119,9 @@ class FilesOrigin:
             raise AccessError(f"{label}: {path}: {error.strerror}", mend="make it readable for this user") from None
         if source.size not in (None, size):
             raise IntegrityError(f"{label}: {path}: expected {source.size} bytes, found {size}")
+        for algorithm, wanted in {**_pins(source), **({"sha256": source.sha256} if source.sha256 else {})}.items():
+            if wanted != digests[algorithm]:
+                raise IntegrityError(f"{label}: {path}: {algorithm} expected {wanted}, found {digests[algorithm]}")
         return Fetched(size, digests, {}, Path(path).as_uri())
 
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
@@ -149,6 +142,7 @@ class FilesOrigin:
             size=source.size,
             sha256=source.sha256,
             algorithms=self._algorithms(source),
+            pins=_pins(source),
         )
         with (
             self._fetcher.held(f"lock-{key}", task.label, partial),
@@ -157,7 +151,9 @@ class FilesOrigin:
             (outcome,) = self._engine.fetch([task], bar.add)
             if outcome.fetched is None:
                 assert outcome.error is not None
-                mend = f"correct the sha256, the size or the url in {asset.declared_at}"
+                mend = f"correct its digests, its size or its url in {asset.declared_at}"
+                if isinstance(outcome.error, IntegrityError) and not source.sha256:
+                    mend += "; its sha256 there goes before what a server says"
                 raise told(outcome.error, asset.name, source.path, mend)
             os.replace(partial, context.store.partial(outcome.fetched.digests["sha256"]))
         return outcome.fetched
@@ -205,6 +201,12 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
+
+
+def _pins(source: FileSource) -> dict[str, str]:
+    """What the manifest says of the bytes besides their sha256."""
+    pins = {"md5": source.md5, "crc32c": source.crc32c}
+    return {algorithm: digest for algorithm, digest in pins.items() if digest}
 
 
 def _agrees(kept: LockedFile, source: FileSource) -> bool:

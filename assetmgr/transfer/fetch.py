@@ -71,7 +71,7 @@ def fetch_task(
         if held is not None:
             return held
         result = _from_any(task, gatherer, wire.limits, say, sleep)
-        if task.sha256 and isinstance(result, IntegrityError):
+        if (task.sha256 or task.pins) and isinstance(result, IntegrityError):
             say(f"{result.message}; fetching it once more")
             result = _from_any(task, gatherer, wire.limits, say, sleep)
             if isinstance(result, IntegrityError):

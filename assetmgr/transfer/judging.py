@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from assetmgr.errors import IntegrityError, OriginError
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.evidence import expects_html, looks_like_html, says_html
@@ -57,6 +59,21 @@ def refuse_page(task: Task, source: Source, start: memoryview) -> None:
     """Where no sha256 will tell, see by how a file begins that it is no page."""
     if task.sha256 is None and looks_like_html(bytes(start[:1024])) and not expects_html(source.url, task.label):
         raise page_error(source.url)
+
+
+def wrong_digest(task: Task, digests: Mapping[str, str], said: Mapping[str, str]) -> str | None:
+    """What is wrong with a whole file's digests, or None.
+
+    Where the sha256 is known it decides, with what else is pinned; a server's word counts where nobody knows better.
+    """
+    if task.sha256 and digests["sha256"] != task.sha256:
+        return f"sha256 expected {task.sha256}, found {digests['sha256']}"
+    claims = [("", task.pins)] if task.sha256 else [("", task.pins), (" by what its server says", said)]
+    for whose, wanted in claims:
+        for name, digest in wanted.items():
+            if digests.get(name, digest) != digest:
+                return f"{name} expected {digest}{whose}, found {digests[name]}"
+    return None
 
 
 def page_error(url: str) -> OriginError:
