@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import select
 import socket
 import ssl
@@ -18,6 +17,7 @@ from assetmgr.errors import OriginError
 from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import PassingError
+from assetmgr.transfer.trust import certificate_error, trusting_context
 from assetmgr.transfer.urls import Address, safe_url
 
 # A redirect's or an error's words: read to the end where short, so that the connection lives on.
@@ -139,7 +139,6 @@ class Pool:
         self._lock = threading.Lock()
         self._free: dict[Address, list[_Connection]] = defaultdict(list)
         self._busy: set[_Connection] = set()
-        self._context: ssl.SSLContext | None = None
         self._closed = False
 
     def ask(self, key: Address, target: str, headers: Mapping[str, str], url: str) -> Answer:
@@ -163,10 +162,7 @@ class Pool:
                 response = connection.http.getresponse()
             except ssl.SSLCertVerificationError as error:
                 self.drop(connection)
-                raise OriginError(
-                    f"{safe_url(url)}: the server's certificate is not good: {error.verify_message}",
-                    mend="if your network has its own authority, point REQUESTS_CA_BUNDLE at its certificates",
-                ) from None
+                raise certificate_error(url, error) or error from None
             except (http.client.InvalidURL, UnicodeError):
                 self.drop(connection)
                 raise OriginError(
@@ -204,25 +200,11 @@ class Pool:
         timeout = self._limits.connect_timeout
         new: http.client.HTTPConnection
         if key.scheme == "https":
-            new = http.client.HTTPSConnection(key.host, key.port, timeout=timeout, context=self._trust())
+            new = http.client.HTTPSConnection(key.host, key.port, timeout=timeout, context=trusting_context())
         else:
             new = http.client.HTTPConnection(key.host, key.port, timeout=timeout)
         new.response_class = _Response
         return new
-
-    def _trust(self) -> ssl.SSLContext:
-        """Whose certificates are believed: as requests has it, certifi's unless the environment names others."""
-        if self._context is None:
-            where = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-            if not where:
-                import certifi
-
-                where = certifi.where()
-            folder = os.path.isdir(where)
-            self._context = ssl.create_default_context(
-                cafile=None if folder else where, capath=where if folder else None
-            )
-        return self._context
 
     def put_back(self, connection: _Connection) -> None:
         connection.free_since = time.monotonic()

@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
 _DIGEST_BYTES = {"sha256": 32, "md5": 16, "crc32c": 4}
 _MD5_ETAG = re.compile(r'"([0-9a-f]{32})"', re.ASCII)
-_HTML_START = re.compile(rb"\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html|head)\b", re.I | re.S)
+_HTML_START = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html|head)\b",
+    re.I | re.S,
+)
 _HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml")
 
 

@@ -121,7 +121,7 @@ def _from_source(
                 asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
                 return OriginError(
                     _named(task, f"{where}: {error}{asked}, {times}"),
-                    mend="repeat the command when the server is well again",
+                    mend=error.mend or "repeat the command when the server is well again",
                 )
             say(_named(task, f"{where}: {error}; again in {wait:.1f} s"))
             sleep(wait)
