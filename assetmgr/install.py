@@ -10,14 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from assetmgr.errors import AssetError, IntegrityError, UsageError, raise_all
 from assetmgr.lock import LockedAsset, LockedFile, load_lock, lock_path
-from assetmgr.origins import Origin
+from assetmgr.manifest import Transport
+from assetmgr.origins import Arrival, Origin
 from assetmgr.placing import LinkStyle, link, make_folder, place, remove_file, write_document
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.reporting import Reporter
@@ -37,6 +38,7 @@ class Wish:
     entry: LockedAsset
     use: Mapping[str, Any] = field(default_factory=dict)
     endpoint: str | None = None
+    transport: Transport = "auto"
     base: str = ""
     receipt: Receipt | None = None
     pins: Mapping[str, str] = field(default_factory=dict)
@@ -231,8 +233,15 @@ class Installation:
         by_content: dict[str, list[LockedFile]] = {}
         for file in files:
             by_content.setdefault(self._at(file) if self.layout.repo else file.sha256 or "", []).append(file)
+        with contextlib.closing(self.origin.bring(self.entry, [same[0] for same in by_content.values()])) as arrivals:
+            yield from self._placed(arrivals, by_content)
+
+    def _placed(
+        self, arrivals: Iterable[Arrival], by_content: Mapping[str, list[LockedFile]]
+    ) -> Iterator[tuple[LockedFile, AssetError | tuple[str, str] | None]]:
+        """Prove and place what arrives; what was proved as it was written stands at its name at once."""
         unproved: list[tuple[LockedFile, str, list[LockedFile]]] = []
-        for arrival in self.origin.bring(self.entry, [same[0] for same in by_content.values()]):
+        for arrival in arrivals:
             same = by_content[self._at(arrival.file) if self.layout.repo else arrival.file.sha256 or ""]
             if arrival.path is None:
                 error = arrival.error or AssetError(f"{self.entry.name}: {arrival.file.path}: did not arrive")

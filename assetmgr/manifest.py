@@ -45,6 +45,7 @@ __all__ = [
     "Manifest",
     "ManifestLimits",
     "Place",
+    "Transport",
     "json_schema",
     "load_manifest",
     "parse_manifest",
@@ -52,6 +53,7 @@ __all__ = [
 
 Kind = Literal["model", "dataset"]
 LinkStyle = Literal["symlink", "hardlink", "copy"]
+Transport = Literal["auto", "snapshot", "direct"]
 _LIMITS = ManifestLimits()
 _USE = ("load", "splits", "samples", "media", "variants")
 
@@ -70,13 +72,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class HubSource:
-    """An asset that a hub publishes as a repo. Patterns have the hub's own meaning; None is all files."""
+    """An asset that a hub publishes as a repo. Patterns have the hub's own meaning; None is all files.
+
+    ``transport`` says how its bytes are moved: by `snapshot_download`, by the transfer engine (``direct``), or each
+    file by what is best for it (``auto``).
+    """
 
     repo: str
     endpoint: str | None = None
     revision: str = "main"
     allow_patterns: tuple[str, ...] | None = None
     ignore_patterns: tuple[str, ...] | None = None
+    transport: Transport = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +286,7 @@ class _Builder:
             entry.text("revision") or "main",
             _texts(entry, "allow_patterns"),
             _texts(entry, "ignore_patterns"),
+            cast(Transport, entry.text("transport") or "auto"),
         )
 
     def _files(self, entry: Value) -> FilesSource | None:

@@ -18,6 +18,7 @@ from assetmgr.names import asset_name_fault, is_digest, is_repo, path_fault
 VERSION = 1
 SAMPLE_READERS = ("caption", "vqa")
 LINK_STYLES = ("symlink", "hardlink", "copy")
+TRANSPORTS = ("auto", "snapshot", "direct")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 QUANTIZATIONS = ("int8", "nf4")
 DIGEST_LENGTHS = MappingProxyType({"sha256": 64, "md5": 32, "crc32c": 8})
@@ -227,7 +228,7 @@ _LOAD = Record(
     },
 )
 
-_HUB_ONLY = ("revision", "allow_patterns", "ignore_patterns")
+_HUB_ONLY = ("revision", "allow_patterns", "ignore_patterns", "transport")
 _COMMON = {
     "hub": Field(
         Either("a repo, or {repo: ..., endpoint: ...}", (_REPO, _HUB)),
@@ -239,6 +240,10 @@ _COMMON = {
     ),
     "allow_patterns": Field(_PATTERNS, "Take only the repo's files that match one of these."),
     "ignore_patterns": Field(_PATTERNS, "Leave out the repo's files that match one of these."),
+    "transport": Field(
+        Choice("a transport", TRANSPORTS),
+        "How a hub's files are moved: by snapshot_download, direct, or each as is best for it (auto, the default).",
+    ),
     "files": Field(ListOf("a list of files", _FILE, least=1), "The files that make up the asset, each with its URL."),
     "requires": Field(ListOf("a name or a list of names", _NAME, alone=True), "Assets that must be there too."),
     "groups": Field(ListOf("a word or a list of words", _WORD_TEXT, alone=True), "Names for sets of assets."),

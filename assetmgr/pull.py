@@ -170,7 +170,10 @@ class Pull:
             states = self._store.survey(entry, receipt.stamps if receipt else None)
             if receipt is not None and self._is_right(wish, receipt, states):
                 return Pulled(entry.name, kept_files=len(entry.files))
-            origin = self._origins.hub(wish.endpoint) if entry.origin == "hub" else self._origins.files(wish.base)
+            if entry.origin == "hub":
+                origin = self._origins.hub(wish.endpoint, wish.transport)
+            else:
+                origin = self._origins.files(wish.base)
             job = Installation(self._store, origin, wish, receipt, states, self._reporter)
             try:
                 job.fill()

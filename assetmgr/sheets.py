@@ -240,7 +240,10 @@ class Sheets:
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
             return previous
         source = asset.source
-        origin = origins.hub(source.endpoint) if isinstance(source, HubSource) else origins.files(folder_of(asset))
+        if isinstance(source, HubSource):
+            origin = origins.hub(source.endpoint, source.transport)
+        else:
+            origin = origins.files(folder_of(asset))
         return origin.resolve(asset, None if upgrade else previous, fetch=fetch)
 
     def check(self, names: Iterable[str] = ()) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
@@ -25,7 +25,8 @@ from assetmgr.errors import (
     raise_all,
 )
 from assetmgr.lock import LockedAsset
-from assetmgr.manifest import HubSource, load_manifest
+from assetmgr.manifest import HubSource, Transport, load_manifest
+from assetmgr.manifest_schema import TRANSPORTS
 from assetmgr.mutex import held
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
@@ -123,6 +124,7 @@ class Workspace:
             for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
         )
         self.reporter = reporter or Silent()
+        self._transport = _chosen_transport()
         self._jobs = jobs
         if rate is not None and not rate >= 1024:
             raise UsageError(f"rate={rate!r} is less than 1024 bytes a second")
@@ -206,6 +208,7 @@ class Workspace:
             pins={name: locked[name].digest() for name in entry.requires if name in locked},
             use=dict(asset.use),
             endpoint=asset.source.endpoint if isinstance(asset.source, HubSource) else None,
+            transport=asset.source.transport if isinstance(asset.source, HubSource) else "auto",
             base=folder_of(asset),
             local_dir=asset.local_dir,
             local_dir_links=asset.local_dir_links,
@@ -228,7 +231,7 @@ class Workspace:
         limits = Limits(rate=rate)
         if self._jobs:
             limits = dataclasses.replace(limits, jobs=self._jobs)
-        return Origins(Context(self.store, limits, self.reporter, self.offline, self._wait))
+        return Origins(Context(self.store, limits, self.reporter, self.offline, self._wait, self._transport))
 
     # --- look and prove ------------------------------------------------------------------------------------------
 
@@ -452,3 +455,12 @@ class Workspace:
                 mend=f"assetmgr.load_{found.entry.kind}({name!r})",
             )
         return found
+
+
+def _chosen_transport() -> Transport | None:
+    """What ``ASSETMGR_TRANSPORT`` says over every manifest: for who finds out which one a network lets through."""
+    chosen = os.environ.get("ASSETMGR_TRANSPORT") or None
+    if chosen is not None and chosen not in TRANSPORTS:
+        known = ", ".join(TRANSPORTS)
+        raise UsageError(f"ASSETMGR_TRANSPORT={chosen!r} is none of {known}", mend="correct or unset it")
+    return cast("Transport | None", chosen)

@@ -41,6 +41,13 @@ def project(hub: Hub, tmp_path: Path) -> Iterator[Project]:
         yield project
 
 
+@pytest.fixture(params=["direct", "snapshot"])
+def transport(request: pytest.FixtureRequest, project: Project) -> str:
+    """Each way of moving a hub's bytes, for what must hold on both."""
+    project.env["ASSETMGR_TRANSPORT"] = request.param
+    return str(request.param)
+
+
 def snapshot(project: Project) -> Path:
     (folder,) = project.root.glob("hub/models--org--name/snapshots/*")
     return folder
@@ -56,6 +63,7 @@ def assert_whole(project: Project) -> None:
 # --- bytes ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("transport")
 def test_one_wrong_byte_from_the_server_is_refetched_once(hub: Hub, project: Project) -> None:
     project.run("lock")
     hub.faults.add(Fault(match="model.safetensors", method="GET", flip_at=1000, times=1))
@@ -64,6 +72,7 @@ def test_one_wrong_byte_from_the_server_is_refetched_once(hub: Hub, project: Pro
     assert_whole(project)
 
 
+@pytest.mark.usefixtures("transport")
 def test_one_wrong_byte_from_the_server_every_time_is_an_error_and_the_rest_is_kept(hub: Hub, project: Project) -> None:
     project.run("lock")
     fault = hub.faults.add(Fault(match="model.safetensors", method="GET", flip_at=1000, times=None))
@@ -81,6 +90,7 @@ def test_one_wrong_byte_from_the_server_every_time_is_an_error_and_the_rest_is_k
     assert_whole(project)
 
 
+@pytest.mark.usefixtures("transport")
 def test_wrong_small_file_at_lock_is_an_error(hub: Hub, project: Project) -> None:
     hub.faults.add(Fault(match="config.json", method="GET", flip_at=2, times=None))
     done = project.run("lock", code=3)
@@ -131,6 +141,7 @@ def test_tree_listing_missing_an_entry_is_found_and_mended(project: Project) -> 
 # --- the wire ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_one_busy_answer_on_a_file_is_waited_out(hub: Hub, project: Project, status: int) -> None:
     project.run("lock")
@@ -151,6 +162,7 @@ def test_busy_answers_on_the_api_are_waited_out(hub: Hub, project: Project) -> N
     assert_whole(project)
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_server_that_asks_for_an_hour_is_not_asked_again(hub: Hub, project: Project) -> None:
     project.run("lock")
     hub.faults.add(Fault(match="model.safetensors", method="GET", status=503, retry_after=3600, times=None))
@@ -159,14 +171,18 @@ def test_a_server_that_asks_for_an_hour_is_not_asked_again(hub: Hub, project: Pr
     assert "503" in done.err
 
 
-@pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_connection_dropped_before_the_answer_is_retried(hub: Hub, project: Project, method: str) -> None:
+@pytest.mark.parametrize(("transport", "method"), [("snapshot", "HEAD"), ("snapshot", "GET"), ("direct", "GET")])
+def test_connection_dropped_before_the_answer_is_retried(
+    hub: Hub, project: Project, transport: str, method: str
+) -> None:
+    project.env["ASSETMGR_TRANSPORT"] = transport
     project.run("lock")
     hub.faults.add(Fault(match="model.safetensors", method=method, drop=True, times=2))
     project.run("pull")
     assert_whole(project)
 
 
+@pytest.mark.usefixtures("transport")
 def test_connection_reset_in_the_body_is_retried(hub: Hub, project: Project) -> None:
     project.run("lock")
     hub.faults.add(Fault(match="model.safetensors", method="GET", reset_after=5000, times=2))
@@ -174,6 +190,7 @@ def test_connection_reset_in_the_body_is_retried(hub: Hub, project: Project) -> 
     assert_whole(project)
 
 
+@pytest.mark.usefixtures("transport")
 def test_body_truncated_by_the_server_is_retried(hub: Hub, project: Project) -> None:
     project.run("lock")
     hub.faults.add(Fault(match="model.safetensors", method="GET", truncate_after=5000, times=1))
@@ -287,6 +304,7 @@ def test_shared_cache_is_readable_by_a_second_user_of_the_group(project: Project
 @pytest.mark.parametrize("header", ["ETag", "X-Linked-Etag"])
 @pytest.mark.parametrize("etag", ['"../../../../escaped"', '"/tmp/escaped"', '"abc"', '"' + "A" * 40 + '"'])
 def test_hostile_etag_is_refused_before_anything_is_written(hub: Hub, project: Project, header: str, etag: str) -> None:
+    project.env["ASSETMGR_TRANSPORT"] = "snapshot"
     project.run("lock")
     shutil.rmtree(project.root)
     before = files_below(project.folder.parent)
@@ -297,6 +315,15 @@ def test_hostile_etag_is_refused_before_anything_is_written(hub: Hub, project: P
     written = files_below(project.folder.parent) - before
     assert all(name.startswith("project/store/.assetmgr/") for name in written), written
     assert not any("escaped" in name for name in written)
+
+
+def test_direct_has_no_use_for_an_etag(hub: Hub, project: Project) -> None:
+    before = files_below(project.folder.parent)
+    hub.faults.add(Fault(match="resolve/", headers={"ETag": '"../../../../escaped"'}, times=None))
+    project.run("lock")
+    project.run("pull")
+    assert_whole(project)
+    assert not any("escaped" in name for name in files_below(project.folder.parent) - before)
 
 
 @pytest.mark.parametrize(

@@ -141,14 +141,17 @@ def test_after_kills_while_mending_the_next_repair_completes(hub: Hub, project: 
 
 
 @pytest.mark.hub
-def test_ctrl_c_ends_within_a_second_and_keeps_what_arrived(hub: Hub, project: Project) -> None:
+@pytest.mark.parametrize("transport", ["direct", "snapshot"])
+def test_ctrl_c_ends_within_a_second_and_keeps_what_arrived(hub: Hub, project: Project, transport: str) -> None:
+    project.env["ASSETMGR_TRANSPORT"] = transport
     hub.create("org/name").commit({"a.safetensors": WEIGHTS[:1000], "b.safetensors": WEIGHTS})
     project.write(hub_manifest())
     project.run("lock")
     hub.faults.add(Fault(match="b.safetensors", stall_after=1_000_000, times=1))
     process = project.start("pull")
     assert hub.faults.wait_stalled(timeout=30)
-    arrived = f".assetmgr/partial/hub/*/blobs/{hashlib.sha256(WEIGHTS[:1000]).hexdigest()}"
+    folder = "hub/models--*" if transport == "direct" else ".assetmgr/partial/hub/*"
+    arrived = f"{folder}/blobs/{hashlib.sha256(WEIGHTS[:1000]).hexdigest()}"
     assert eventually(lambda: any(project.root.glob(arrived)))
     started = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -7,13 +7,13 @@ An origin turns a declaration into exact files (`resolve`), and brings the bytes
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
-from assetmgr.manifest import Asset
+from assetmgr.manifest import Asset, Transport
 from assetmgr.receipt import Stamp
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.store import Store
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an origin works with."""
+    """What an origin works with. ``transport`` is for every hub, whatever the manifests say."""
 
     store: Store
     limits: Limits = Limits()
     reporter: Reporter = field(default_factory=Silent)
     offline: bool = False
     wait: float = 3600.0
+    transport: Transport | None = None
 
 
 class Arrival(NamedTuple):
@@ -65,7 +66,7 @@ class Origin(Protocol):
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         """The URLs that a file of a locked asset comes from."""
 
-    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         """Bring files into the store's partial folder. Each asked file comes out once, in any order."""
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
@@ -84,17 +85,19 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
     def __init__(self, context: Context) -> None:
         self.context = context
         self._stack = contextlib.ExitStack()
-        self._made: dict[tuple[str, str | None], Origin] = {}
+        self._made: dict[tuple[str | None, ...], Origin] = {}
         self._engine: Engine | None = None
         self._fetcher: Fetcher | None = None
 
-    def hub(self, endpoint: str | None = None) -> Origin:
+    def hub(self, endpoint: str | None = None, transport: Transport = "auto") -> Origin:
         """The hub of an endpoint; None is the environment's."""
         from assetmgr.origins.hub import HubOrigin
 
-        if ("hub", endpoint) not in self._made:
-            self._made["hub", endpoint] = self._stack.enter_context(HubOrigin(self.context, endpoint))
-        return self._made["hub", endpoint]
+        chosen = self.context.transport or transport
+        key = ("hub", endpoint, chosen)
+        if key not in self._made:
+            self._made[key] = self._stack.enter_context(HubOrigin(self.context, endpoint, chosen, self.fetcher()))
+        return self._made[key]
 
     def files(self, base: str) -> Origin:
         """Plain URLs; relative local paths begin at the folder ``base``."""

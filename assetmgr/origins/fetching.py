@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, IntegrityError, OfflineError, OriginError, named
@@ -36,7 +36,9 @@ class Fetcher:
         self._engine = engine
         self._has_recovered = False
 
-    def bring(self, entry: LockedAsset, files: Sequence[LockedFile], sources: SourcesOf) -> Iterator[Arrival]:
+    def bring(
+        self, entry: LockedAsset, files: Sequence[LockedFile], sources: SourcesOf
+    ) -> Generator[Arrival, None, None]:
         """Bring files of an entry; see `Origin.bring`. One without a sha256 goes by its git sha1, and has no proof."""
         context = self._context
         self._recover()
@@ -52,7 +54,8 @@ class Fetcher:
                     assert error is not None
                     if not outcome.task.sources and isinstance(error, OriginError):
                         error = OfflineError(
-                            "not in the store, and --offline forbids to fetch it", mend=f"assetmgr pull {entry.name}"
+                            "not in the store, and --offline (or HF_HUB_OFFLINE) forbids to fetch it",
+                            mend=f"assetmgr pull {entry.name}",
                         )
                     yield Arrival(locked, None, told(error, entry.name, locked.path, _upgrade(entry.name)))
                     continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -121,7 +121,7 @@ class FilesOrigin:
             raise IntegrityError(f"{label}: {path}: expected {source.size} bytes, found {size}")
         for algorithm, wanted in {**_pins(source), **({"sha256": source.sha256} if source.sha256 else {})}.items():
             if wanted != digests[algorithm]:
-                raise IntegrityError(f"{label}: {path}: {algorithm} expected {wanted}, found {digests[algorithm]}")
+                raise IntegrityError(f"{label}: {path}: expected {algorithm} {wanted}, found {digests[algorithm]}")
         return Fetched(size, digests, {}, Path(path).as_uri())
 
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
@@ -166,7 +166,7 @@ class FilesOrigin:
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return [resolve_url(url, self._base) for url in file.urls]
 
-    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         for arrival in self._fetcher.bring(entry, files, lambda file: self._ways(entry, file)):
             file, error = arrival.file, arrival.error
             if error is not None and file.ask is not None:

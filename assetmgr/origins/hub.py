@@ -5,18 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import shutil
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from assetmgr.digests import hash_file
 from assetmgr.errors import (
     AssetError,
-    BusyError,
     IntegrityError,
     OfflineError,
     OriginError,
@@ -26,14 +20,16 @@ from assetmgr.errors import (
     WrongKindError,
 )
 from assetmgr.lock import LockedAsset, LockedFile, check_entry
-from assetmgr.manifest import Asset, HubSource
-from assetmgr.mutex import held
+from assetmgr.manifest import Asset, HubSource, Transport
 from assetmgr.names import check_digest
 from assetmgr.origins import Arrival, Context
+from assetmgr.origins.fetching import Fetcher
+from assetmgr.origins.hub_direct import Direct, xet_is_there
 from assetmgr.origins.hub_errors import as_error, default_endpoint
 from assetmgr.origins.hub_process import HubProcess
-from assetmgr.placing import make_folder, place, remove_file
-from assetmgr.store import Layout, repo_folder
+from assetmgr.origins.hub_snapshot import Staging
+from assetmgr.placing import place, remove_file
+from assetmgr.store import Layout
 from assetmgr.transfer.urls import clean, safe_url
 
 
@@ -47,10 +43,13 @@ def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
 class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
     """One hub, for one run."""
 
-    def __init__(self, context: Context, endpoint: str | None) -> None:
+    def __init__(self, context: Context, endpoint: str | None, transport: Transport, fetcher: Fetcher) -> None:
         self._context = context
         self.endpoint = endpoint or default_endpoint()
+        self._transport = transport
         self._process = HubProcess(context.limits, context.store.root)
+        self._direct = Direct(context, self.endpoint, fetcher)
+        self._staging = Staging(context, self._ask)
 
     def __exit__(self, *exception: object) -> None:
         self._process.close()
@@ -156,17 +155,23 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         todo = list(files)
         for final_try in (False, True):
             wrong: list[tuple[LockedFile, str]] = []
+            failed: list[AssetError] = []
             for arrival in self.bring(entry, todo):
-                if arrival.path is None:
-                    raise arrival.error or OriginError(f"{entry.name}: {arrival.file.path} did not arrive")
                 file = arrival.file
-                size, found = hash_file(arrival.path, ("sha256", "git_sha1"), size=os.path.getsize(arrival.path))
+                if arrival.path is None:
+                    failed.append(arrival.error or OriginError(f"{entry.name}: {file.path} did not arrive"))
+                    continue
+                size, found = os.path.getsize(arrival.path), arrival.digests
+                if not found:
+                    size, found = hash_file(arrival.path, ("sha256", "git_sha1"), size=size)
                 if size != file.size or found["git_sha1"] != file.git_sha1:
                     wrong.append((file, f"{size} bytes of git sha1 {found['git_sha1']}"))
                     remove_file(arrival.path)
                     continue
                 digests[found["git_sha1"]] = found["sha256"]
                 place(arrival.path, store.at(layout.bytes(file)))
+            if failed:
+                raise failed[0]
             if not wrong:
                 return
             if final_try:
@@ -196,102 +201,34 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
         """Hold the repo's staging folder; one process at a time fetches from one repo."""
-        context = self._context
-        key = f"staging-{repo_folder(entry.kind, entry.repo)}"
-        return held(context.store.mutex(key), f"fetching {entry.repo}", wait=context.wait, say=context.reporter.say)
+        return self._staging.held(entry)
 
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
-        kind = "datasets/" if entry.kind == "dataset" else ""
-        return (f"{self.endpoint}/{kind}{entry.repo}/resolve/{entry.commit}/{quote(file.path)}",)
+        return (self._direct.url(entry, file),)
 
-    def _staging(self, entry: LockedAsset) -> str:
-        return os.path.join(self._context.store.partial("hub"), repo_folder(entry.kind, entry.repo))
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        """Bring files: what an earlier run has staged, the rest by the transport that is best for each."""
+        staged = self._staging.staged(entry, files)
+        yield from (Arrival(file, path) for file, path in staged)
+        have = {file.path for file, _ in staged}
+        missing = [file for file in files if file.path not in have]
+        by_xet = self._by_xet(entry, missing)
+        direct = [file for file in missing if file.path not in by_xet]
+        if direct:
+            yield from self._direct.bring(entry, direct)
+        if by_xet:
+            yield from self._staging.bring(entry, [file for file in missing if file.path in by_xet])
 
-    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Iterator[Arrival]:
-        failure: AssetError | None = None
-        snapshot = os.path.join(self._staging(entry), "snapshots", entry.commit)
-        root = os.path.realpath(self._staging(entry))
-        begun = os.path.isdir(snapshot)
-        staged = {file.path: _staged(root, snapshot, file) if begun else None for file in files}
-        missing = [file for file in files if staged[file.path] is None]
-        if missing:
-            make_folder(self._context.store.partial("hub"))
-            _remove_orphans(os.path.join(self._staging(entry), "blobs"), _UNIQUE)
-            total = sum(file.size for file in {file.blob: file for file in missing}.values())
-            with self._watched(entry, total):
-                try:
-                    self._ask(
-                        entry.name,
-                        entry.kind,
-                        entry.repo,
-                        do="fetch",
-                        commit=entry.commit,
-                        cache=self._context.store.partial("hub"),
-                        files=[
-                            {"path": f.path, "size": f.size, "sha256": f.sha256, "git_sha1": f.git_sha1}
-                            for f in missing
-                        ],
-                        whole=len(missing) == len(entry.files),
-                        allow=entry.allow_patterns,
-                        ignore=entry.ignore_patterns,
-                    )
-                except AssetError as error:
-                    failure = error
-        for file in files:
-            path = _staged(root, snapshot, file)
-            if path is None:
-                url = safe_url(self.sources(entry, file)[0])
-                yield Arrival(file, None, failure or OriginError(f"{entry.name}: {file.path}: {url} gave no file"))
-            else:
-                yield Arrival(file, path)
+    def _by_xet(self, entry: LockedAsset, files: Sequence[LockedFile]) -> set[str]:
+        """The paths that `snapshot_download` is to fetch."""
+        if self._transport == "snapshot":
+            return {file.path for file in files}
+        if self._transport == "direct" or self._context.offline or not xet_is_there():
+            return set()
+        return self._direct.over_xet(entry, files)
 
     def finish(self, entry: LockedAsset) -> None:
-        """Remove the staged snapshot, and the staging folder with it when nothing else of the repo is under way."""
-        staging = self._staging(entry)
-        if not os.path.isdir(staging):
-            return
-        key = f"staging-{os.path.basename(staging)}"
-        with contextlib.suppress(BusyError), held(self._context.store.mutex(key), "tidying up", wait=0):
-            shutil.rmtree(os.path.join(staging, "snapshots", entry.commit), ignore_errors=True)
-            _remove_orphans(os.path.join(staging, "blobs"), _INCOMPLETE)
-            for name in ("snapshots", "blobs"):
-                with contextlib.suppress(OSError):
-                    os.rmdir(os.path.join(staging, name))
-            if os.path.exists(os.path.join(staging, "blobs")):
-                return
-            shutil.rmtree(staging, ignore_errors=True)
-            cache = self._context.store.partial("hub")
-            shutil.rmtree(os.path.join(cache, ".locks", os.path.basename(staging)), ignore_errors=True)
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.join(cache, ".locks"))
-            with contextlib.suppress(OSError):
-                if os.listdir(cache) == ["CACHEDIR.TAG"]:  # which huggingface_hub makes with the folder
-                    shutil.rmtree(cache)
-
-    @contextlib.contextmanager
-    def _watched(self, entry: LockedAsset, total: int) -> Iterator[None]:
-        """Show progress by what grows in the staging folder, whatever huggingface_hub's version tells."""
-        blobs = os.path.join(self._staging(entry), "blobs")
-        before = _bytes_in(blobs)
-        done = threading.Event()
-        with self._context.reporter.progress(entry.name, total) as bar:
-
-            def watch() -> None:
-                pause = 0.25
-                while not done.wait(pause):
-                    started = time.monotonic()
-                    bar.reach(min(total, max(0, _bytes_in(blobs) - before)))
-                    # With 100,000 files a look takes long itself: at most a twentieth of the time goes into looking.
-                    pause = max(0.25, 20 * (time.monotonic() - started))
-
-            watcher = threading.Thread(target=watch, daemon=True)
-            watcher.start()
-            try:
-                yield
-            finally:
-                done.set()
-                watcher.join(1.0)
-            bar.reach(total)
+        self._staging.finish(entry)
 
     def listing(self, entry: LockedAsset) -> bytes | None:
         """The document of the commit's full listing, from the store or from the hub; None offline.
@@ -347,37 +284,3 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             {"repo": repo, "kind": kind, "endpoint": self.endpoint, "do": "exists"}, lambda event: None
         )
         return answer["event"] == "result" or answer.get("kind") == "gated"
-
-
-def _staged(staging: str, snapshot: str, file: LockedFile) -> str | None:
-    """The staged file that a name shows, or None. A link that leads out of the staging folder shows nothing.
-
-    ``staging`` is that folder's real path.
-    """
-    path = os.path.join(snapshot, *file.path.split("/"))
-    real = os.path.realpath(path)
-    if not real.startswith(staging + os.sep) or not os.path.isfile(real):
-        return None
-    return real
-
-
-# huggingface_hub 2.x gives each try a name of its own, which no later one uses; before, one name was gone on with.
-_INCOMPLETE = re.compile(r".*\.incomplete")
-_UNIQUE = re.compile(r".*\.[0-9a-f]{8}\.incomplete")
-
-
-def _remove_orphans(folder: str, names: re.Pattern[str]) -> None:
-    """Remove what killed downloads left. Only for who holds the staging folder: nobody writes there now."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            if names.fullmatch(name):
-                remove_file(os.path.join(folder, name))
-
-
-def _bytes_in(folder: str) -> int:
-    total = 0
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with contextlib.suppress(OSError):
-                total += entry.stat(follow_symlinks=False).st_size
-    return total

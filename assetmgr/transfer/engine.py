@@ -36,8 +36,8 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
     def fetch(self, tasks: Iterable[Task], progress: Callable[[int], object] | None = None) -> Iterator[Outcome]:
         """Fetch files, ``limits.jobs`` at once; each task comes out once, as it is done.
 
-        Leaving early (Ctrl-C, an error, ``break``) stops the engine for good: within a moment nothing is written any
-        more, and every partial can be gone on with.
+        Leaving early (Ctrl-C, an error, ``break``) stops all of it: within a moment nothing is written any more, and
+        every partial can be gone on with. Further calls begin with fresh connections.
 
         Parameters
         ----------
@@ -50,7 +50,8 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
         taking = threading.Lock()
         # Bounded: a consumer that is slower than the wire holds it up, rather than memory.
         done: queue.Queue[Outcome | BaseException | object] = queue.Queue(maxsize=4 * self._limits.jobs)
-        stop = self._wire.stop
+        wire = self._wire
+        stop = wire.stop
         report = progress or (lambda count: None)
 
         def put(item: Outcome | BaseException | object) -> None:
@@ -66,7 +67,7 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
                         task = next(source, None)
                     if task is None:
                         break
-                    put(self._one(task, report))
+                    put(self._one(task, wire, report))
             except StoppedError:
                 pass
             except BaseException as error:  # noqa: BLE001 - raised where the outcomes are taken
@@ -82,7 +83,7 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
                 try:
                     item = done.get(timeout=0.5)  # a bounded wait: Ctrl-C gets through on every system
                 except queue.Empty:
-                    self._wire.check()
+                    wire.check()
                     continue
                 if item is _END:
                     left -= 1
@@ -93,15 +94,14 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
                     yield item
         finally:
             if left:
-                self._wire.close()
+                wire.close()
+                self._wire = Wire(self._limits)
                 for thread in threads:
                     thread.join(0.5)
 
-    def _one(self, task: Task, progress: Callable[[int], object]) -> Outcome:
+    def _one(self, task: Task, wire: Wire, progress: Callable[[int], object]) -> Outcome:
         try:
-            fetched = fetch_task(
-                task, self._wire, progress=progress, say=self._reporter.say, sleep=self._wire.stop.wait
-            )
+            fetched = fetch_task(task, wire, progress=progress, say=self._reporter.say, sleep=wire.stop.wait)
             return Outcome(task, fetched)
         except AssetError as error:
             return Outcome(task, None, error)

@@ -67,12 +67,12 @@ def wrong_digest(task: Task, digests: Mapping[str, str], said: Mapping[str, str]
     Where the sha256 is known it decides, with what else is pinned; a server's word counts where nobody knows better.
     """
     if task.sha256 and digests["sha256"] != task.sha256:
-        return f"sha256 expected {task.sha256}, found {digests['sha256']}"
+        return f"expected sha256 {task.sha256}, found {digests['sha256']}"
     claims = [("", task.pins)] if task.sha256 else [("", task.pins), (" by what its server says", said)]
     for whose, wanted in claims:
         for name, digest in wanted.items():
             if digests.get(name, digest) != digest:
-                return f"{name} expected {digest}{whose}, found {digests[name]}"
+                return f"expected {name} {digest}{whose}, found {digests[name]}"
     return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from assetmgr.errors import AssetError
+from assetmgr.transfer.evidence import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,14 @@ class Source:
         A bearer token for the URL's own scheme, host and port. No redirect takes it elsewhere.
     logins
         Whether the user's logins (``.netrc``) may be sent. Not to a mirror.
+    refusal
+        What a final refusal means (its status and headers), in the words of who publishes the file.
     """
 
     url: str
     token: str | None = field(default=None, repr=False)
     logins: bool = True
+    refusal: Callable[[int, Headers], AssetError] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

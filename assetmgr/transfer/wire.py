@@ -90,6 +90,8 @@ class Wire:
         where = safe_url(source.url)
         if answer.status in PASSING:
             raise PassingError(f"HTTP {answer.status}", asked)
+        if source.refusal is not None:
+            raise source.refusal(answer.status, answer.headers)
         if answer.status in (401, 403, 407):
             raise AccessError(
                 f"{where}: HTTP {answer.status}",

@@ -338,7 +338,7 @@ def test_wrong_bytes_from_every_url_are_fetched_once_more_and_told(hub: Hub, oth
         IntegrityError, f"{hub.endpoint}/f/w.bin", f"{other.endpoint}/f/w.bin", size=len(BODY), sha256=SHA256
     )
     found = hashlib.sha256(bytes(len(BODY))).hexdigest()
-    assert f"{other.endpoint}/f/w.bin: sha256 expected {SHA256}, found {found}, twice" in words
+    assert f"{other.endpoint}/f/w.bin: expected sha256 {SHA256}, found {found}, twice" in words
     assert (len(hub.requests), len(other.requests)) == (2, 2)
 
 

@@ -1,0 +1,107 @@
+"""The `direct` transport of a hub: each file by one GET of its ``resolve`` URL, over the transfer engine.
+
+The lock has every size and digest: no HEAD is needed, nor is any etag believed. It goes on inside a file, keeps to the
+run's rate, and ends on Ctrl-C. What it cannot do is Xet.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Generator, Mapping, Sequence
+from urllib.parse import quote
+
+from assetmgr.digests import in_parallel
+from assetmgr.errors import AssetError
+from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.origins import Arrival, Context
+from assetmgr.origins.fetching import Fetcher
+from assetmgr.origins.hub_errors import as_error, default_endpoint
+from assetmgr.transfer.evidence import Headers
+from assetmgr.transfer.looking import header_of
+from assetmgr.transfer.source import Source
+
+# Below this size, Xet's own requests cost more than it can save.
+_XET_FROM = 8 << 20
+_REFUSALS = {
+    "GatedRepo": "gated",
+    "DisabledRepo": "disabled",
+    "RepoNotFound": "repo",
+    "RevisionNotFound": "revision",
+    "EntryNotFound": "entry",
+}
+
+
+class Direct:
+    """The transport, for one hub and one run."""
+
+    def __init__(self, context: Context, endpoint: str, fetcher: Fetcher) -> None:
+        self._context = context
+        self._endpoint = endpoint
+        self._fetcher = fetcher
+        self._token = user_token(endpoint)
+
+    def url(self, entry: LockedAsset, file: LockedFile) -> str:
+        kind = "datasets/" if entry.kind == "dataset" else ""
+        return f"{self._endpoint}/{kind}{entry.repo}/resolve/{entry.commit}/{quote(file.path)}"
+
+    def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        """See `Origin.bring`."""
+
+        def refusal(status: int, headers: Headers) -> AssetError:
+            kind = _REFUSALS.get(headers.get("X-Error-Code", ""))
+            said = headers.get("X-Error-Message", "")[:300]
+            answer = {
+                "kind": kind or ("access" if status in (401, 403) else "other"),
+                "status": status,
+                "text": f"HTTP {status}{': ' if said else ''}{said}",
+            }
+            return as_error(self._endpoint, entry.name, entry.kind, entry.repo, {"commit": entry.commit}, answer)
+
+        def sources(file: LockedFile) -> Sequence[Source]:
+            return (Source(self.url(entry, file), self._token, refusal=refusal),)
+
+        return self._fetcher.bring(entry, files, sources)
+
+    # --- Xet -----------------------------------------------------------------------------------------------------
+
+    def over_xet(self, entry: LockedAsset, files: Sequence[LockedFile]) -> set[str]:
+        """The paths of the large files that the hub offers over Xet: one HEAD each tells."""
+        large = [file for file in files if file.git_sha1 is None and file.size >= _XET_FROM]
+        return {file.path for file, offered in in_parallel(lambda file: self._is_xet(entry, file), large) if offered}
+
+    def _is_xet(self, entry: LockedAsset, file: LockedFile) -> bool:
+        # A renamed repo is redirected on the hub itself; only its storage, which knows nothing of Xet, is elsewhere.
+        source = Source(self.url(entry, file), self._token)
+        return header_of(source, "X-Xet-Hash", self._context.limits) is not None
+
+
+def xet_is_there() -> bool:
+    """Whether `snapshot_download` could use Xet here."""
+    return not _is_set(os.environ, "HF_HUB_DISABLE_XET") and importlib.util.find_spec("hf_xet") is not None
+
+
+def _is_set(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads its variables
+
+
+def user_token(endpoint: str) -> str | None:
+    """The user's token for the hub that it is for, and for no other: where huggingface_hub's documents say it is.
+
+    ``HF_TOKEN``, else the file that ``hf auth login`` writes: ``HF_TOKEN_PATH``, or ``token`` in ``HF_HOME``.
+    """
+    if endpoint != default_endpoint():
+        return None
+    environ = os.environ
+    token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
+    if not token:
+        cache = environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+        home = environ.get("HF_HOME") or os.path.join(cache, "huggingface")
+        path = environ.get("HF_TOKEN_PATH") or os.path.join(home, "token")
+        try:
+            with open(os.path.expanduser(os.path.expandvars(path)), encoding="utf-8") as file:
+                token = file.read(10_000)
+        except (OSError, UnicodeDecodeError):
+            return None
+    token = "".join(token.split())
+    return token or None

@@ -1,0 +1,37 @@
+"""A look at what a server says of a file, without its bytes and without leaving the server."""
+
+from __future__ import annotations
+
+from urllib.parse import urljoin
+
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.source import Source
+from assetmgr.transfer.urls import address
+
+
+def header_of(source: Source, name: str, limits: Limits) -> str | None:
+    """A header of the first answer that has it, to HEAD, along redirects within the source's own address.
+
+    None where there is no such header, and where the server cannot be asked: whoever fetches meets that fault.
+    """
+    import requests
+
+    def login(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # A callable, or requests would put the login of .netrc in the token's place.
+        if source.token:
+            request.headers["Authorization"] = f"Bearer {source.token}"
+        return request
+
+    url, timeout = source.url, (limits.connect_timeout, limits.read_timeout)
+    for _ in range(limits.redirects):
+        try:
+            answer = requests.head(url, auth=login, allow_redirects=False, timeout=timeout)
+        except requests.RequestException:
+            return None
+        if name in answer.headers:
+            return answer.headers[name]
+        location = answer.headers.get("Location")
+        url = urljoin(url, location) if location else ""
+        if not url.startswith(("http://", "https://")) or address(url) != address(source.url):
+            return None
+    return None
