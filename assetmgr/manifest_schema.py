@@ -146,7 +146,8 @@ _REPO = Text("a hub repo, ORG/NAME", _repo_fault, r"^[A-Za-z0-9_][\w.-]*(/[A-Za-
 _ENDPOINT = Text("the address of a hub", endpoint_fault, r"^https?://[^/?#@\s]+(/[^?#\s]*)?$")
 _HTTP_URL = r"https?://(?![^/?]*@)[^/?#\s]+([/?][^#\s]*)?$"
 _LOCAL = r"file:[^?#\s]+$|\.?\.?[/\\]|~|[A-Za-z]:[\\/]"
-_URL = Text("a URL or a local path", url_fault, f"^({_HTTP_URL}|{_LOCAL})")
+_ELSEWHERE = r"gdrive:[A-Za-z0-9_-]{10,200}$|kaggle:[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w-]*/[^?#\s]+$"
+_URL = Text("a URL or a local path", url_fault, f"^({_HTTP_URL}|{_ELSEWHERE}|{_LOCAL})")
 _PATTERN = Text("a pattern such as '*.json'")
 _PATTERNS = ListOf("a pattern or a list of patterns", _PATTERN, least=1, alone=True)
 
@@ -155,7 +156,8 @@ _FILE = Record(
     {
         "url": Field(
             ListOf("a URL or a list of URLs", _URL, least=1, alone=True),
-            "A URL (http, https, file) or a path relative to the manifest; of several, the first that works.",
+            "A URL (http, https, file, gdrive, kaggle) or a path relative to the manifest; of several, the first that "
+            "works.",
         ),
         "ask": Field(
             Text("an instruction", lambda text: None if text.strip() else "it is empty", _LINES, lines=True),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from assetmgr.errors import AccessError, AssetError, FetchByHandError, IntegrityError, OriginError
+from assetmgr.errors import AccessError, AssetError, FetchByHandError, IntegrityError, MissingExtraError, OriginError
 from assetmgr.transfer.urls import local_path, printable
 
 
@@ -41,7 +41,7 @@ def ask_for(
         return IntegrityError(
             error.message, mend=f"get the right one by hand: {ask}\n    put it at {paths}\n    then: {next}"
         )
-    if not isinstance(error, (OriginError, AccessError)):
+    if not isinstance(error, (OriginError, AccessError, MissingExtraError)):
         return error
     label = f"{asset}: {file}: "
     remote = any(not url.startswith("file:") for url in urls)

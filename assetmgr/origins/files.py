@@ -167,20 +167,21 @@ class FilesOrigin:
         return [resolve_url(url, self._base) for url in file.urls]
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
-        for arrival in self._fetcher.bring(entry, files, lambda file: self._ways(entry, file)):
-            file, error = arrival.file, arrival.error
-            if error is not None and file.ask is not None:
-                error = ask_for(
-                    error,
-                    entry.name,
-                    file.path,
-                    ask=file.ask,
-                    urls=self.sources(entry, file),
-                    place=self._place(entry.name, entry.kind, file.place, file.path),
-                    size=file.size,
-                    next=f"assetmgr pull {entry.name}",
-                )
-            yield arrival._replace(error=error)
+        with contextlib.closing(self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))) as arrivals:
+            for arrival in arrivals:
+                file, error = arrival.file, arrival.error
+                if error is not None and file.ask is not None:
+                    error = ask_for(
+                        error,
+                        entry.name,
+                        file.path,
+                        ask=file.ask,
+                        urls=self.sources(entry, file),
+                        place=self._place(entry.name, entry.kind, file.place, file.path),
+                        size=file.size,
+                        next=f"assetmgr pull {entry.name}",
+                    )
+                yield arrival._replace(error=error)
 
     def _ways(self, entry: LockedAsset, file: LockedFile) -> Sequence[Source]:
         urls = list(self.sources(entry, file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError
+from assetmgr.errors import AccessError, AssetError, IntegrityError, MissingExtraError, OriginError
 from assetmgr.transfer.evidence import expects_html, looks_like_html
 from assetmgr.transfer.gather import Gatherer
 from assetmgr.transfer.judging import ChangedError, WrongBytesError, page_error
@@ -142,7 +142,7 @@ def _from_source(
                 return IntegrityError(_named(task, f"{where}: {error}"))
             mixed = True
             say(_named(task, f"{where}: {error}, bytes of before among them; fetching it once more"))
-        except (OriginError, AccessError, IntegrityError) as error:
+        except (OriginError, AccessError, IntegrityError, MissingExtraError) as error:
             if isinstance(error, IntegrityError):
                 gatherer.start_over()
             return type(error)(_named(task, error.message), mend=error.mend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from assetmgr.errors import IntegrityError, OriginError
@@ -10,6 +11,8 @@ from assetmgr.transfer.evidence import expects_html, looks_like_html, says_html
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source, Task
 from assetmgr.transfer.urls import safe_url
+
+_DRIVE_LINK = re.compile(r"https?://(?:drive|docs)\.google\.com/.*?(?:/d/|[?&]id=)([A-Za-z0-9_-]{10,})")
 
 
 class ChangedError(Exception):
@@ -78,6 +81,11 @@ def wrong_digest(task: Task, digests: Mapping[str, str], said: Mapping[str, str]
 
 def page_error(url: str) -> OriginError:
     """A page came instead of the file: an expired link, a login form, a warning before a download."""
+    found = _DRIVE_LINK.search(url)
+    if found:
+        return OriginError(
+            f"{safe_url(url)}: gave an HTML page, not the file", mend=f"write it as `url: gdrive:{found[1]}`"
+        )
     return OriginError(
         f"{safe_url(url)}: gave an HTML page, not the file",
         mend="open the link in a browser: it may have expired, or want a login or a click; then correct the url",

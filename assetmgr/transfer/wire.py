@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from assetmgr.errors import AccessError, OriginError
 from assetmgr.transfer.connection import Answer, Pool
 from assetmgr.transfer.credentials import authorization
+from assetmgr.transfer.elsewhere import Elsewhere, elsewhere
 from assetmgr.transfer.evidence import Headers, local_headers
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.proxied import ask_proxied, proxies_for
@@ -34,6 +35,7 @@ class Wire:
         self.pool = Pool(limits)
         self.bucket = Bucket(limits.rate, self.stop)
         self._streams = 0
+        self._found: dict[str, Elsewhere] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -82,7 +84,11 @@ class Wire:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
             if valid:
                 headers["If-Range"] = valid
-        answer = self._follow(source, headers)
+        found = self._elsewhere(source.url)
+        if found is None:
+            answer = self._follow(source, source.url, headers)
+        else:
+            answer = found.open(lambda url: self._follow(Source(url, logins=False), url, headers))
         if answer.status in (200, 206) or (answer.status == 416 and "Range" in headers):
             return answer
         asked = answer.headers.get("Retry-After", "")
@@ -99,9 +105,16 @@ class Wire:
             )
         raise OriginError(f"{where}: HTTP {answer.status}", mend="correct the url in the manifest, or add another")
 
-    def _follow(self, source: Source, headers: Mapping[str, str]) -> Answer:
+    def _elsewhere(self, url: str) -> Elsewhere | None:
+        """Who finds the file of a URL that has no address, for the whole run."""
+        with self._lock:
+            found = self._found.get(url) or elsewhere(url, self.limits)
+            if found is not None:
+                self._found[url] = found
+            return found
+
+    def _follow(self, source: Source, url: str, headers: Mapping[str, str]) -> Answer:
         """Ask, and follow redirects: each is judged anew, and gets only the login that is for it."""
-        url = source.url
         for _ in range(self.limits.redirects + 1):
             key = address(url)
             login = authorization(source, url)
