@@ -221,9 +221,14 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
 
     def _by_xet(self, entry: LockedAsset, files: Sequence[LockedFile]) -> set[str]:
         """The paths that `snapshot_download` is to fetch."""
+        is_limited = self._context.limits.rate is not None
         if self._transport == "snapshot":
+            if is_limited:
+                self._context.reporter.say(
+                    "transport: snapshot is huggingface_hub's own way, and keeps to no rate limit"
+                )
             return {file.path for file in files}
-        if self._transport == "direct" or self._context.offline or not xet_is_there():
+        if self._transport == "direct" or self._context.offline or is_limited or not xet_is_there():
             return set()
         return self._direct.over_xet(entry, files)
 
