@@ -244,13 +244,14 @@ class Store:
         layout = Layout(entry)
         prefixes = {place: self.at(layout.prefix(place)) for place in {file.place for file in entry.files}}
         states = []
+        has_blobs = layout.repo and os.path.isdir(self.at(f"{layout.repo}/blobs"))
         with _Folder() as at:
             for file, stamp in zip(entry.files, stamps or repeat(None), strict=False):
                 folder, _, name = file.path.rpartition("/")
                 try:
                     found = at.stat(prefixes[file.place] + folder, name)
                 except OSError:
-                    there = layout.repo and os.path.isfile(self.at(layout.bytes(file)))
+                    there = has_blobs and os.path.isfile(self.at(layout.bytes(file)))
                     states.append(State.UNLINKED if there else State.MISSING)
                     continue
                 states.append(State.PROVED if stamp is not None and stamp.fits(found) else State.UNPROVED)
@@ -287,7 +288,10 @@ class _Folder(contextlib.AbstractContextManager["_Folder"]):
             return os.stat(os.path.join(folder, name))
         if folder != self._path:
             self.__exit__()
-            self._open, self._path = os.open(folder, _SEARCH), folder
+            self._path = folder
+            self._open = os.open(folder, _SEARCH)
+        elif self._open < 0:
+            raise FileNotFoundError(folder)  # as when it was tried, for another name
         return os.stat(name, dir_fd=self._open)
 
     def __exit__(self, *exception: object) -> None:

@@ -262,8 +262,8 @@ ONE_MISTAKE = {
     model("files: []"): "2:21: files is an empty list; it must be a list of files",
     model("files: {url: ./x}"): "2:21: files is a mapping; it must be a list of files",
     file("path: x"): (
-        "2:22: a file needs the key 'url' or 'ask': A URL (http, https, file, gdrive, kaggle) or a path relative to the manifest; "
-        "of several, the first that works."
+        "2:22: a file needs the key 'url' or 'ask': A URL (http, https, file, gdrive, kaggle) or a path relative to "
+        "the manifest; of several, the first that works."
     ),
     file("url: []"): "2:28: url is an empty list; it must be a URL or a list of URLs",
     file("url: x/y"): "2:28: url 'x/y': begin a URL with https: and a local path with './'",

@@ -16,6 +16,7 @@ from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
 from assetmgr.placing import remove_file
 from assetmgr.receipt import Stamp
+from assetmgr.transfer.documents import Document
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.journal import journal_path
 from assetmgr.transfer.source import Source, Task
@@ -62,6 +63,10 @@ class Fetcher:
                 proof = Stamp.of(fetched.status) if fetched.status and locked.sha256 else None
                 path = f"{context.store.partial(_key(locked))}.{own}"
                 yield Arrival(locked, path, proof=proof, digests=fetched.digests)
+
+    def read(self, source: Source, most: int, label: str) -> Document:
+        """A document of an origin's API, of ``most`` bytes; see `read_document`."""
+        return self._engine.read(source, most=most, label=label)
 
     def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources_of: SourcesOf) -> Task:
         context = self._context

@@ -24,8 +24,9 @@ from assetmgr.manifest import Asset, HubSource, Transport
 from assetmgr.names import check_digest
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.fetching import Fetcher
-from assetmgr.origins.hub_direct import Direct, xet_is_there
+from assetmgr.origins.hub_direct import Direct, user_token, xet_is_there
 from assetmgr.origins.hub_errors import as_error, default_endpoint
+from assetmgr.origins.hub_listing import HubListing
 from assetmgr.origins.hub_process import HubProcess
 from assetmgr.origins.hub_snapshot import Staging
 from assetmgr.placing import place, remove_file
@@ -48,6 +49,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         self.endpoint = endpoint or default_endpoint()
         self._transport = transport
         self._process = HubProcess(context.limits, context.store.root)
+        self._api = HubListing(self.endpoint, user_token(self.endpoint), fetcher.read)
         self._direct = Direct(context, self.endpoint, fetcher)
         self._staging = Staging(context, self._ask)
 
@@ -258,26 +260,22 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             )
         return data
 
-    # --- the child -----------------------------------------------------------------------------------------------
+    # --- asking --------------------------------------------------------------------------------------------------
 
     def _ask(self, name: str, kind: str, repo: str, **job: Any) -> dict[str, Any]:
-        """Have the child do a job; raise its failure as one of ours."""
+        """Have the API, or the child, do a job; raise its failure as one of ours."""
         if self._context.offline:
             raise OfflineError(
                 f"{name}: {repo} is not all in the store, and --offline (or HF_HUB_OFFLINE) forbids to ask the hub",
                 mend=f"repeat without --offline: assetmgr pull {name}",
             )
 
-        def on_event(event: Mapping[str, Any]) -> None:
-            where, why = safe_url(str(event["url"])), clean(str(event["why"]))
-            self._context.reporter.say(f"{name}: {where}: {why}; again in {event['seconds']} s")
-
-        answer = self._process.ask({"repo": repo, "kind": kind, "endpoint": self.endpoint, **job}, on_event)
+        answer = self._answer(name, {"repo": repo, "kind": kind, **job})
         if answer["event"] == "result":
             return answer
         error = as_error(self.endpoint, name, kind, repo, job, answer)
-        if answer["kind"] == "repo" and self._exists(name, "dataset" if kind == "model" else "model", repo):
-            other = "dataset" if kind == "model" else "model"
+        other = "dataset" if kind == "model" else "model"
+        if answer["kind"] == "repo" and self._exists(name, other, repo):
             raise WrongKindError(
                 f"{name}: {repo} is a {other} on {safe_url(self.endpoint)}, and the manifest asks for a {kind}",
                 mend=f"move {name} from `{kind}s:` to `{other}s:` in the manifest",
@@ -285,7 +283,16 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         raise error
 
     def _exists(self, name: str, kind: str, repo: str) -> bool:
-        answer = self._process.ask(
-            {"repo": repo, "kind": kind, "endpoint": self.endpoint, "do": "exists"}, lambda event: None
-        )
+        answer = self._answer(name, {"repo": repo, "kind": kind, "do": "exists"})
         return answer["event"] == "result" or answer.get("kind") == "gated"
+
+    def _answer(self, name: str, job: dict[str, Any]) -> dict[str, Any]:
+        """What the hub says to a job: through huggingface_hub where its transport was asked for or is needed."""
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            where, why = safe_url(str(event["url"])), clean(str(event["why"]))
+            self._context.reporter.say(f"{name}: {where}: {why}; again in {event['seconds']} s")
+
+        if job["do"] == "fetch" or self._transport == "snapshot":
+            return self._process.ask({**job, "endpoint": self.endpoint}, on_event)
+        return self._api.answer(name, job)

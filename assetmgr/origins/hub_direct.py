@@ -16,20 +16,13 @@ from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.fetching import Fetcher
-from assetmgr.origins.hub_errors import as_error, default_endpoint
+from assetmgr.origins.hub_errors import as_error, default_endpoint, refused
 from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.looking import header_of
 from assetmgr.transfer.source import Source
 
 # Below this size, Xet's own requests cost more than it can save.
 _XET_FROM = 8 << 20
-_REFUSALS = {
-    "GatedRepo": "gated",
-    "DisabledRepo": "disabled",
-    "RepoNotFound": "repo",
-    "RevisionNotFound": "revision",
-    "EntryNotFound": "entry",
-}
 
 
 class Direct:
@@ -49,13 +42,7 @@ class Direct:
         """See `Origin.bring`."""
 
         def refusal(status: int, headers: Headers) -> AssetError:
-            kind = _REFUSALS.get(headers.get("X-Error-Code", ""))
-            said = headers.get("X-Error-Message", "")[:300]
-            answer = {
-                "kind": kind or ("access" if status in (401, 403) else "other"),
-                "status": status,
-                "text": f"HTTP {status}{': ' if said else ''}{said}",
-            }
+            answer = refused(status, headers, is_api=False).answer
             return as_error(self._endpoint, entry.name, entry.kind, entry.repo, {"commit": entry.commit}, answer)
 
         def sources(file: LockedFile) -> Sequence[Source]:

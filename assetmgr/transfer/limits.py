@@ -61,7 +61,7 @@ class Limits:
     progress_least: int = 1 << 20
     backoff: float = 0.5
     backoff_most: float = 20.0
-    retry_after_most: float = 120.0
+    retry_after_most: float = 300.0
     redirects: int = 10
     largest: int = 1 << 42
     resume_from: int = 1 << 20

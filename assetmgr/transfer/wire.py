@@ -15,7 +15,7 @@ from assetmgr.transfer.evidence import Headers, local_headers
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.proxied import ask_proxied, proxies_for
 from assetmgr.transfer.rate import Bucket
-from assetmgr.transfer.retry import PASSING, PassingError
+from assetmgr.transfer.retry import PASSING, PassingError, window_end
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import address, local_path, redirect_target, request_target, safe_url
 
@@ -91,7 +91,7 @@ class Wire:
             answer = found.open(lambda url: self._follow(Source(url, logins=False), url, headers))
         if answer.status in (200, 206) or (answer.status == 416 and "Range" in headers):
             return answer
-        asked = answer.headers.get("Retry-After", "")
+        asked = answer.headers.get("Retry-After", "") or window_end(answer.headers)
         answer.close()
         where = safe_url(source.url)
         if answer.status in PASSING:
