@@ -193,7 +193,7 @@ ONE_MISTAKE = {
         "2:24: unknown key 'allow_paterns' in a model; did you mean 'allow_patterns'?"
     ),
     model("hub: o/r, extract: x, Revision: main"): (
-        "2:24: unknown key 'extract' in a model; it may be hub, revision, allow_patterns, ignore_patterns, "
+        "2:24: unknown key 'extract' in a model; it may be hub, revision, allow_patterns, ignore_patterns, transport, "
         "files, requires, groups, local_dir, local_dir_links, load|"
         "2:36: unknown key 'Revision' in a model; did you mean 'revision'?"
     ),

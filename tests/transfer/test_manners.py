@@ -13,7 +13,7 @@ import pytest
 
 from assetmgr.errors import AccessError, OriginError
 from tests.hub import Fault, Hub
-from tests.support import Project, hub_manifest
+from tests.support import hub_manifest, served
 from tests.transfer.proxy import Proxy, make_certificate
 from tests.transfer.relay import Relay
 from tests.transfer.support import QUICK, Attempt, body, sha256
@@ -201,11 +201,15 @@ def test_a_proxy_setting_that_is_none_is_an_error_with_words(
 
 
 @pytest.mark.hub
-def test_a_dead_proxy_before_the_hub_is_named(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project", "http://far.example")
-    project.write(hub_manifest())
-    done = project.run("lock", code=5, env={"HTTP_PROXY": DEAD, "NO_PROXY": ""})
-    assert f"through the proxy {DEAD}" in done.err
+@pytest.mark.parametrize("transport", ["direct", "snapshot"])
+def test_a_dead_proxy_before_the_hub_is_named(tmp_path: Path, transport: str) -> None:
+    hub = Hub()
+    hub.create("org/name").commit({"config.json": b"{}", "model.safetensors": BODY})
+    with served(hub, tmp_path / "project") as project:
+        project.write(hub_manifest(extra=[f"transport: {transport}"]))
+        project.run("lock")
+        done = project.run("pull", code=5, env={"HTTP_PROXY": DEAD, "NO_PROXY": ""})
+    assert f"the proxy {DEAD}" in done.err
     assert "NO_PROXY" in done.err
 
 
