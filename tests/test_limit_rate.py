@@ -13,7 +13,7 @@ from assetmgr.errors import UsageError
 from assetmgr.transfer.limits import parse_rate
 from assetmgr.workspace import Workspace
 from tests.hub import Hub
-from tests.support import Project, flip_byte, served
+from tests.support import Project, flip_byte, hub_manifest, served
 from tests.transfer.relay import Relay
 
 # A bucket may be full at the start: a tenth of a second's worth.
@@ -95,6 +95,18 @@ def test_several_connections_of_one_file_share_the_rate(hub: Hub, project: Proje
     assert time.monotonic() - began > size / rate - BURST
     assert relay.accepted > 1
     relay.close()
+
+
+@pytest.mark.hub
+def test_a_hubs_files_keep_to_the_rate(tmp_path: Path) -> None:
+    hub = Hub()
+    weights = {f"model-{number}.safetensors": Random(number).randbytes(300_000) for number in range(5)}
+    hub.create("org/name").commit(weights)
+    with served(hub, tmp_path / "project") as project:
+        project.write(hub_manifest())
+        project.run("lock")
+        pulled = project.run("--json", "pull", "--limit-rate", "1M").json
+    assert pulled["seconds"] > 1_500_000 / (1 << 20) - BURST
 
 
 def test_the_option_goes_before_the_variable(hub: Hub, project: Project) -> None:
