@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
 import io
 import re
 import threading
@@ -95,7 +96,8 @@ class KaggleFile:
             return _authenticated()
         except ImportError as error:
             raise MissingExtraError(
-                f"{self._url}: Kaggle's files need the kaggle library ({error})", mend="pip install 'assetmgr[kaggle]'"
+                f"{self._url}: Kaggle's files need the kaggle library, version 2 or newer ({error})",
+                mend="pip install --upgrade 'assetmgr[kaggle]', with Python 3.11 or newer",
             ) from None
         except (SystemExit, ValueError, KeyError):
             raise AccessError(f"{self._url}: no key for Kaggle is here", mend=_KEY) from None
@@ -158,6 +160,8 @@ def _message(response: Any) -> str:
 
 @functools.cache
 def _authenticated() -> Any:
+    # Absent (an ImportError) where kaggle is so old that it would read all of a file to tell where it is.
+    importlib.metadata.version("kagglesdk")
     from kaggle.api.kaggle_api_extended import KaggleApi
 
     api = KaggleApi()
