@@ -314,9 +314,10 @@ class Installation:
             )
         for file in self.entry.files:
             name, blob = self.store.at(self.layout.name(file)), self._at(file)
-            with contextlib.suppress(OSError):
-                if os.path.samefile(name, blob):
-                    continue
+            if self.states[self._key(file)] not in (State.MISSING, State.UNLINKED):
+                with contextlib.suppress(OSError):
+                    if os.path.samefile(name, blob):
+                        continue
             style = link(blob, name, "symlink", relative=True)
             if style != "symlink":
                 fallen.add(style)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import stat
@@ -119,8 +120,11 @@ def place(staged: str, final: str, *, sync: bool = True) -> os.stat_result:
     ``sync`` the caller makes many of them durable at once, by `sync_folder`, before anything says that they are there.
     """
     folder = os.path.dirname(final)
-    make_folder(folder)
-    mode = file_mode(folder)
+    try:
+        mode = file_mode(folder)
+    except FileNotFoundError:
+        make_folder(folder)
+        mode = file_mode(folder)
     descriptor = os.open(staged, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     try:
         if os.name != "nt":  # Windows can neither sync a descriptor open for reading nor rename an open file
@@ -167,18 +171,23 @@ def link(target: str, name: str, style: LinkStyle, *, relative: bool = False) ->
     folder, so that a tree can be moved as a whole.
     """
     folder = os.path.dirname(name)
-    make_folder(folder)
     temporary = os.path.join(folder, f".linking-{os.urandom(8).hex()}")
-    shown = os.path.relpath(target, folder) if relative else target
+    way, base = os.path.split(target)
+    shown = os.path.join(_relative(way, folder), base) if relative else target
     styles: tuple[LinkStyle, ...] = ("symlink", "hardlink", "copy")
     for attempt in styles[styles.index(style) :]:
         try:
             if attempt != "copy":
-                with contextlib.suppress(FileExistsError):
+                try:
                     _make_link(attempt, target, shown, name)
                     return attempt
+                except FileNotFoundError:
+                    make_folder(folder)
+                except FileExistsError:
+                    pass
                 _make_link(attempt, target, shown, temporary)
             else:
+                make_folder(folder)
                 _copy(target, temporary)
                 os.chmod(temporary, _readers(folder) | 0o600)
             os.replace(temporary, name)
@@ -193,6 +202,11 @@ def link(target: str, name: str, style: LinkStyle, *, relative: bool = False) ->
             remove_file(temporary)
             raise
     raise AssertionError("a copy either succeeds or raises")
+
+
+@functools.lru_cache(maxsize=256)
+def _relative(folder: str, start: str) -> str:
+    return os.path.relpath(folder, start)
 
 
 def _make_link(style: Literal["symlink", "hardlink"], target: str, shown: str, name: str) -> None:

@@ -44,8 +44,8 @@ def ask_for(
     if not isinstance(error, (OriginError, AccessError, MissingExtraError)):
         return error
     label = f"{asset}: {file}: "
-    remote = any(not url.startswith("file:") for url in urls)
-    why = error.message.removeprefix(label) if remote else "not there yet"
+    was_tried = any(not url.startswith("file:") for url in urls) or handed_in(urls, place)
+    why = error.message.removeprefix(label) if was_tried else "not there yet"
     amount = f" ({size:,} bytes)" if size is not None and size >= 0 else ""
     return FetchByHandError(
         f"{label}{why}; it is to be fetched by hand: {ask}", mend=f"put it{amount} at {paths}\n    then: {next}"

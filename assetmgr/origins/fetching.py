@@ -44,7 +44,8 @@ class Fetcher:
         context = self._context
         self._recover()
         own = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
-        tasks = (self._task(entry, file, own, sources) for file in files)
+        begun = set(os.listdir(context.store.partial())) if os.path.isdir(context.store.partial()) else set()
+        tasks = (self._task(entry, file, own, sources, _key(file) in begun) for file in files)
         total = sum(max(file.size, 0) for file in files)
         with context.reporter.progress(entry.name, total) as bar:
             for outcome in self._engine.fetch(tasks, bar.add):
@@ -68,7 +69,7 @@ class Fetcher:
         """A document of an origin's API, of ``most`` bytes; see `read_document`."""
         return self._engine.read(source, most=most, label=label)
 
-    def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources_of: SourcesOf) -> Task:
+    def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources_of: SourcesOf, begun: bool) -> Task:
         context = self._context
         shared = context.store.partial(_key(file))
         sources = [source for source in sources_of(file) if not context.offline or source.url.startswith("file:")]
@@ -82,7 +83,7 @@ class Fetcher:
             algorithms=("sha256",) if file.sha256 else ("sha256", "git_sha1"),
             key=file,
         )
-        if 0 <= file.size < context.limits.resume_from and not os.path.lexists(shared):
+        if 0 <= file.size < context.limits.resume_from and not begun:
             return task
         return Task(
             task.label,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import select
-import socket
 import ssl
 import threading
 import time
@@ -15,6 +12,7 @@ from typing import Protocol
 
 from assetmgr.errors import OriginError
 from assetmgr.transfer.evidence import Headers
+from assetmgr.transfer.http1 import Connection, HttpError, Response
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.trust import certificate_error, trusting_context
@@ -22,6 +20,7 @@ from assetmgr.transfer.urls import Address, safe_url
 
 # A redirect's or an error's words: read to the end where short, so that the connection lives on.
 _DRAIN = 64 * 1024
+_DRAIN_SECONDS = 0.5
 
 
 class Answer(Protocol):
@@ -47,85 +46,48 @@ class Answer(Protocol):
         """End it from another thread: who waits on it wakes."""
 
 
-class _Response(http.client.HTTPResponse):
-    def receive(self, view: memoryview) -> int:
-        """Like ``readinto``, but returns what one system call brought: a mark can follow every arrival."""
-        if self.isclosed():
-            return 0
-        if self.chunked or self.length is None:
-            data = self.read1(len(view))
-            view[: len(data)] = data
-            return len(data)
-        count = self.fp.readinto1(view[: self.length])
-        self.length -= count
-        if self.length == 0 or count == 0:
-            self._close_conn()  # type: ignore[attr-defined]
-        return int(count)
-
-
-class _Connection:
-    """A connection and the answer that it is at."""
-
-    def __init__(self, key: Address, connection: http.client.HTTPConnection) -> None:
-        self.key = key
-        self.http = connection
-        self.free_since = 0.0
-
-    def is_dead(self) -> bool:
-        """Whether the server hung up, or sent what nobody asked for, while the connection was idle."""
-        if self.http.sock is None:
-            return True
-        try:
-            if hasattr(select, "poll"):
-                poll = select.poll()
-                poll.register(self.http.sock, select.POLLIN)
-                return bool(poll.poll(0))
-            return bool(select.select([self.http.sock], [], [], 0)[0])
-        except (OSError, ValueError):
-            return True
-
-    def cut(self) -> None:
-        """End it from another thread: who waits on it wakes."""
-        sock = self.http.sock
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-
-class _HttpAnswer:
-    def __init__(self, pool: Pool, connection: _Connection, response: _Response, url: str) -> None:
+class _PooledAnswer:
+    def __init__(self, pool: Pool, connection: Connection, response: Response, url: str) -> None:
         self._pool, self._connection, self._response = pool, connection, response
         self.status: int = response.status
         self.url = url
+        self.headers: Headers = response.headers
         self._closed = False
 
     @property
-    def headers(self) -> Headers:
-        return self._response.headers
-
-    @property
     def length(self) -> int | None:
-        return None if self._response.chunked else self._response.length
+        return self._response.length
 
     def receive(self, view: memoryview) -> int:
         try:
             return self._response.receive(view)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, HttpError, ValueError) as error:
+            self._response.is_last = True
             raise PassingError(reason(error)) from None
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        left = self._response.length
-        if not self._response.isclosed() and left is not None and left <= _DRAIN:
-            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-                self._response.read()
-        if self._response.isclosed() and not self._response.will_close and not self._response.length:
+        if not self._response.is_done and not self._response.is_last:
+            self._drain()
+        if self._response.is_done and not self._response.is_last:
             self._pool.put_back(self._connection)
         else:
-            self._response.close()
             self._pool.drop(self._connection)
+
+    def _drain(self) -> None:
+        """Read the rest, where it is short and there."""
+        left = self._response.length
+        if left is not None and left > _DRAIN:
+            return
+        view = memoryview(bytearray(_DRAIN))
+        came = 0
+        self._connection.wait_at_most(_DRAIN_SECONDS)
+        with contextlib.suppress(OSError, HttpError):
+            while came < _DRAIN and (count := self._response.receive(view)):
+                came += count
+        self._connection.wait_at_most(self._pool.limits.read_timeout)
 
     def cut(self) -> None:
         self._connection.cut()
@@ -135,10 +97,10 @@ class Pool:
     """The connections of a run."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._lock = threading.Lock()
-        self._free: dict[Address, list[_Connection]] = defaultdict(list)
-        self._busy: set[_Connection] = set()
+        self._free: dict[Address, list[Connection]] = defaultdict(list)
+        self._busy: set[Connection] = set()
         self._closed = False
 
     def ask(self, key: Address, target: str, headers: Mapping[str, str], url: str) -> Answer:
@@ -152,73 +114,67 @@ class Pool:
             When the server's certificate is not good.
         """
         while True:
-            connection, is_new = self._take(key)
+            connection = self._free_one(key)
+            is_new = connection is None
             try:
-                if is_new:
-                    connection.http.connect()
-                    assert connection.http.sock is not None
-                    connection.http.sock.settimeout(self._limits.read_timeout)
-                connection.http.request("GET", target, headers=dict(headers))
-                response = connection.http.getresponse()
+                if connection is None:
+                    connection = self._connect(key)
+                return _PooledAnswer(self, connection, connection.ask(target, headers), url)
             except ssl.SSLCertVerificationError as error:
-                self.drop(connection)
                 raise certificate_error(url, error) or error from None
-            except (http.client.InvalidURL, UnicodeError):
-                self.drop(connection)
+            except UnicodeError:
                 raise OriginError(
                     f"{safe_url(url)}: leads to what is no http or https URL", mend="correct the url in the manifest"
                 ) from None
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                self.drop(connection)
+            except (OSError, HttpError, ValueError) as error:
+                if connection is not None:
+                    self.drop(connection)
                 # The server may have hung up a kept connection as we wrote: that says nothing of the server.
-                if not is_new and not self._closed and isinstance(error, (ConnectionError, http.client.BadStatusLine)):
+                if not is_new and not self._closed and isinstance(error, ConnectionError):
                     continue
                 raise PassingError(reason(error)) from None
             except BaseException:
-                self.drop(connection)
+                if connection is not None:
+                    self.drop(connection)
                 raise
-            assert isinstance(response, _Response)
-            return _HttpAnswer(self, connection, response, url)
 
-    def _take(self, key: Address) -> tuple[_Connection, bool]:
+    def _free_one(self, key: Address) -> Connection | None:
+        """A kept connection that still stands."""
         with self._lock:
-            if self._closed:
-                raise PassingError("interrupted")
             free = self._free[key]
             while free:
                 connection = free.pop()
-                if time.monotonic() - connection.free_since > self._limits.idle or connection.is_dead():
-                    connection.http.close()
+                if time.monotonic() - connection.free_since > self.limits.idle or connection.is_dead():
+                    connection.close()
                     continue
                 self._busy.add(connection)
-                return connection, False
-            connection = _Connection(key, self._new(key))
-            self._busy.add(connection)
-            return connection, True
+                return connection
+        return None
 
-    def _new(self, key: Address) -> http.client.HTTPConnection:
-        timeout = self._limits.connect_timeout
-        new: http.client.HTTPConnection
-        if key.scheme == "https":
-            new = http.client.HTTPSConnection(key.host, key.port, timeout=timeout, context=trusting_context())
-        else:
-            new = http.client.HTTPConnection(key.host, key.port, timeout=timeout)
-        new.response_class = _Response
-        return new
+    def _connect(self, key: Address) -> Connection:
+        limits = self.limits
+        context = trusting_context() if key.scheme == "https" else None
+        connection = Connection.open(key, context, limits.connect_timeout, limits.read_timeout)
+        with self._lock:
+            if not self._closed:
+                self._busy.add(connection)
+                return connection
+        connection.close()
+        raise PassingError("interrupted")
 
-    def put_back(self, connection: _Connection) -> None:
+    def put_back(self, connection: Connection) -> None:
         connection.free_since = time.monotonic()
         with self._lock:
             self._busy.discard(connection)
             if not self._closed:
                 self._free[connection.key].append(connection)
                 return
-        connection.http.close()
+        connection.close()
 
-    def drop(self, connection: _Connection) -> None:
+    def drop(self, connection: Connection) -> None:
         with self._lock:
             self._busy.discard(connection)
-        connection.http.close()
+        connection.close()
 
     def close(self) -> None:
         """Cut every connection, so that whoever waits on one stops now."""
@@ -228,7 +184,7 @@ class Pool:
             self._free.clear()
             busy = list(self._busy)
         for connection in free:
-            connection.http.close()
+            connection.close()
         for connection in busy:
             connection.cut()
 

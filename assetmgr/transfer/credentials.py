@@ -7,27 +7,35 @@ import os
 from urllib.parse import unquote, urlsplit
 
 from assetmgr.transfer.source import Source
-from assetmgr.transfer.urls import Address, address
+from assetmgr.transfer.urls import Address
 
 
-def authorization(source: Source, url: str) -> str | None:
-    """The Authorization header for asking ``url`` on behalf of a source, whose own URL it is or was redirected to.
+class Logins:
+    """Gives requests their logins. What ``.netrc`` says of a host is looked up once a run."""
 
-    A token and a login in the URL stay at the source's own address. ``.netrc`` names hosts: its login goes to the
-    source's address too, and to another host where a redirect leads there by https at its usual port, for which
-    archives behind a single sign-on need it. As requests has it: what a URL carries goes before ``.netrc``.
-    """
-    here, home = address(url), address(source.url)
-    if here == home and source.token:
-        return f"Bearer {source.token}"
-    if here == home:
-        parts = urlsplit(source.url)
-        if parts.username or parts.password:
-            return _basic(unquote(parts.username or ""), unquote(parts.password or ""))
-    if not source.logins or (here != home and not _is_another_safe_host(here, home)):
-        return None
-    login = _netrc(here.host)
-    return _basic(*login) if login else None
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, str] | None] = {}
+
+    def authorization(self, source: Source, home: Address, here: Address) -> str | None:
+        """The Authorization header for asking ``here`` on behalf of a source at ``home``, which may have redirected.
+
+        A token and a login in the URL stay at the source's own address. ``.netrc`` names hosts: its login goes to the
+        source's address too, and to another host where a redirect leads there by https at its usual port, for which
+        archives behind a single sign-on need it. As requests has it: what a URL carries goes before ``.netrc``.
+        """
+        if here == home:
+            if source.token:
+                return f"Bearer {source.token}"
+            if "@" in source.url:
+                parts = urlsplit(source.url)
+                if parts.username or parts.password:
+                    return _basic(unquote(parts.username or ""), unquote(parts.password or ""))
+        if not source.logins or (here != home and not _is_another_safe_host(here, home)):
+            return None
+        if here.host not in self._found:
+            self._found[here.host] = _netrc(here.host)
+        login = self._found[here.host]
+        return _basic(*login) if login else None
 
 
 def _is_another_safe_host(here: Address, home: Address) -> bool:

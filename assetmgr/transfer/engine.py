@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from assetmgr.errors import AssetError, DiskSpaceError
 from assetmgr.reporting import Reporter, Silent
+from assetmgr.transfer.crew import Crew
 from assetmgr.transfer.documents import Document, read_document
 from assetmgr.transfer.fetch import fetch_task
 from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.small import is_small
 from assetmgr.transfer.source import Outcome, Source, Task
 from assetmgr.transfer.wire import StoppedError, Wire
 
@@ -35,7 +37,7 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
         self._wire.close()
 
     def fetch(self, tasks: Iterable[Task], progress: Callable[[int], object] | None = None) -> Iterator[Outcome]:
-        """Fetch files, ``limits.jobs`` at once; each task comes out once, as it is done.
+        """Fetch files, up to ``limits.jobs`` at once; each task comes out once, as it is done.
 
         Leaving early (Ctrl-C, an error, ``break``) stops all of it: within a moment nothing is written any more, and
         every partial can be gone on with. Further calls begin with fresh connections.
@@ -68,6 +70,8 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
                         task = next(source, None)
                     if task is None:
                         break
+                    if not is_small(task, self._limits):
+                        crew.grow()  # it spends its time outside of the interpreter
                     put(self._one(task, wire, report))
             except StoppedError:
                 pass
@@ -75,30 +79,30 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
                 put(error)
             put(_END)
 
-        threads = [threading.Thread(target=work, name="assetmgr-fetch", daemon=True) for _ in range(self._limits.jobs)]
-        for thread in threads:
-            thread.start()
-        left = len(threads)
+        crew = Crew(self._limits.jobs, work)
+        crew.grow()
+        ended = 0
         try:
-            while left:
+            while ended < len(crew):
                 try:
-                    item = done.get(timeout=0.5)  # a bounded wait: Ctrl-C gets through on every system
+                    item = done.get(timeout=crew.patience)  # a bounded wait: Ctrl-C gets through on every system
                 except queue.Empty:
                     wire.check()
+                    crew.nothing_came()
                     continue
                 if item is _END:
-                    left -= 1
+                    ended += 1
                 elif isinstance(item, BaseException):
                     raise item
                 else:
                     assert isinstance(item, Outcome)
+                    crew.one_came(are_others_waiting=not done.empty())
                     yield item
         finally:
-            if left:
+            if ended < len(crew):
                 wire.close()
                 self._wire = Wire(self._limits)
-                for thread in threads:
-                    thread.join(0.5)
+                crew.join(0.5)
 
     def read(self, source: Source, *, most: int, label: str) -> Document:
         """A small document into memory; see `read_document`."""

@@ -95,10 +95,8 @@ _IN_FIELDS = {"sha-256": "sha256", "md5": "md5", "crc32c": "crc32c"}
 
 
 def _pairs(headers: Headers, field: str) -> list[tuple[str, str]]:
-    """The ``name=value`` of a field that may be sent several times, names in lower case."""
-    listed = getattr(headers, "get_all", None)  # of http.client; requests' headers have them joined
-    lines: list[str] = listed(field, []) if listed else [headers.get(field, "")]
-    pairs = (pair.strip().partition("=") for line in lines for pair in line.split(","))
+    """The ``name=value`` of a field, names in lower case."""
+    pairs = (pair.strip().partition("=") for pair in headers.get(field, "").split(","))
     return [(name.strip().lower(), value.strip()) for name, _, value in pairs]
 
 

@@ -11,6 +11,7 @@ from assetmgr.transfer.gather import Gatherer
 from assetmgr.transfer.judging import ChangedError, WrongBytesError, page_error
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import Attempts, PassingError
+from assetmgr.transfer.small import SmallFile, is_small
 from assetmgr.transfer.source import Fetched, Source, Task
 from assetmgr.transfer.urls import safe_url
 from assetmgr.transfer.wire import Wire
@@ -66,7 +67,11 @@ def fetch_task(
     sleep: Callable[[float], object],
 ) -> Fetched:
     """Fetch one file of a run. See `fetch`; an `OSError` of the disk goes to the caller as it is."""
-    with task.guard(), Gatherer(task, wire, progress, say) as gatherer:
+    small = is_small(task, wire.limits)
+    with (
+        task.guard(),
+        SmallFile(task, wire, progress) if small else Gatherer(task, wire, progress, say) as gatherer,
+    ):
         held = gatherer.held()
         if held is not None:
             return held
@@ -83,7 +88,7 @@ def fetch_task(
 
 
 def _from_any(
-    task: Task, gatherer: Gatherer, limits: Limits, say: Say, sleep: Callable[[float], object]
+    task: Task, gatherer: Gatherer | SmallFile, limits: Limits, say: Say, sleep: Callable[[float], object]
 ) -> Fetched | AssetError:
     """The file from the first source that gives it, or why the last one does not."""
     failure: AssetError = OriginError(_named(task, "no URL to fetch from"))
@@ -100,7 +105,7 @@ def _from_any(
 def _from_source(
     task: Task,
     source: Source,
-    gatherer: Gatherer,
+    gatherer: Gatherer | SmallFile,
     limits: Limits,
     say: Say,
     sleep: Callable[[float], object],

@@ -173,7 +173,11 @@ class Gatherer:
             self.forget_count()
             if size is None or size < self._limits.resume_from:
                 hasher = Hasher(self._algorithms, size=size)
-                take_straight(self._task, source, answer, self._wire, self._partial, hasher, self._count)
+
+                def write(data: memoryview) -> None:
+                    self._partial.write_at(hasher.count - len(data), data)
+
+                take_straight(self._task, source, answer, self._wire, write, hasher, self._count)
                 return self._proved(source, answer, hasher.count, hasher.digests())
             piece = piece_size(size, self._limits)
             header = Header(name_url(source.url), size, validator(answer.headers), piece, self._task.sha256)

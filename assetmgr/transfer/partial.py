@@ -37,6 +37,36 @@ def open_own(path: str, *, create: bool = True) -> int | None:
     return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
 
 
+def read_own(path: str, size: int) -> tuple[bytes, os.stat_result] | None:
+    """Up to ``size`` bytes of a plain file of its own, and its status; None where there is none."""
+    descriptor = open_own(path, create=False)
+    if descriptor is None:
+        return None
+    with open(descriptor, "rb") as file:
+        return file.read(size), os.fstat(descriptor)
+
+
+def write_own(path: str, data: bytes | bytearray) -> os.stat_result:
+    """Make a plain file of its own that holds these bytes; return its status. After a failure there is none."""
+    try:
+        descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    except (FileNotFoundError, FileExistsError):
+        make_folder(os.path.dirname(path))
+        remove_file(path)
+        descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        return os.fstat(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove_file(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
 class Partial:
     """An open partial file."""
 

@@ -1,4 +1,4 @@
-"""A small file, or one whose size nobody knows: in one go and one thread, as that is quickest for it."""
+"""A file that is small, or whose size nobody knows: in one go and one thread, as that is quickest for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from assetmgr.errors import IntegrityError
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.follower import BUFFER
 from assetmgr.transfer.judging import refuse_page
-from assetmgr.transfer.partial import Partial
 from assetmgr.transfer.rate import Pace
 from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.source import Source, Task
@@ -22,11 +21,11 @@ def take_straight(
     source: Source,
     answer: Answer,
     wire: Wire,
-    partial: Partial,
+    write: Callable[[memoryview], object],
     hasher: Hasher,
     count_in: Callable[[int], object],
 ) -> None:
-    """Write all that an answer brings into an empty partial, and hash it.
+    """Write all that an answer brings, piece after piece, and hash it.
 
     Raises
     ------
@@ -53,7 +52,7 @@ def take_straight(
         if not hasher.count:
             refuse_page(task, source, view[:count])
         hasher.update(view[:count])
-        partial.write_at(hasher.count - count, view[:count])
+        write(view[:count])
         count_in(count)
         pace.count(count, bucket.take(count))
     wanted = task.size if expected is None else expected

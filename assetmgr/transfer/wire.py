@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from assetmgr.errors import AccessError, OriginError
 from assetmgr.transfer.connection import Answer, Pool
-from assetmgr.transfer.credentials import authorization
+from assetmgr.transfer.credentials import Logins
 from assetmgr.transfer.elsewhere import Elsewhere, elsewhere
 from assetmgr.transfer.evidence import Headers, local_headers
 from assetmgr.transfer.limits import Limits
@@ -17,7 +17,7 @@ from assetmgr.transfer.proxied import ask_proxied, proxies_for
 from assetmgr.transfer.rate import Bucket
 from assetmgr.transfer.retry import PASSING, PassingError, window_end
 from assetmgr.transfer.source import Source
-from assetmgr.transfer.urls import address, local_path, redirect_target, request_target, safe_url
+from assetmgr.transfer.urls import Address, address, local_path, redirect_target, request_target, safe_url
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -34,6 +34,8 @@ class Wire:
         self.stop = threading.Event()
         self.pool = Pool(limits)
         self.bucket = Bucket(limits.rate, self.stop)
+        self._logins = Logins()
+        self._proxies: dict[Address, Mapping[str, str]] = {}
         self._streams = 0
         self._found: dict[str, Elsewhere] = {}
         self._lock = threading.Lock()
@@ -115,19 +117,25 @@ class Wire:
 
     def _follow(self, source: Source, url: str, headers: Mapping[str, str]) -> Answer:
         """Ask, and follow redirects: each is judged anew, and gets only the login that is for it."""
+        home = here = address(url)
         for _ in range(self.limits.redirects + 1):
-            key = address(url)
-            login = authorization(source, url)
+            login = self._logins.authorization(source, home, here)
             sent = {**headers, "Authorization": login} if login else headers
-            if proxies := proxies_for(url):
+            proxies = self._proxies.get(here)
+            if proxies is None:
+                proxies = self._proxies[here] = proxies_for(url)
+            if proxies:
                 answer = ask_proxied(url, sent, proxies, self.limits)
             else:
-                answer = self.pool.ask(key, request_target(url), sent, url)
+                answer = self.pool.ask(here, request_target(url), sent, url)
+            if answer.status not in _REDIRECTS:
+                return answer
             location = answer.headers.get("Location", "")
-            if answer.status not in _REDIRECTS or not location:
+            if not location:
                 return answer
             answer.close()
             url = redirect_target(url, location)
+            here = address(url)
             self.check()
         raise OriginError(f"{safe_url(source.url)}: more than {self.limits.redirects} redirects")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.hub import Fault, Hub
 from tests.origins.test_files import locked, manifest
-from tests.support import Project, served
+from tests.support import Project, served, without_root_powers
 
 BODY = b"behind a licence" * 1000
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -169,6 +170,19 @@ def test_offline_takes_what_is_handed_in_and_asks_for_what_is_not(project: Proje
     assert ASK in project.run("pull", "--offline", code=7).err
     place(project).write_bytes(BODY)
     project.run("pull", "--offline")
+
+
+@pytest.mark.parametrize("command", ["lock", "pull"])
+def test_what_is_handed_in_and_cannot_be_read_is_told_as_that(project: Project, command: str) -> None:
+    user = replace(project, prefix=without_root_powers())
+    place(project).write_bytes(BODY)
+    place(project).chmod(0)
+    project.write(manifest(f"path: val.tar, ask: '{ASK}'" + (f", {PINS}" if command == "pull" else "")))
+    if command == "pull":
+        user.run("lock")
+    done = user.run(command, code=7)
+    assert "denied" in done.err
+    assert "not there yet" not in done.err
 
 
 def test_repair_asks_again_for_what_is_damaged(project: Project) -> None:

@@ -187,29 +187,32 @@ def test_with_xet_there_a_large_plain_file_costs_one_look_and_goes_direct(hub: H
     assert [record.method for record in hub.requests] == ["HEAD", "GET"]
 
 
-# --- as huggingface_hub has it -----------------------------------------------------------------------------------------
+# --- as huggingface_hub has it ---------------------------------------------------------------------------------------
 
 _PATHS = st.lists(st.text("ab/.*[]!?-", min_size=1, max_size=8), max_size=6)
-_PATTERNS = st.none() | st.lists(st.text("ab/.*[]!?-", max_size=6), max_size=3)
+_GLOBS = st.none() | st.lists(st.text("ab/.*[]!?-", max_size=6), max_size=3)
 
 
-@given(_PATHS, _PATTERNS, _PATTERNS)
+@given(_PATHS, _GLOBS, _GLOBS)
 def test_patterns_select_what_huggingface_hub_selects(
     paths: list[str], allow: list[str] | None, ignore: list[str] | None
 ) -> None:
-    from huggingface_hub.utils import filter_repo_objects
+    from huggingface_hub.utils._paths import filter_repo_objects
 
     assert select(paths, allow, ignore) == list(
         filter_repo_objects(paths, allow_patterns=allow, ignore_patterns=ignore)
     )
 
 
-@pytest.mark.parametrize("where", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME"])
+_PLACES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME")
+
+
+@pytest.mark.parametrize("where", _PLACES)
 def test_the_token_is_read_where_huggingface_hub_reads_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME", "HF_ENDPOINT"):
+    for name in (*_PLACES, "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     hub = "https://huggingface.co"
     assert user_token(hub) is None

@@ -89,7 +89,7 @@ def test_connections_are_shared_by_files(tmp_path: Path) -> None:
         outcomes = run(wanted, limits(jobs=2))
         relay.close()
     assert all(outcome.fetched for outcome in outcomes.values())
-    assert relay.accepted == 2
+    assert 1 <= relay.accepted <= 2
 
 
 def test_one_failure_leaves_the_others_alone(hub: Hub, tmp_path: Path) -> None:
@@ -120,6 +120,36 @@ def test_no_more_than_the_jobs_run_at_once(hub: Hub, tmp_path: Path) -> None:
     hub.faults.remove(stall)
     thread.join(20)
     assert all(outcome.fetched for outcome in done[0].values())
+
+
+def test_a_distant_server_is_soon_asked_for_as_many_files_as_there_are_jobs(hub: Hub, tmp_path: Path) -> None:
+    wanted = tasks(hub, tmp_path, {str(number): body(100, number) for number in range(64)})
+    hub.faults.add(Fault(match="/many/", delay=0.1, times=None))
+    began = time.monotonic()
+    outcomes = run(wanted, limits(jobs=16))
+    assert all(outcome.fetched for outcome in outcomes.values())
+    assert time.monotonic() - began < 3.2, "one at a time needs 6.4 s"
+
+
+def test_a_wrong_small_file_is_never_on_disk(hub: Hub, tmp_path: Path) -> None:
+    (wanted,) = tasks(hub, tmp_path, {"a": b"right"})
+    hub.publish("/many/a", b"wrong")
+    assert isinstance(run([wanted])["a"].error, IntegrityError)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("before", [b"right", b"wrong", b"longer than it", b""])
+def test_a_small_file_that_stands_already_is_asked_for_only_where_it_is_not_right(
+    hub: Hub, tmp_path: Path, before: bytes
+) -> None:
+    (wanted,) = tasks(hub, tmp_path, {"a": b"right"})
+    (tmp_path / "a").write_bytes(before)
+    fetched = run([wanted])["a"].fetched
+    assert fetched is not None
+    assert (tmp_path / "a").read_bytes() == b"right"
+    assert fetched.status is not None
+    assert fetched.status.st_ino == (tmp_path / "a").stat().st_ino
+    assert len(hub.requests) == (before != b"right")
 
 
 def test_tasks_are_taken_as_there_is_room(hub: Hub, tmp_path: Path) -> None:

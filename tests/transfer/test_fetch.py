@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.client
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import pytest
 from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError
 from assetmgr.transfer.evidence import evidence
 from assetmgr.transfer.fetch import fetch
+from assetmgr.transfer.http1 import Fields
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Fetched
 from assetmgr.transfer.urls import local_path, redirect_target, safe_url
@@ -222,7 +222,7 @@ def test_a_file_that_nobody_serves_is_404(hub: Hub, attempt: Attempt) -> None:
 def test_more_than_the_locked_size_is_never_written(hub: Hub, attempt: Attempt, size: int) -> None:
     words = attempt.fails(IntegrityError, f"{hub.endpoint}/f/w.bin", size=size)
     assert f"{size} bytes" in words
-    assert attempt.partial.stat().st_size <= size
+    assert not attempt.partial.exists() or attempt.partial.stat().st_size <= size
     assert len(hub.requests) == 1, "wrong bytes are no passing fault"
 
 
@@ -235,7 +235,7 @@ def test_less_than_the_locked_size_is_wrong(hub: Hub, attempt: Attempt) -> None:
 def test_an_endless_body_is_stopped(hub: Hub, attempt: Attempt, size: int | None) -> None:
     hub.faults.add(Fault(endless=True, times=None))
     attempt.fails(IntegrityError, f"{hub.endpoint}/f/w.bin", size=size, limits=Limits(largest=len(BODY)))
-    assert attempt.partial.stat().st_size <= len(BODY)
+    assert not attempt.partial.exists() or attempt.partial.stat().st_size <= len(BODY)
 
 
 @pytest.mark.parametrize("length", ["\udcb2", "-5", "1e3", "many", "5, 5"])
@@ -432,10 +432,8 @@ def test_of_a_part_only_what_is_of_the_whole_is_believed() -> None:
 
 def test_a_field_that_is_sent_twice_counts_twice() -> None:
     """Google's buckets send x-goog-hash once for each digest."""
-    headers = http.client.HTTPMessage()
-    headers["x-goog-hash"] = "crc32c=AAAAAQ=="
-    headers["x-goog-hash"] = f"md5={MD5_BASE64}"
-    assert evidence(headers) == {"crc32c": "00000001", "md5": MD5.hexdigest()}
+    headers = ["x-goog-hash: crc32c=AAAAAQ==", f"X-Goog-Hash: md5={MD5_BASE64}"]
+    assert evidence(Fields(headers)) == {"crc32c": "00000001", "md5": MD5.hexdigest()}
 
 
 # --- credentials --------------------------------------------------------------------------------------------------
@@ -638,7 +636,7 @@ def test_a_pipe_is_not_waited_for(attempt: Attempt, tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device")
 def test_an_endless_device_is_stopped_at_the_locked_size(attempt: Attempt) -> None:
     attempt.fails(IntegrityError, "file:///dev/zero", size=1000)
-    assert attempt.partial.stat().st_size <= 1000
+    assert not attempt.partial.exists()
 
 
 def test_a_planted_link_at_the_partial_is_not_written_through(hub: Hub, attempt: Attempt, tmp_path: Path) -> None:
