@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from assetmgr.errors import UsageError
 from assetmgr.transfer.limits import parse_rate
+from assetmgr.transfer.rate import Bucket
 from assetmgr.workspace import Workspace
 from tests.hub import Hub
 from tests.support import Project, flip_byte, hub_manifest, served
@@ -95,6 +97,21 @@ def test_several_connections_of_one_file_share_the_rate(hub: Hub, project: Proje
     assert time.monotonic() - began > size / rate - BURST
     assert relay.accepted > 1
     relay.close()
+
+
+@pytest.mark.parametrize("rate", [None, 1024.0, 50_000.0, 2e6, 1e9])
+def test_a_portion_is_never_more_than_what_is_wanted(rate: float | None) -> None:
+    bucket = Bucket(rate, threading.Event())
+    for wanted in (1, 7, 1023, 1024, 1025, 100_000, 1 << 20):
+        assert 1 <= bucket.portion(wanted) <= wanted
+
+
+@pytest.mark.parametrize("rate", ["1M", "1.3M", "2M"])
+def test_a_file_of_several_pieces_arrives_from_a_server_without_ranges(hub: Hub, project: Project, rate: str) -> None:
+    publish(hub, project, [2_500_000])
+    hub.publish("/f/0", Random(0).randbytes(2_500_000), ranges=False)
+    project.run("lock", "--limit-rate", rate)
+    assert hub.count("GET", "/f/0") == 1
 
 
 @pytest.mark.hub
