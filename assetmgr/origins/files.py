@@ -153,7 +153,7 @@ class FilesOrigin:
                 assert outcome.error is not None
                 mend = f"correct its digests, its size or its url in {asset.declared_at}"
                 if isinstance(outcome.error, IntegrityError) and not source.sha256:
-                    mend += "; its sha256 there goes before what a server says"
+                    mend += ", or give its sha256 there, which goes before what a server says"
                 raise told(outcome.error, asset.name, source.path, mend)
             os.replace(partial, context.store.partial(outcome.fetched.digests["sha256"]))
         return outcome.fetched

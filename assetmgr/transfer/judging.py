@@ -71,7 +71,7 @@ def wrong_digest(task: Task, digests: Mapping[str, str], said: Mapping[str, str]
     """
     if task.sha256 and digests["sha256"] != task.sha256:
         return f"expected sha256 {task.sha256}, found {digests['sha256']}"
-    claims = [("", task.pins)] if task.sha256 else [("", task.pins), (" by what its server says", said)]
+    claims = [("", task.pins)] if task.sha256 else [("", task.pins), (" (its server says)", said)]
     for whose, wanted in claims:
         for name, digest in wanted.items():
             if digests.get(name, digest) != digest:
