@@ -11,11 +11,11 @@ import msgspec
 
 from assetmgr.digests import has_crc32c, hash_file, sha256_text
 from assetmgr.errors import AccessError, AssetError, FetchByHandError, IntegrityError, OfflineError, raise_all
-from assetmgr.lock import Kind, LockedAsset, LockedFile
+from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
 from assetmgr.origins import Arrival, Context
-from assetmgr.origins.by_hand import ask_for, handed_in
+from assetmgr.origins.by_hand import ByHand
 from assetmgr.origins.fetching import Fetcher, told
 from assetmgr.store import Layout
 from assetmgr.transfer.engine import Engine
@@ -83,30 +83,22 @@ class FilesOrigin:
 
     def _take(self, asset: Asset, source: FileSource) -> Fetched:
         """The bytes of a file that are to be pinned: what was handed in, or what its URLs give."""
-        if source.ask is None:
+        by_hand = self._by_hand(asset, source, source.urls)
+        if by_hand is None:
             return self._stream(asset, source)
-        place = self._place(asset.name, asset.kind, source.place, source.path)
-        there = handed_in(source.urls, place)
         try:
-            if there == place:
-                return self._hash(asset, source, place)
+            if by_hand.handed_in() == by_hand.place:
+                return self._hash(asset, source, by_hand.place)
             return self._stream(asset, source)
         except AssetError as error:
-            raise ask_for(
-                error,
-                asset.name,
-                source.path,
-                ask=source.ask,
-                urls=source.urls,
-                place=place,
-                size=source.size,
-                next=f"assetmgr lock {asset.name}",
-            ) from None
+            raise by_hand.told(error, f"assetmgr lock {asset.name}") from None
 
-    def _place(self, name: str, kind: Kind, place: str, path: str) -> str:
-        """Where a file stands in the store."""
-        entry = LockedAsset(kind, "files", "", (), name)
-        return self._context.store.at(Layout(entry).prefix(place) + path)
+    def _by_hand(self, asset: Asset | LockedAsset, file: FileSource | LockedFile, urls: Sequence[str]) -> ByHand | None:
+        """What a user has to do with a file, or None."""
+        if file.ask is None:
+            return None
+        place = Layout(LockedAsset(asset.kind, "files", "", (), asset.name)).prefix(file.place) + file.path
+        return ByHand(asset.name, file.path, file.ask, urls, self._context.store.at(place), file.size)
 
     def _hash(self, asset: Asset, source: FileSource, path: str) -> Fetched:
         """Hash a file that was put at its own place in the store: it need not be copied."""
@@ -119,15 +111,16 @@ class FilesOrigin:
             raise AccessError(f"{label}: {path}: {error.strerror}", mend="make it readable for this user") from None
         if source.size not in (None, size):
             raise IntegrityError(f"{label}: {path}: expected {source.size} bytes, found {size}")
-        for algorithm, wanted in {**_pins(source), **({"sha256": source.sha256} if source.sha256 else {})}.items():
-            if wanted != digests[algorithm]:
+        for algorithm, wanted in {**_pins(source), "sha256": source.sha256}.items():
+            if wanted not in (None, digests[algorithm]):
                 raise IntegrityError(f"{label}: {path}: expected {algorithm} {wanted}, found {digests[algorithm]}")
         return Fetched(size, digests, {}, Path(path).as_uri())
 
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
         """Stream a file into the store to hash it; it stays there, whole, for the pull that follows."""
         context = self._context
-        if context.offline and not all(url.startswith("file:") for url in source.urls):
+        urls = [url for url in source.urls if not context.offline or url.startswith("file:")]
+        if source.urls and not urls:
             raise OfflineError(
                 f"{asset.name}: {source.path}: its sha256 can only be had by fetching it",
                 mend="lock it once without --offline, or give its sha256 and size in the manifest",
@@ -137,7 +130,7 @@ class FilesOrigin:
         partial = context.store.partial(f"lock-{key}")
         task = Task(
             label=f"{asset.name}: {source.path}",
-            sources=tuple(Source(url) for url in source.urls),
+            sources=tuple(Source(url) for url in urls),
             partial=partial,
             size=source.size,
             sha256=source.sha256,
@@ -169,29 +162,21 @@ class FilesOrigin:
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         with contextlib.closing(self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))) as arrivals:
             for arrival in arrivals:
-                file, error = arrival.file, arrival.error
-                if error is not None and file.ask is not None:
-                    error = ask_for(
-                        error,
-                        entry.name,
-                        file.path,
-                        ask=file.ask,
-                        urls=self.sources(entry, file),
-                        place=self._place(entry.name, entry.kind, file.place, file.path),
-                        size=file.size,
-                        next=f"assetmgr pull {entry.name}",
-                    )
-                yield arrival._replace(error=error)
+                if arrival.error is None:
+                    yield arrival
+                    continue
+                by_hand = self._by_hand(entry, arrival.file, self.sources(entry, arrival.file))
+                again = f"assetmgr pull {entry.name}"
+                yield arrival._replace(error=by_hand.told(arrival.error, again) if by_hand else arrival.error)
 
     def _ways(self, entry: LockedAsset, file: LockedFile) -> Sequence[Source]:
         urls = list(self.sources(entry, file))
         # A lock that came with a bundle or another machine may name files that only its maker has.
         urls.sort(key=lambda url: url.startswith("file:") and not os.path.exists(local_path(url)))
-        if file.ask is not None:
-            place = self._place(entry.name, entry.kind, file.place, file.path)
+        by_hand = self._by_hand(entry, file, urls)
+        if by_hand is not None and by_hand.handed_in() == by_hand.place:
             # By its own name it was not taken: a link to another disk is copied, wrong bytes are told as that.
-            if handed_in(urls, place) == place:
-                urls.insert(0, Path(os.path.realpath(place)).as_uri())
+            urls.insert(0, Path(os.path.realpath(by_hand.place)).as_uri())
         return [Source(url) for url in urls]
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:

@@ -491,6 +491,14 @@ def test_a_failure_leaves_no_litter_beside_the_partials(hub: Hub, project: Proje
 # --- offline ------------------------------------------------------------------------------------------------------
 
 
+def test_offline_locks_from_a_local_path_beside_a_url(hub: Hub, project: Project) -> None:
+    (project.folder / "w.bin").write_bytes(BODY)
+    project.write(manifest("url: ['{endpoint}/f/w.bin', ./w.bin]"))
+    project.run("lock", "--offline")
+    assert hub.requests == []
+    assert locked(project)[0]["sha256"] == SHA256.hexdigest()
+
+
 def test_offline_says_what_is_lacking_and_uses_what_is_staged(hub: Hub, project: Project) -> None:
     project.write(manifest("url: '{endpoint}/f/w.bin'"))
     done = project.run("lock", "--offline", code=5)
