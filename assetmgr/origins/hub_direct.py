@@ -43,7 +43,9 @@ class Direct:
 
         def refusal(status: int, headers: Headers) -> AssetError:
             answer = refused(status, headers, is_api=False).answer
-            return as_error(self._endpoint, entry.name, entry.kind, entry.repo, {"commit": entry.commit}, answer)
+            error = as_error(self._endpoint, entry.name, entry.kind, entry.repo, {"commit": entry.commit}, answer)
+            # The engine says which asset and file it befell.
+            return type(error)(error.message.removeprefix(f"{entry.name}: "), mend=error.mend)
 
         def sources(file: LockedFile) -> Sequence[Source]:
             return (Source(self.url(entry, file), self._token, refusal=refusal),)
