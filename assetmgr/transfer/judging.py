@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from assetmgr.errors import IntegrityError, OriginError
 from assetmgr.transfer.connection import Answer
@@ -50,7 +51,7 @@ def judge(task: Task, source: Source, answer: Answer, limits: Limits) -> int | N
         start = bytearray(512)
         page = looks_like_html(bytes(start[: answer.receive(memoryview(start))]))
     if page and not expects_html(source.url, task.label):
-        raise page_error(source.url)
+        raise page_error(source.url, answer.url)
     if length is not None and length > most:
         raise IntegrityError(f"{where}: more than the {most} bytes expected: {length}")
     if not fits:
@@ -79,14 +80,18 @@ def wrong_digest(task: Task, digests: Mapping[str, str], said: Mapping[str, str]
     return None
 
 
-def page_error(url: str) -> OriginError:
-    """A page came instead of the file: an expired link, a login form, a warning before a download."""
+def page_error(url: str, at: str = "") -> OriginError:
+    """A page came instead of the file: an expired link, a login form, a warning before a download.
+
+    ``at`` is where it came from in the end: a portal, a sign-in.
+    """
+    led = f" (it leads to {safe_url(at)})" if at and urlsplit(at).netloc != urlsplit(url).netloc else ""
     found = _DRIVE_LINK.search(url)
     if found:
         return OriginError(
-            f"{safe_url(url)}: gave an HTML page, not the file", mend=f"write it as `url: gdrive:{found[1]}`"
+            f"{safe_url(url)}: gave an HTML page, not the file{led}", mend=f"write it as `url: gdrive:{found[1]}`"
         )
     return OriginError(
-        f"{safe_url(url)}: gave an HTML page, not the file",
+        f"{safe_url(url)}: gave an HTML page, not the file{led}",
         mend="open the link in a browser: it may have expired, or want a login or a click; then correct the url",
     )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from assetmgr.errors import AccessError, OriginError
+from assetmgr.transfer.urls import redirect_target
 from tests.hub import Fault, Hub
 from tests.support import hub_manifest, served
 from tests.transfer.proxy import Proxy, make_certificate
@@ -235,6 +236,31 @@ def test_a_redirect_leads_to_no_other_scheme(hub: Hub, attempt: Attempt, target:
         attempt(f"{hub.endpoint}/a")
     assert attempt.waits == []
     assert not attempt.partial.exists() or attempt.partial.stat().st_size == 0
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "2852039166", "0xa9fea9fe", "169.254.43518", "[fe80::1]", "[::ffff:169.254.169.254]"],
+)
+def test_a_redirect_to_where_a_cloud_keeps_its_secrets_is_refused(hub: Hub, attempt: Attempt, host: str) -> None:
+    hub.redirect("/a", f"http://{host}/latest/meta-data/iam")
+    with pytest.raises(OriginError, match="link-local"):
+        attempt(f"{hub.endpoint}/a")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.1.2.3", "h.example", "[::1]", "169.253.0.1", "1.2.3"])
+def test_a_redirect_to_any_other_host_is_followed(host: str) -> None:
+    assert redirect_target("http://h.example/a", f"http://{host}/b") == f"http://{host}/b"
+
+
+def test_a_portal_that_asks_for_a_login_is_named(hub: Hub, attempt: Attempt) -> None:
+    portal = Hub()
+    portal.publish("/login", b"<html>Welcome to the hotel</html>", headers={"Content-Type": "text/html"})
+    with portal.serve() as address:
+        hub.redirect("/a.zip", f"{address}/login?back=secret")
+        with pytest.raises(OriginError, match=rf"{hub.endpoint}/a.zip: gave an HTML page.*{address}/login") as caught:
+            attempt(f"{hub.endpoint}/a.zip")
+    assert "secret" not in str(caught.value)
 
 
 def test_http_may_be_left_for_https(
