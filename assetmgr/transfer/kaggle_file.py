@@ -1,32 +1,34 @@
-"""Files of Kaggle's datasets and competitions. The only module that imports the kaggle library.
+"""Files of Kaggle's datasets and competitions.
 
-``kaggle:OWNER/DATASET/PATH``, ``kaggle:OWNER/DATASET/versions/N/PATH`` and ``kaggle:c/COMPETITION/PATH``. The library
-knows the user's key and whom it is for; it says where the bytes are, a signed address that wants no login.
+``kaggle:OWNER/DATASET/PATH``, ``kaggle:OWNER/DATASET/versions/N/PATH`` and ``kaggle:c/COMPETITION/PATH``. The kaggle
+library knows the user's key and whom it is for; it says where the bytes are, a signed address that wants no login.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import importlib.metadata
-import io
-import re
+import json
+import os
+import subprocess
+import sys
 import threading
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from assetmgr.errors import AccessError, AssetError, MissingExtraError, OriginError
-from assetmgr.transfer.connection import Answer, reason
+from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.elsewhere import Ask
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import PASSING, PassingError
-from assetmgr.transfer.trust import certificate_error
 from assetmgr.transfer.urls import clean
 
-_VERSION = re.compile(r"versions/([0-9]{1,9})/(.+)", re.S)
 _KEY = "make a key at https://www.kaggle.com/settings (API), and put the kaggle.json that it gives into ~/.kaggle/"
-# One at a time: the library is not made for threads, and speaks on stdout.
-_LIBRARY = threading.Lock()
+# The child sees exactly the parent's import path, and never the working folder.
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from assetmgr.transfer import kaggle_child
+kaggle_child.main()
+"""
 
 
 class KaggleFile:
@@ -34,6 +36,8 @@ class KaggleFile:
 
     def __init__(self, url: str, limits: Limits) -> None:
         self._url = url
+        self._owner, self._name, path = url.partition(":")[2].split("/", 2)
+        self._path = unquote(path)
         self._limits = limits
         self._found = ""
         self._lock = threading.Lock()
@@ -52,118 +56,69 @@ class KaggleFile:
         """The address of the bytes; not the one that has expired."""
         with self._lock:
             if not self._found or self._found == expired:
-                self._found = self._in_time()
+                answer = self._asked()
+                if "url" not in answer:
+                    raise self._refused(answer)
+                found = str(answer["url"])
+                self._refuse_packed(found)
+                self._found = found
             return self._found
 
-    def _in_time(self) -> str:
-        """What the library says, which itself would wait for ever."""
-        result: list[str | BaseException] = []
-
-        def work() -> None:
-            try:
-                result.append(self._asked())
-            except BaseException as error:  # noqa: BLE001 - raised below
-                result.append(error)
-
-        thread = threading.Thread(target=work, name="assetmgr-kaggle", daemon=True)
-        thread.start()
+    def _asked(self) -> dict[str, Any]:
+        """What the library says, see `kaggle_child`."""
         seconds = self._limits.connect_timeout + self._limits.read_timeout
-        thread.join(seconds)
-        if not result:
-            raise PassingError(f"Kaggle says nothing for {seconds:.0f} s")
-        if isinstance(result[0], BaseException):
-            raise result[0]
-        self._refuse_packed(result[0])
-        return result[0]
-
-    def _asked(self) -> str:
-        with _LIBRARY, contextlib.redirect_stdout(io.StringIO()):
-            api = self._library()
-            import requests
-
-            try:
-                with api.build_kaggle_client() as client:
-                    response = self._request(client)
-                    response.close()
-                    return str(response.url)
-            except requests.HTTPError as error:
-                raise self._refused(error.response) from None
-            except (requests.RequestException, OSError) as error:
-                raise certificate_error(self._url, error) or PassingError(f"Kaggle: {reason(error)}") from None
-
-    def _library(self) -> Any:
+        paths = json.dumps([os.path.abspath(path) for path in sys.path])
+        wanted = json.dumps([self._owner, self._name, self._path, self._url])
         try:
-            return _authenticated()
-        except ImportError as error:
-            raise MissingExtraError(
-                f"{self._url}: Kaggle's files need the kaggle library, version 2 or newer ({error})",
-                mend="pip install --upgrade 'assetmgr[kaggle]', with Python 3.11 or newer",
+            done = subprocess.run(
+                [sys.executable, "-c", _START, paths, wanted],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise PassingError(f"Kaggle says nothing for {seconds:.0f} s") from None
+        try:
+            answer: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            words = done.stderr.decode(errors="replace").strip().splitlines()
+            raise OriginError(
+                f"{self._url}: the kaggle library fails: {clean(words[-1])[:300] if words else done.returncode}",
+                mend="pip install --upgrade 'assetmgr[kaggle]'",
             ) from None
-        except (SystemExit, ValueError, KeyError):
-            raise AccessError(f"{self._url}: no key for Kaggle is here", mend=_KEY) from None
-        except OSError as error:
-            raise PassingError(f"Kaggle: {reason(error)}") from None
+        return answer
 
-    def _request(self, client: Any) -> Any:
-        owner, name, path = self._parts()
-        if owner == "c":
-            from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFileRequest
-
-            wanted = ApiDownloadDataFileRequest()
-            wanted.competition_name, wanted.file_name = name, path
-            return client.competitions.competition_api_client.download_data_file(wanted)
-        from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
-
-        wanted = ApiDownloadDatasetRequest()
-        version = _VERSION.fullmatch(path)
-        wanted.owner_slug, wanted.dataset_slug = owner, name
-        wanted.file_name = version[2] if version else path
-        wanted.dataset_version_number = int(version[1]) if version else None
-        return client.datasets.dataset_api_client.download_dataset(wanted)
-
-    def _parts(self) -> tuple[str, str, str]:
-        owner, name, path = self._url.partition(":")[2].split("/", 2)
-        return owner, name, unquote(path)
-
-    def _refused(self, response: Any) -> AssetError | PassingError:
-        owner, name, path = self._parts()
-        page = f"https://www.kaggle.com/{'competitions' if owner == 'c' else f'datasets/{owner}'}/{name}"
-        status = response.status_code
-        said = " ".join(clean(_message(response)).split())[:300]
-        told = f"{self._url}: Kaggle: HTTP {status}" + (f": {said}" if said else "")
+    def _refused(self, answer: dict[str, Any]) -> AssetError | PassingError:
+        if "missing" in answer:
+            return MissingExtraError(
+                f"{self._url}: Kaggle's files need the kaggle library, version 2 or newer ({answer['missing']})",
+                mend="pip install --upgrade 'assetmgr[kaggle]', with Python 3.11 or newer",
+            )
+        if "key" in answer:
+            return AccessError(f"{self._url}: no key for Kaggle is here", mend=_KEY)
+        if "passing" in answer:
+            return PassingError(f"Kaggle: {clean(answer['passing'])}")
+        if "refused" in answer:
+            return OriginError(answer["refused"], mend=answer["mend"])
+        status = answer["status"]
         if status in PASSING:
-            return PassingError(f"Kaggle: HTTP {status}", response.headers.get("Retry-After"))
+            return PassingError(f"Kaggle: HTTP {status}", answer["retry_after"])
+        is_competition = self._owner == "c"
+        page = f"https://www.kaggle.com/{'competitions' if is_competition else f'datasets/{self._owner}'}/{self._name}"
+        said = " ".join(clean(answer["message"]).split())[:300]
+        told = f"{self._url}: Kaggle: HTTP {status}" + (f": {said}" if said else "")
         if status == 401:
             return AccessError(told, mend=_KEY)
         if status == 403:
-            rules = f"{page}/rules" if owner == "c" else page
-            return AccessError(told, mend=f"accept the terms at {rules} as the user of the key, and repeat the command")
-        return OriginError(
-            told, mend=f"correct the url: {page} lists what there is, and {path!r} is what was asked for"
-        )
+            terms = f"{page}/rules" if is_competition else page
+            return AccessError(told, mend=f"accept the terms at {terms} as the user of the key, and repeat the command")
+        return OriginError(told, mend=f"correct the url: {page} lists what there is; {self._path!r} was asked for")
 
     def _refuse_packed(self, found: str) -> None:
-        name = self._parts()[2].rpartition("/")[2]
+        name = self._path.rpartition("/")[2]
         if unquote(urlsplit(found).path).rpartition("/")[2] == f"{name}.zip":
             raise OriginError(
                 f"{self._url}: Kaggle gives it packed, as {name}.zip: those are other bytes",
                 mend="fetch and unpack it by hand, and say so with `ask:` in the manifest",
             )
-
-
-def _message(response: Any) -> str:
-    try:
-        return str(response.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        return ""
-
-
-@functools.cache
-def _authenticated() -> Any:
-    # Absent (an ImportError) where kaggle is so old that it would read all of a file to tell where it is.
-    importlib.metadata.version("kagglesdk")
-    from kaggle.api.kaggle_api_extended import KaggleApi
-
-    api = KaggleApi()
-    api.authenticate()
-    return api

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from assetmgr.transfer.kaggle_file import KaggleFile
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.retry import PassingError
 from tests.origins.test_files import forget_partials, locked, manifest
 from tests.support import Project
 from tests.transfer.services import SIGNATURE, Services, serve
@@ -224,6 +228,17 @@ def test_a_file_that_kaggle_packs_is_refused(services: Services, project: Projec
     services.packed.add("o/d/a/w.bin")
     project.write(manifest("url: 'kaggle:o/d/a/w.bin'"))
     assert "w.bin.zip" in project.run("lock", code=5).err
+
+
+def test_a_silent_service_is_not_waited_for_beyond_the_limits(
+    kaggle_json: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(kaggle_json.parent))
+        with pytest.raises(PassingError, match="says nothing for 2 s"):
+            KaggleFile("kaggle:o/d/a.bin", Limits(connect_timeout=1, read_timeout=1)).open(pytest.fail)
 
 
 def test_offline_asks_neither(services: Services, project: Project) -> None:
