@@ -154,13 +154,14 @@ class Store:
 
     # --- listings: content-addressed documents that lock entries name -------------------------------------------
 
-    def _listing(self, digest: str) -> str:
+    def listing(self, digest: str) -> str:
+        """Where the listing of a sha256 is kept."""
         return os.path.join(self.state, "listings", check_digest(digest, "sha256", "listing"))
 
     def read_listing(self, digest: str) -> bytes | None:
         """A listing by its sha256, or None when the store has none that is whole."""
         try:
-            data = Path(self._listing(digest)).read_bytes()
+            data = Path(self.listing(digest)).read_bytes()
         except FileNotFoundError:
             return None
         return data if sha256_text(data) == digest else None
@@ -169,7 +170,7 @@ class Store:
         """Keep a listing; return the sha256 that names it."""
         digest = sha256_text(data)
         if self.read_listing(digest) is None:
-            write_document(self._listing(digest), data)
+            write_document(self.listing(digest), data)
         return digest
 
     # --- receipts ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -119,8 +120,11 @@ class FilesOrigin:
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
         """Stream a file into the store to hash it; it stays there, whole, for the pull that follows."""
         context = self._context
-        urls = [url for url in source.urls if not context.offline or url.startswith("file:")]
-        if source.urls and not urls:
+        urls = [url for url in source.urls if not context.offline or _is_local(url)]
+        # Of what the manifest pins, a mirror may tell the size.
+        pinned = LockedFile(source.path, -1 if source.size is None else source.size, source.sha256)
+        before, after = context.mirrors.sources(pinned)
+        if source.urls and not urls and not before:
             raise OfflineError(
                 f"{asset.name}: {source.path}: its sha256 can only be had by fetching it",
                 mend="lock it once without --offline, or give its sha256 and size in the manifest",
@@ -130,7 +134,7 @@ class FilesOrigin:
         partial = context.store.partial(f"lock-{key}")
         task = Task(
             label=f"{asset.name}: {source.path}",
-            sources=tuple(Source(url) for url in urls),
+            sources=(*before, *(Source(url) for url in urls), *after),
             partial=partial,
             size=source.size,
             sha256=source.sha256,
@@ -148,8 +152,10 @@ class FilesOrigin:
                 if isinstance(outcome.error, IntegrityError) and not source.sha256:
                     mend += ", or give its sha256 there, which goes before what a server says"
                 raise told(outcome.error, asset.name, source.path, mend)
-            os.replace(partial, context.store.partial(outcome.fetched.digests["sha256"]))
-        return outcome.fetched
+            fetched = outcome.fetched
+            os.replace(partial, context.store.partial(fetched.digests["sha256"]))
+        # What a mirror's server says of its blob is not what the origin says of its file.
+        return fetched if fetched.url in source.urls else replace(fetched, evidence={})
 
     @staticmethod
     def _algorithms(source: FileSource) -> tuple[str, ...]:
@@ -193,6 +199,10 @@ def _pins(source: FileSource) -> dict[str, str]:
     """What the manifest says of the bytes besides their sha256."""
     pins = {"md5": source.md5, "crc32c": source.crc32c}
     return {algorithm: digest for algorithm, digest in pins.items() if digest}
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith("file:")
 
 
 def _agrees(kept: LockedFile, source: FileSource) -> bool:

@@ -46,6 +46,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
 
     def __init__(self, context: Context, endpoint: str | None, transport: Transport, fetcher: Fetcher) -> None:
         self._context = context
+        self._fetcher = fetcher
         self.endpoint = endpoint or default_endpoint()
         self._transport = transport
         self._process = HubProcess(context.limits, context.store.root)
@@ -214,31 +215,56 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         yield from (Arrival(file, path) for file, path in staged)
         have = {file.path for file, _ in staged}
         missing = [file for file in files if file.path not in have]
+        # Who holds a mirror is not to be kept waiting for a hub that may be away: that is asked for the rest only.
+        for arrival in self._fetcher.bring_mirrored(entry, self._may_come_by_xet(missing)):
+            have.add(arrival.file.path)
+            yield arrival
+        missing = [file for file in missing if file.path not in have]
         by_xet = self._by_xet(entry, missing)
         direct = [file for file in missing if file.path not in by_xet]
         if direct:
             yield from self._direct.bring(entry, direct)
         if by_xet:
-            yield from self._staging.bring(entry, [file for file in missing if file.path in by_xet])
+            yield from self._snapshot(entry, [file for file in missing if file.path in by_xet])
+
+    def _snapshot(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        """Bring files by `snapshot_download`; what fails, from mirrors that are asked in need only."""
+        failed = {}
+        for arrival in self._staging.bring(entry, files):
+            if arrival.path is None:
+                failed[arrival.file.path] = arrival
+                continue
+            self._context.mirrors.count_origin(arrival.file.size)
+            yield arrival
+        lacking = [arrival.file for arrival in failed.values()]
+        for arrival in self._fetcher.bring_mirrored(entry, lacking, in_need=True):
+            del failed[arrival.file.path]
+            yield arrival
+        yield from failed.values()
+
+    def _may_come_by_xet(self, files: Sequence[LockedFile]) -> Sequence[LockedFile]:
+        """The files that may be for `snapshot_download`, as far as can be told without asking the hub."""
+        if self._transport == "snapshot":
+            return files
+        is_limited = self._context.limits.rate is not None  # which the engine alone keeps to
+        if self._transport == "direct" or self._context.offline or is_limited or not xet_is_there():
+            return ()
+        return self._direct.large(files)
 
     def _by_xet(self, entry: LockedAsset, files: Sequence[LockedFile]) -> set[str]:
         """The paths that `snapshot_download` is to fetch."""
-        is_limited = self._context.limits.rate is not None
+        candidates = self._may_come_by_xet(files)
         if self._transport == "snapshot":
-            if is_limited:
-                self._context.reporter.say(
-                    "transport: snapshot is huggingface_hub's own way, and keeps to no rate limit"
-                )
-            return {file.path for file in files}
-        if self._transport == "direct" or self._context.offline or is_limited or not xet_is_there():
-            return set()
-        return self._direct.over_xet(entry, files)
+            if candidates and self._context.limits.rate is not None:
+                self._context.reporter.say(f"{entry.name}: huggingface_hub's own client keeps to no limit on the rate")
+            return {file.path for file in candidates}
+        return self._direct.over_xet(entry, candidates) if candidates else set()
 
     def finish(self, entry: LockedAsset) -> None:
         self._staging.finish(entry)
 
     def listing(self, entry: LockedAsset) -> bytes | None:
-        """The document of the commit's full listing, from the store or from the hub; None offline.
+        """The document of the commit's full listing, from the store, a mirror or the hub; None offline.
 
         Raises
         ------
@@ -249,6 +275,8 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         if entry.listing is None:
             return None
         data = store.read_listing(entry.listing)
+        if data is None:
+            data = self._fetcher.mirrored_listing(entry, entry.listing)
         if data is not None or self._context.offline:
             return data
         tree = self._ask(entry.name, entry.kind, entry.repo, do="tree", commit=entry.commit)["tree"]

@@ -56,8 +56,12 @@ class Direct:
 
     def over_xet(self, entry: LockedAsset, files: Sequence[LockedFile]) -> set[str]:
         """The paths of the large files that the hub offers over Xet: one HEAD each tells."""
-        large = [file for file in files if file.git_sha1 is None and file.size >= _XET_FROM]
-        return {file.path for file, offered in in_parallel(lambda file: self._is_xet(entry, file), large) if offered}
+        looks = in_parallel(lambda file: self._is_xet(entry, file), self.large(files))
+        return {file.path for file, is_offered in looks if is_offered}
+
+    def large(self, files: Sequence[LockedFile]) -> list[LockedFile]:
+        """The files that are worth asking whether the hub offers them over Xet."""
+        return [file for file in files if file.git_sha1 is None and file.size >= _XET_FROM]
 
     def _is_xet(self, entry: LockedAsset, file: LockedFile) -> bool:
         # A renamed repo is redirected on the hub itself; only its storage, which knows nothing of Xet, is elsewhere.

@@ -26,7 +26,7 @@ def pour(task: Task, source: Source, answer: Answer, claim: Claim, at: Gathering
         When it goes on after the file's end.
     """
     pieces, follower, bucket = at.pieces, at.follower, at.wire.bucket
-    pace = Pace(at.wire.limits)
+    pace = Pace(at.wire.limits_of(source))
     offset = claim.start
     try:
         while True:

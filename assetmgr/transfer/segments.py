@@ -102,7 +102,7 @@ class Helpers:
             if fault := part_fault(answer, claim.start, claim.end, at.pieces.size, self._valid):
                 raise PassingError(fault)
             view = memoryview(bytearray(min(_BUFFER, claim.end - claim.start)))
-            pace = Pace(wire.limits)
+            pace = Pace(wire.limits_of(self.source))
             offset = claim.start
             while offset < claim.end:
                 count = answer.receive(view[: wire.bucket.portion(min(len(view), claim.end - offset))])
