@@ -218,6 +218,26 @@ def test_files_that_were_unpacked_by_hand_are_proved_and_their_archive_is_not_fe
     project.run("verify", "--full")
 
 
+@pytest.mark.parametrize("keep", ["true", "false"])
+@pytest.mark.parametrize("pin", ["", f", {PIN}"], ids=["open", "pinned"])
+def test_an_archive_that_was_fetched_by_hand_is_unpacked(project: Project, keep: str, pin: str) -> None:
+    ask = "ask: 'Download set.zip after accepting the licence', path: set.zip"
+    write(project, declare(f"{ask}, extract: lavis/x, keep_archive: {keep}{pin}"))
+    assert "accepting the licence" in project.run("lock", code=7).err
+    place = project.root / "files/m/set.zip"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(ARCHIVE)
+    install(project)
+    assert visible(project) == {"files/m/set.zip", *(f"lavis/x/{path}" for path in FILES)}
+    project.run("verify", "--full")
+    (project.root / "lavis/x/top/a/0.txt").unlink()
+    project.run("verify", "--repair", "--offline")
+    if keep == "false":
+        place.unlink()
+        project.run("verify", "--full")
+    assert partials(project) == []
+
+
 # --- the lock -------------------------------------------------------------------------------------------------------
 
 

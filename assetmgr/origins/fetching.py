@@ -183,7 +183,7 @@ class Fetcher:
                 with contextlib.suppress(ValueError):
                     if os.path.isfile(path := local_path(source.url)):
                         yield path
-            elif not self._context.offline:
+            elif not self._context.offline and source.url.lower().startswith(("http:", "https:")):
                 yield self._engine.in_parts(source, file.size)
 
     def holding(self, file: LockedFile, asset: str) -> contextlib.AbstractContextManager[None]:
