@@ -74,6 +74,10 @@ class Filling:
         """Whether something stood at the file's name when it was surveyed."""
         return self._states[key_of(file)] not in (State.MISSING, State.UNLINKED)
 
+    def missing(self) -> list[LockedFile]:
+        """The files that are not proved where they belong."""
+        return [file for file in self.contents.files if not self.is_proved(file)]
+
     def is_proved(self, file: LockedFile) -> bool:
         return key_of(file) in self.stamps
 

@@ -88,10 +88,10 @@ class Installation:
 
     def fill(self) -> None:
         entry, files = self.entry, self.files
-        self.archives.learn()
-        pending = [file for file in files.contents.files if not files.is_proved(file)]
-        self._refuse_others_places(pending)
-        pending = files.link_same(files.prove_present(pending))
+        self._refuse_others_places(files.missing())
+        if self.archives.learn():
+            self._refuse_others_places(files.missing())
+        pending = files.link_same(files.prove_present(files.missing()))
         missing = {key_of(file) for file in pending}
         own = [file for file in entry.files if file.is_placed and key_of(file) in missing]
         short = self.archives.short()

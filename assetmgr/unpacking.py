@@ -90,8 +90,11 @@ class Unpacking:
 
     # --- what is in them -------------------------------------------------------------------------------------------
 
-    def learn(self) -> None:
-        """Have the listing of each archive, its names checked; one that the store lacks is made from the archive."""
+    def learn(self) -> bool:
+        """Have the listing of each archive, its names checked; one that the store lacks is made from the archive.
+
+        Returns whether members became known that were not.
+        """
         files = self._files
         unlisted = files.contents.unlisted
         if unlisted:
@@ -101,6 +104,7 @@ class Unpacking:
         for each in files.contents.unpacked:
             if self._missing(each):  # whatever is done about them goes by their names
                 self._listed(each)
+        return bool(unlisted)
 
     def _learn(self, unlisted: Sequence[Unpacked]) -> None:
         files = self._files

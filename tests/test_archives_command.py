@@ -425,6 +425,16 @@ def test_what_one_project_keeps_another_does_not_remove(hub: Hub, project: Proje
     said = other.run("pull", code=2).err
     assert "held with other bytes by m of" in said
     project.run("verify", "--full", "--offline")
+    write(other, declare(zipped("extract: lavis/y")))
+    other.run("lock")
+    shutil.rmtree(project.root / ".assetmgr/partial")
+    for name in os.listdir(project.root / ".assetmgr/listings"):
+        if name != listing_of(FILES):
+            os.unlink(project.root / ".assetmgr/listings" / name)
+    assert "held with other bytes" in other.run("pull", code=2).err, "before an archive is fetched to be listed"
+    project.run("verify", "--full", "--offline")
+    write(other, declare(zipped("extract: lavis/x, keep_archive: false")))
+    other.run("lock")
     project.run("lock", "--upgrade", "m")
     other.run("pull")
     project.run("pull")
