@@ -24,7 +24,7 @@ from assetmgr.transfer.retry import PassingError
 # What is put under a name in these is there whole or not at all. Elsewhere (sftp, smb) a name is given by a rename.
 _ATOMIC = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")
 # Several parts of as many bytes are in memory for every file that moves. S3 has at most 10,000 of them in an object.
-_PART = 8 << 20
+PART = 8 << 20
 _PARTS_MOST = 9000
 _JOBS_MOST = 4
 _AGAIN = "what was pushed stays there: repeat the command when the bucket is well again"
@@ -119,7 +119,7 @@ class BucketTarget:
             return True
         hasher = Hasher()
         while hasher.count < file.size and not self._stop.is_set():
-            data = filesystem.cat_file(path, start=hasher.count, end=min(hasher.count + _PART, file.size))
+            data = filesystem.cat_file(path, start=hasher.count, end=min(hasher.count + PART, file.size))
             if not data:
                 break
             hasher.update(data)
@@ -137,7 +137,7 @@ class BucketTarget:
                 filesystem.pipe_file(path, data)
                 bar.add(len(data))
                 return
-            block = max(_PART, -(-file.size // _PARTS_MOST))
+            block = max(PART, -(-file.size // _PARTS_MOST))
             upload = filesystem.open(path, "wb", block_size=block)
             try:
                 self._pour(source, upload, file, bar)
