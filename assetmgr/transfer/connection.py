@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import ssl
 import threading
 import time
@@ -16,6 +15,7 @@ from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.http1 import Connection, HttpError, Response
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import PassingError
+from assetmgr.transfer.trust import certificate_error, trusting_context
 from assetmgr.transfer.urls import Address, safe_url
 
 # A redirect's or an error's words: read to the end where short, so that the connection lives on.
@@ -101,7 +101,6 @@ class Pool:
         self._lock = threading.Lock()
         self._free: dict[Address, list[Connection]] = defaultdict(list)
         self._busy: set[Connection] = set()
-        self._context: ssl.SSLContext | None = None
         self._closed = False
 
     def ask(self, key: Address, target: str, headers: Mapping[str, str], url: str, limits: Limits) -> Answer:
@@ -124,10 +123,7 @@ class Pool:
                     connection.wait_at_most(limits.read_timeout)
                 return _PooledAnswer(self, connection, connection.ask(target, headers), url)
             except ssl.SSLCertVerificationError as error:
-                raise OriginError(
-                    f"{safe_url(url)}: the server's certificate is not good: {error.verify_message}",
-                    mend="if your network has its own authority, point REQUESTS_CA_BUNDLE at its certificates",
-                ) from None
+                raise certificate_error(url, error) or error from None
             except UnicodeError:
                 raise OriginError(
                     f"{safe_url(url)}: leads to what is no http or https URL", mend="correct the url in the manifest"
@@ -158,7 +154,7 @@ class Pool:
         return None
 
     def _connect(self, key: Address, limits: Limits) -> Connection:
-        context = self._trust() if key.scheme == "https" else None
+        context = trusting_context() if key.scheme == "https" else None
         connection = Connection.open(key, context, limits.connect_timeout, limits.read_timeout)
         with self._lock:
             if not self._closed:
@@ -166,20 +162,6 @@ class Pool:
                 return connection
         connection.close()
         raise PassingError("interrupted")
-
-    def _trust(self) -> ssl.SSLContext:
-        """Whose certificates are believed: as requests has it, certifi's unless the environment names others."""
-        if self._context is None:
-            where = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-            if not where:
-                import certifi
-
-                where = certifi.where()
-            folder = os.path.isdir(where)
-            self._context = ssl.create_default_context(
-                cafile=None if folder else where, capath=where if folder else None
-            )
-        return self._context
 
     def put_back(self, connection: Connection) -> None:
         connection.free_since = time.monotonic()
