@@ -19,6 +19,7 @@ from assetmgr.mirrors.bucket import PIECE, bucket_failure, check_library, open_f
 from assetmgr.mirrors.pushing import HeldFile, PushReport, damaged, unique
 from assetmgr.reporting import Progress, Reporter
 from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.rate import Bucket
 from assetmgr.transfer.retry import PassingError
 
 # What is put under a name in these is there whole or not at all. Elsewhere (sftp, smb) a name is given by a rename.
@@ -36,6 +37,7 @@ class BucketTarget:
         self._url, self._limits, self._reporter = url, limits, reporter
         self._atomic = url.partition(":")[0] in _ATOMIC
         self._stop = threading.Event()
+        self._rate = Bucket(limits.rate, self._stop)
         self._heard = time.monotonic()
         self._patience = limits.read_timeout
 
@@ -131,6 +133,7 @@ class BucketTarget:
         with open(descriptor, "rb", buffering=0) as source:
             if file.size <= PIECE:
                 data = _read(source, file, file.size + 1)
+                self._rate.take(len(data))
                 hasher = Hasher()
                 hasher.update(data)
                 _check(file, hasher)
@@ -156,6 +159,7 @@ class BucketTarget:
         while data := _read(source, file, PIECE):
             if self._stop.is_set():
                 raise OriginError(f"{self._url}: stopped")
+            self._rate.take(len(data))
             hasher.update(data)
             if hasher.count > file.size:
                 break
