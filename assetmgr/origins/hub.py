@@ -256,7 +256,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         candidates = self._may_come_by_xet(files)
         if self._transport == "snapshot":
             if candidates and self._context.limits.rate is not None:
-                self._context.reporter.say(f"{entry.name}: huggingface_hub's own client keeps to no limit on the rate")
+                self._context.reporter.say(f"{entry.name}: snapshot_download does not keep to --limit-rate")
             return {file.path for file in candidates}
         return self._direct.over_xet(entry, candidates) if candidates else set()
 
