@@ -11,12 +11,15 @@ import re
 import select
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 
 from assetmgr.transfer.urls import Address
 
 _LONGEST_HEAD = 64 * 1024
 _LONGEST_LINE = 4096
+# A head may take so many times as long as the wait for its first byte.
+_HEAD_TIMES = 2
 _READ = 16 * 1024
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.ASCII)
@@ -121,9 +124,13 @@ class Connection:
 
     def _response(self) -> Response:
         data = self._rest
+        patience = self._socket.gettimeout() or 0.0
+        until = time.monotonic() + _HEAD_TIMES * patience
         while (end := _END_OF_HEAD.search(data)) is None:
             if len(data) > _LONGEST_HEAD:
                 raise HttpError("an endless head")
+            if time.monotonic() > until:  # which drips, so that no single wait is too long
+                raise TimeoutError(f"the head of the answer did not end in {_HEAD_TIMES * patience:.0f} s")
             more = self._socket.recv(_READ)
             if not more:
                 if data:
