@@ -165,6 +165,7 @@ class Store:
         self.root = os.path.abspath(os.fspath(root))
         self.state = os.path.join(self.root, ".assetmgr")
         self._contents: dict[str, Contents] = {}
+        self._kept_receipts: dict[str, tuple[tuple[int, int, int], Receipt]] = {}
 
     def at(self, relative: str) -> str:
         """The absolute path of a name in the store."""
@@ -236,9 +237,24 @@ class Store:
         """The receipt of an entry, or None. A damaged one counts as none: it can be made again from the disk."""
         path = self._receipt(entry.name, entry.digest())
         with contextlib.suppress(IntegrityError):
-            receipt = _read_receipt(path)
+            receipt = self._read_receipt(path)
             return receipt if receipt is not None and receipt.entry == entry else None
         return None
+
+    def _read_receipt(self, path: str) -> Receipt | None:
+        """The receipt of a file. Each is parsed once: it is only ever replaced, by another file of its name."""
+        try:
+            kept = self._kept_receipts.get(path)
+            if kept is not None and kept[0] == _version(os.stat(path)):
+                return kept[1]
+            with open(path, "rb") as file:
+                status = os.fstat(file.fileno())
+                receipt = parse_receipt(file.read(), path)
+        except FileNotFoundError:
+            return None
+        if status.st_size <= _KEPT_RECEIPT:
+            self._kept_receipts[path] = _version(status), receipt
+        return receipt
 
     def receipts_of(self, name: str) -> list[Receipt]:
         """Every readable receipt of a name, the one pulled last in front."""
@@ -254,7 +270,7 @@ class Store:
         damaged: list[tuple[str, AssetError]] = []
         for file in self._receipt_files():
             try:
-                _read_receipt(os.path.join(self.state, "receipts", file))
+                self._read_receipt(os.path.join(self.state, "receipts", file))
             except AssetError as error:
                 damaged.append((asset_of(file) or file, error))
             except OSError as error:
@@ -264,7 +280,7 @@ class Store:
     def receipt_by_digest(self, name: str, digest: str) -> Receipt | None:
         """The receipt of a name and an entry's digest, or None."""
         with contextlib.suppress(AssetError, OSError):
-            receipt = _read_receipt(self._receipt(name, digest))
+            receipt = self._read_receipt(self._receipt(name, digest))
             return receipt if receipt is not None and receipt.entry.digest() == digest else None
         return None
 
@@ -305,7 +321,7 @@ class Store:
             if name is not None and asset_of(file) != name:
                 continue
             try:
-                yield _read_receipt(os.path.join(self.state, "receipts", file))
+                yield self._read_receipt(os.path.join(self.state, "receipts", file))
             except (AssetError, OSError):
                 continue
 
@@ -383,10 +399,9 @@ _BY_FOLDER = os.stat in os.supports_dir_fd
 _SEARCH = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
-def _read_receipt(path: str) -> Receipt | None:
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return None
-    return parse_receipt(data, path)
+# Bytes up to which a receipt is kept in memory: many small ones are read again and again, a large one is not many.
+_KEPT_RECEIPT = 1 << 20
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
