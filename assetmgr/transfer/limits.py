@@ -44,7 +44,8 @@ class Limits:
     slow
         Bytes a second below which a connection counts as slow, and a large file is given more of them.
     piece_least, piece_most
-        Bounds in bytes of the pieces that connections share a file by; between them, an eighth of a connection's share.
+        What one connection takes of a shared file at a time, in bytes: at least, which is also how finely a journal
+        notes what is there, and at most.
     idle
         Seconds after which a connection that nobody uses is not used again.
     """

@@ -18,9 +18,11 @@ from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.wire import StoppedError, Wire
 
-# How often the flow is looked at, in seconds; how far below what is slow it must be for all streams to be had at once;
-# by how much the flow must have grown for the last step to have been worth it.
+# How often the flow is looked at, in seconds; what share of that must have been spent waiting for it; how far below
+# what is slow it must be for all streams to be had at once; by how much it must have grown for the last step to have
+# been worth it.
 _LOOK = 0.04
+_WAITING = 0.5
 _CRAWL = 0.25
 _WORTH = 1.15
 _BUFFER = 128 * 1024
@@ -50,22 +52,31 @@ class Helpers:
         self._since = time.monotonic()
         self._before = gathering.pieces.arrived
         self._flow_before = 0.0
+        self._received = 0.0
         self.error: OSError | None = None
 
     def alive(self) -> int:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         return len(self._threads)
 
-    def look(self) -> None:
-        """Look at the flow now and then; while it is slow for each stream and growing helps, add streams."""
+    def look(self, received: float) -> None:
+        """Look at the flow now and then; while it is slow for each stream and growing helps, add streams.
+
+        ``received`` are the seconds that the first stream has just waited for bytes. Where it is the disk or the hash
+        that is waited for, more streams only let more lie in the buffers of the system.
+        """
+        self._received += received
         now = time.monotonic()
         if self._done_growing or now - self._since < _LOOK:
             return
         wire, limits = self._at.wire, self._at.wire.limits
+        share, self._received = self._received / (now - self._since), 0.0
         arrived = self._at.pieces.arrived
         flow = (arrived - self._before) / (now - self._since)
         self._since, self._before = now, arrived
         streams = 1 + self.alive()
+        if share < _WAITING:
+            return
         if self._threads and flow < self._flow_before * _WORTH:
             self._done_growing = True
             return
@@ -82,7 +93,7 @@ class Helpers:
 
     def _run(self) -> None:
         try:
-            while not self._stop.is_set() and (claim := self._at.pieces.claim()) is not None:
+            while not self._stop.is_set() and (claim := self._claim()) is not None:
                 try:
                     self._bring(claim)
                 finally:
@@ -94,29 +105,29 @@ class Helpers:
         finally:
             self._at.wire.leave_streams(1)
 
+    def _claim(self) -> Claim | None:
+        return self._at.pieces.claim(1 + len(self._threads))
+
     def _bring(self, claim: Claim) -> None:
-        at, wire = self._at, self._at.wire
-        answer = wire.ask(self.source, claim.start, claim.end, self._valid)
+        at, wire, end = self._at, self._at.wire, claim.end
+        answer = wire.ask(self.source, claim.start, end, self._valid)
         self._answers[threading.current_thread()] = answer
         try:
-            if fault := part_fault(answer, claim.start, claim.end, at.pieces.size, self._valid):
+            if fault := part_fault(answer, claim.start, end, at.pieces.size, self._valid):
                 raise PassingError(fault)
-            view = memoryview(bytearray(min(_BUFFER, claim.end - claim.start)))
+            view = memoryview(bytearray(min(_BUFFER, end - claim.start)))
             pace = Pace(wire.limits)
-            offset = claim.start
-            while offset < claim.end:
-                count = answer.receive(view[: wire.bucket.portion(min(len(view), claim.end - offset))])
+            while claim.at < claim.end:
+                count, waited = wire.fill(answer, view[: claim.end - claim.at])
                 if not count:
                     raise PassingError("the body ended early")
                 if self._stop.is_set():
                     raise StoppedError
-                wire.check()
-                at.partial.write_at(offset, view[:count])
-                at.pieces.advance(claim.piece, count)
+                at.partial.write_at(claim.at, view[:count])
+                at.pieces.advance(claim, count)
                 at.follower.reach(at.pieces.frontier())
                 at.count(count)
-                offset += count
-                pace.count(count, wire.bucket.take(count))
+                pace.count(count, waited)
         finally:
             self._answers.pop(threading.current_thread(), None)
             answer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from collections.abc import Mapping
 
 from assetmgr.errors import AccessError, OriginError
@@ -18,6 +19,8 @@ from assetmgr.transfer.retry import PASSING, PassingError
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import Address, address, local_path, redirect_target, request_target, safe_url
 
+# Seconds that bytes are gathered for before they are written, where they come slowly.
+_MOMENT = 0.05
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -58,6 +61,29 @@ class Wire:
     def leave_streams(self, count: int) -> None:
         with self._lock:
             self._streams -= count
+
+    def fill(self, answer: Answer, view: memoryview) -> tuple[int, float]:
+        """Fill a view, or as much of it as comes within a moment; 0 at the end of the body.
+
+        What little arrives at once is not worth a write, a mark and a hash each. Returned with the count are the
+        seconds that our own limit on the rate made us wait.
+        """
+        filled, waited, until = 0, 0.0, time.monotonic() + _MOMENT
+        while filled < len(view):
+            try:
+                count = answer.receive(view[filled : filled + self.bucket.portion(len(view) - filled)])
+            except PassingError:
+                if filled:
+                    break  # what came is kept; whoever asks for more meets the fault again
+                raise
+            if not count:
+                break
+            self.check()
+            filled += count
+            waited += self.bucket.take(count)
+            if time.monotonic() > until:
+                break
+        return filled, waited
 
     def ask(self, source: Source, start: int = 0, end: int | None = None, valid: str = "") -> Answer:
         """Ask a source for its bytes from ``start``, up to ``end`` where one is given.

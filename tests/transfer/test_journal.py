@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,37 +108,84 @@ def test_pieces_are_within_bounds_and_few(size: int) -> None:
     limits = Limits()
     piece = piece_size(size, limits)
     assert limits.piece_least <= piece <= limits.piece_most
-    assert piece >= size // (8 * limits.connections) or piece == limits.piece_most
+    assert -(-size // piece) <= 4096 or piece == limits.piece_most
+
+
+@pytest.mark.parametrize("streams", [1, 4])
+def test_claims_are_large_in_the_beginning_and_small_in_the_end(streams: int) -> None:
+    pieces = Pieces(1 << 30, 1 << 20, None, lambda piece, mark: None, 16 << 20)
+    taken = []
+    while (claim := pieces.claim(streams)) is not None:
+        taken.append((claim.end - claim.start) >> 20)
+        pieces.advance(claim, claim.end - claim.start)
+    assert sum(taken) == 1024
+    assert taken[0] == 16
+    assert taken == sorted(taken, reverse=True)
+    assert taken[-1] == 1
+
+
+def test_a_stream_that_is_done_takes_over_half_of_what_the_slowest_lacks() -> None:
+    pieces = Pieces(16 << 20, 1 << 20, None, lambda piece, mark: None, 16 << 20)
+    slow = pieces.claim()
+    rest = pieces.claim()
+    while rest is not None and rest.start < 16 << 20:
+        pieces.advance(rest, rest.end - rest.start)
+        if rest.end == 16 << 20:
+            break
+        rest = pieces.claim()
+    assert slow is not None
+    assert (slow.start, slow.end) == (0, 8 << 20)
+    pieces.advance(slow, 100_000)
+    taken = pieces.claim()
+    assert taken is not None
+    assert (slow.end, taken.start, taken.end) == (5 << 20, 5 << 20, 8 << 20)
+    pieces.release(taken)
+    assert pieces.open() == 3
+
+
+def test_what_a_stream_may_be_writing_is_not_taken_over() -> None:
+    pieces = Pieces(300_000, 100_000, None, lambda piece, mark: None, 300_000)
+    claim = pieces.claim()
+    assert claim is not None
+    following = pieces.follow(claim)
+    assert following is not None
+    while pieces.claim() is not None:
+        pass
+    assert claim.end - claim.start == 100_000
+    assert following.end - following.at <= 262_144
 
 
 @given(
-    st.integers(1, 100), st.integers(1, 20), st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=200)
+    st.integers(1, 100),
+    st.integers(1, 20),
+    st.integers(1, 60),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=200),
 )
-def test_every_byte_is_somebodys_once(size: int, piece: int, steps: list[tuple[int, int]]) -> None:
+def test_every_byte_is_somebodys_once(size: int, piece: int, most: int, steps: list[tuple[int, int]]) -> None:
     """Four streams take, bring and give back in any order: no byte is brought twice, and all are in the end."""
     marks: dict[int, int] = {}
-    pieces = Pieces(size, piece, None, marks.__setitem__)
+    pieces = Pieces(size, piece, None, marks.__setitem__, most, 30)
     brought = [0] * size
     claims: dict[int, Claim] = {}
-    for stream, amount in [*steps, *((number % 4, 30) for number in range(4 * size))]:
+    for stream, amount in [*steps, *((number % 4, 30) for number in range(8 * size))]:
         if stream not in claims:
-            claim = pieces.claim()
-            if claim is None:
+            new = pieces.claim(1 + stream)
+            if new is None:
                 continue
-            claims[stream] = claim
-        number, start, end = claims.pop(stream)
-        count = min(amount, end - start)
-        for at in range(start, start + count):
+            claims[stream] = new
+        claim = claims[stream]
+        count = min(amount, claim.end - claim.at)
+        for at in range(claim.at, claim.at + count):
             brought[at] += 1
-        pieces.advance(number, count)
-        if start + count == end:
-            following = pieces.follow(number) if amount % 2 else None
+        pieces.advance(claim, count)
+        if claim.at == claim.end:
+            del claims[stream]
+            following = pieces.follow(claim) if amount % 2 else None
             if following is not None:
+                assert following.start == claim.end <= pieces.run(claim)
                 claims[stream] = following
-        elif amount % 3:
-            claims[stream] = Claim(number, start + count, end)
-        else:
-            pieces.release(Claim(number, start, end))
+        elif amount % 3 == 0:
+            pieces.release(claims.pop(stream))
     assert all(count <= 1 for count in brought)
     assert pieces.arrived == sum(brought) == sum(marks.values())
     frontier = brought.index(0) if 0 in brought else size
