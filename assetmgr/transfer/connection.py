@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import ssl
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from assetmgr.errors import OriginError
 from assetmgr.transfer.evidence import Headers
@@ -17,6 +16,9 @@ from assetmgr.transfer.http1 import Connection, HttpError, Response
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.urls import Address, safe_url
+
+if TYPE_CHECKING:
+    import ssl
 
 # A redirect's or an error's words: read to the end where short, so that the connection lives on.
 _DRAIN = 64 * 1024
@@ -121,11 +123,6 @@ class Pool:
                 if connection is None:
                     connection = self._connect(key)
                 return _PooledAnswer(self, connection, connection.ask(target, headers), url)
-            except ssl.SSLCertVerificationError as error:
-                raise OriginError(
-                    f"{safe_url(url)}: the server's certificate is not good: {error.verify_message}",
-                    mend="if your network has its own authority, point REQUESTS_CA_BUNDLE at its certificates",
-                ) from None
             except UnicodeError:
                 raise OriginError(
                     f"{safe_url(url)}: leads to what is no http or https URL", mend="correct the url in the manifest"
@@ -136,6 +133,7 @@ class Pool:
                 # The server may have hung up a kept connection as we wrote: that says nothing of the server.
                 if not is_new and not self._closed and isinstance(error, ConnectionError):
                     continue
+                _judge_certificate(error, url)
                 raise PassingError(reason(error)) from None
             except BaseException:
                 if connection is not None:
@@ -169,6 +167,8 @@ class Pool:
     def _trust(self) -> ssl.SSLContext:
         """Whose certificates are believed: as requests has it, certifi's unless the environment names others."""
         if self._context is None:
+            import ssl  # a good part of the start-up, and no matter of plain http
+
             where = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
             if not where:
                 import certifi
@@ -205,6 +205,14 @@ class Pool:
             connection.close()
         for connection in busy:
             connection.cut()
+
+
+def _judge_certificate(error: Exception, url: str) -> None:
+    if verdict := getattr(error, "verify_message", None):  # of an ssl.SSLCertVerificationError
+        raise OriginError(
+            f"{safe_url(url)}: the server's certificate is not good: {verdict}",
+            mend="if your network has its own authority, point REQUESTS_CA_BUNDLE at its certificates",
+        ) from None
 
 
 def reason(error: BaseException) -> str:

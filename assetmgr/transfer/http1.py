@@ -10,17 +10,20 @@ import contextlib
 import re
 import select
 import socket
-import ssl
 import struct
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from assetmgr.transfer.urls import Address
+
+if TYPE_CHECKING:
+    import ssl
 
 _LONGEST_HEAD = 64 * 1024
 _LONGEST_LINE = 4096
 _READ = 16 * 1024
 # Bytes: enough for 1 GB/s at the round-trip time that the handshake had; the most before the system's choice is better.
-_LEAST_WINDOW = 128 * 1024
+_LEAST_WINDOW = 256 * 1024
 _WINDOW_A_MICROSECOND = 1000
 _MOST_WINDOW = 4 << 20
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import random
 import time
 
@@ -27,6 +26,8 @@ def retry_after(value: str | None, now: float) -> float | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value)
+    import email.utils  # rarely needed, and not cheap
+
     try:
         date = email.utils.parsedate_to_datetime(value)
         return max(0.0, date.timestamp() - now)

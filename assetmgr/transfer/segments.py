@@ -18,10 +18,11 @@ from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.wire import StoppedError, Wire
 
-# How often the flow is looked at, in seconds; what share of that must have been spent waiting for it; how far below
-# what is slow it must be for all streams to be had at once; by how much it must have grown for the last step to have
-# been worth it.
-_LOOK = 0.04
+# How often the flow is looked at, in seconds, and how long new streams are given to get going first.
+_LOOK = 0.025
+_SETTLE = 0.3
+# What share of that time must have been spent waiting for bytes; how far below what is slow the flow must be for all
+# streams to be had at once; by how much it must have grown for the last step to have been worth it.
 _WAITING = 0.5
 _CRAWL = 0.25
 _WORTH = 1.15
@@ -50,6 +51,7 @@ class Helpers:
         self._stop = threading.Event()
         self._done_growing = False
         self._since = time.monotonic()
+        self._next_look = self._since + _LOOK
         self._before = gathering.pieces.arrived
         self._flow_before = 0.0
         self._received = 0.0
@@ -67,13 +69,13 @@ class Helpers:
         """
         self._received += received
         now = time.monotonic()
-        if self._done_growing or now - self._since < _LOOK:
+        if self._done_growing or now < self._next_look:
             return
         wire, limits = self._at.wire, self._at.wire.limits
         share, self._received = self._received / (now - self._since), 0.0
         arrived = self._at.pieces.arrived
         flow = (arrived - self._before) / (now - self._since)
-        self._since, self._before = now, arrived
+        self._since, self._before, self._next_look = now, arrived, now + _LOOK
         streams = 1 + self.alive()
         if share < _WAITING:
             return
@@ -85,7 +87,7 @@ class Helpers:
             return
         wanted = limits.connections if flow / streams < _CRAWL * limits.slow else streams
         more = min(wanted, limits.connections - streams, max(self._at.pieces.open() - streams, 0))
-        self._flow_before = flow
+        self._flow_before, self._next_look = flow, now + _SETTLE
         for _ in range(wire.join_streams(more, wanted=True)):
             thread = threading.Thread(target=self._run, name="assetmgr-part", daemon=True)
             self._threads.append(thread)
