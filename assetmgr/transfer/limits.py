@@ -68,6 +68,6 @@ class Limits:
     connections: int = 8
     connections_most: int = 32
     slow: float = 100e6
-    piece_least: int = 1 << 20
+    piece_least: int = 1 << 19
     piece_most: int = 16 << 20
     idle: float = 20.0

@@ -80,7 +80,10 @@ class Pieces:
             self._first += 1
 
     def claim(self, streams: int = 1) -> Claim | None:
-        """Take the first pieces that lack bytes and are nobody's: half of a fair share among so many streams."""
+        """Take the first pieces that lack bytes and are nobody's: a fair share of what is left among the streams.
+
+        One that is alone takes a single piece, for it can run on.
+        """
         with self._lock:
             if self._open:
                 for piece in range(self._first, self.count):
@@ -106,14 +109,30 @@ class Pieces:
         return piece not in self._claimed and not self._marks[piece]
 
     def _take(self, first: int, streams: int) -> Claim:
-        share = min(self._open * self.piece // (2 * streams), self._claim_most)
-        last = first
-        while (last + 2 - first) * self.piece <= share and last + 1 < self.count and self._is_untouched(last + 1):
-            last += 1
-        self._claimed.update(range(first, last + 1))
-        self._open -= last + 1 - first
+        self._claimed.add(first)
+        self._open -= 1
         start = first * self.piece + self._marks[first]
-        return self._add(Claim(start, min((last + 1) * self.piece, self.size), start))
+        claim = self._add(Claim(start, min((first + 1) * self.piece, self.size), start))
+        if streams > 1:
+            self._extend(claim, streams)
+        return claim
+
+    def extend(self, claim: Claim, streams: int) -> None:
+        """Let a claim go on over what nobody has touched, up to a fair share of what is left."""
+        with self._lock:
+            self._extend(claim, streams)
+            if claim.at < claim.end:
+                self._claims.add(claim)  # it may have been done
+
+    def _extend(self, claim: Claim, streams: int) -> None:
+        most = min((self._open + 1) * self.piece // streams, self._claim_most)
+        while claim.end < self.size and claim.end + self.piece - claim.at <= most:
+            after = claim.end // self.piece
+            if not self._is_untouched(after):
+                break
+            self._claimed.add(after)
+            self._open -= 1
+            claim.end = min(claim.end + self.piece, self.size)
 
     def _take_over(self) -> Claim | None:
         slowest = max(self._claims, key=lambda claim: claim.end - claim.at, default=None)

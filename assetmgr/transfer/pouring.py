@@ -52,7 +52,7 @@ def pour(task: Task, source: Source, answer: Answer, claim: Claim, at: Gathering
             at.count(count)
             pace.count(count, waited)
             if helpers is not None:
-                helpers.look(received)
+                helpers.look(claim, received)
             if claim.at == claim.end:
                 if claim.end == pieces.size:
                     _expect_end(source, answer, pieces.size)

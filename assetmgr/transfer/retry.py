@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 
 from assetmgr.transfer.limits import Limits
@@ -45,6 +44,8 @@ def delay(attempt: int, asked: str | None, limits: Limits, *, now: float | None 
     wanted = retry_after(asked, time.time() if now is None else now)
     if wanted is not None:
         return wanted if wanted <= limits.retry_after_most else None
+    import random
+
     most: float = min(limits.backoff * 2 ** (attempt - 1), limits.backoff_most)
     return most * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
 

@@ -19,7 +19,7 @@ from assetmgr.transfer.source import Source
 from assetmgr.transfer.wire import StoppedError, Wire
 
 # How often the flow is looked at, in seconds, and how long new streams are given to get going first.
-_LOOK = 0.025
+_LOOK = 0.015
 _SETTLE = 0.3
 # What share of that time must have been spent waiting for bytes; how far below what is slow the flow must be for all
 # streams to be had at once; by how much it must have grown for the last step to have been worth it.
@@ -61,11 +61,12 @@ class Helpers:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         return len(self._threads)
 
-    def look(self, received: float) -> None:
+    def look(self, claim: Claim, received: float) -> None:
         """Look at the flow now and then; while it is slow for each stream and growing helps, add streams.
 
-        ``received`` are the seconds that the first stream has just waited for bytes. Where it is the disk or the hash
-        that is waited for, more streams only let more lie in the buffers of the system.
+        ``claim`` is the first stream's, which is left its share. ``received`` are the seconds that it has just waited
+        for bytes: where it is the disk or the hash that is waited for, more streams only let more lie in the buffers of
+        the system.
         """
         self._received += received
         now = time.monotonic()
@@ -88,7 +89,9 @@ class Helpers:
         wanted = limits.connections if flow / streams < _CRAWL * limits.slow else streams
         more = min(wanted, limits.connections - streams, max(self._at.pieces.open() - streams, 0))
         self._flow_before, self._next_look = flow, now + _SETTLE
-        for _ in range(wire.join_streams(more, wanted=True)):
+        more = wire.join_streams(more, wanted=True)
+        self._at.pieces.extend(claim, streams + more)
+        for _ in range(more):
             thread = threading.Thread(target=self._run, name="assetmgr-part", daemon=True)
             self._threads.append(thread)
             thread.start()

@@ -25,7 +25,7 @@ events {{ worker_connections 512; }}
 http {{
     types {{ }}
     default_type application/octet-stream;
-    log_format told '$connection|$status|$body_bytes_sent|$http_range|$http_if_range|$request_uri';
+    log_format told escape=none '$connection|$status|$body_bytes_sent|$http_range|$http_if_range|$request_uri';
     access_log {place}/access.log told;
     sendfile on;
     tcp_nopush on;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,11 +110,10 @@ def test_pieces_are_within_bounds_and_few(size: int) -> None:
     assert -(-size // piece) <= 4096 or piece == limits.piece_most
 
 
-@pytest.mark.parametrize("streams", [1, 4])
-def test_claims_are_large_in_the_beginning_and_small_in_the_end(streams: int) -> None:
+def test_claims_are_large_in_the_beginning_and_small_in_the_end() -> None:
     pieces = Pieces(1 << 30, 1 << 20, None, lambda piece, mark: None, 16 << 20)
     taken = []
-    while (claim := pieces.claim(streams)) is not None:
+    while (claim := pieces.claim(8)) is not None:
         taken.append((claim.end - claim.start) >> 20)
         pieces.advance(claim, claim.end - claim.start)
     assert sum(taken) == 1024
@@ -124,19 +122,32 @@ def test_claims_are_large_in_the_beginning_and_small_in_the_end(streams: int) ->
     assert taken[-1] == 1
 
 
+def test_a_stream_that_is_alone_runs_on_and_leaves_the_rest_to_others() -> None:
+    pieces = Pieces(8 << 20, 1 << 20, None, lambda piece, mark: None, 16 << 20)
+    alone = pieces.claim()
+    assert alone is not None
+    assert (alone.start, alone.end, pieces.run(alone)) == (0, 1 << 20, 8 << 20)
+    pieces.extend(alone, 2)  # another one comes
+    assert alone.end == 4 << 20
+    other = pieces.claim(2)
+    assert other is not None
+    assert (other.start, pieces.run(alone)) == (4 << 20, 4 << 20)
+    pieces.advance(alone, 4 << 20)
+    assert pieces.follow(alone) is None
+    pieces.release(other)
+    pieces.extend(alone, 1)  # done, and goes on
+    pieces.release(alone)
+    assert pieces.open() == 4, "nothing is anybody's"
+
+
 def test_a_stream_that_is_done_takes_over_half_of_what_the_slowest_lacks() -> None:
-    pieces = Pieces(16 << 20, 1 << 20, None, lambda piece, mark: None, 16 << 20)
+    pieces = Pieces(8 << 20, 1 << 20, None, lambda piece, mark: None, 16 << 20)
     slow = pieces.claim()
-    rest = pieces.claim()
-    while rest is not None and rest.start < 16 << 20:
-        pieces.advance(rest, rest.end - rest.start)
-        if rest.end == 16 << 20:
-            break
-        rest = pieces.claim()
     assert slow is not None
-    assert (slow.start, slow.end) == (0, 8 << 20)
+    pieces.extend(slow, 1)
+    assert (slow.start, slow.end, pieces.open()) == (0, 8 << 20, 0)
     pieces.advance(slow, 100_000)
-    taken = pieces.claim()
+    taken = pieces.claim(2)
     assert taken is not None
     assert (slow.end, taken.start, taken.end) == (5 << 20, 5 << 20, 8 << 20)
     pieces.release(taken)
@@ -147,12 +158,11 @@ def test_what_a_stream_may_be_writing_is_not_taken_over() -> None:
     pieces = Pieces(300_000, 100_000, None, lambda piece, mark: None, 300_000)
     claim = pieces.claim()
     assert claim is not None
-    following = pieces.follow(claim)
-    assert following is not None
-    while pieces.claim() is not None:
-        pass
-    assert claim.end - claim.start == 100_000
-    assert following.end - following.at <= 262_144
+    pieces.extend(claim, 1)
+    assert pieces.claim(2) is None
+    pieces.advance(claim, 10_000)
+    assert pieces.claim(2) is None
+    assert claim.end == 300_000
 
 
 @given(
