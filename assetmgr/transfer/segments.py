@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from assetmgr.errors import AssetError
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.follower import Follower
+from assetmgr.transfer.growth import Growth
 from assetmgr.transfer.partial import Partial
 from assetmgr.transfer.parts import part_fault
 from assetmgr.transfer.pieces import Claim, Pieces
@@ -19,13 +20,10 @@ from assetmgr.transfer.source import Source
 from assetmgr.transfer.wire import StoppedError, Wire
 
 # How often the flow is looked at, in seconds, and how long new streams are given to get going first.
-_LOOK = 0.015
-_SETTLE = 0.3
-# What share of that time must have been spent waiting for bytes; how far below what is slow the flow must be for all
-# streams to be had at once; by how much it must have grown for the last step to have been worth it.
+_LOOK = 0.025
+_SETTLE = 0.15
+# What share of that time must have been spent waiting for bytes.
 _WAITING = 0.5
-_CRAWL = 0.25
-_WORTH = 1.15
 _BUFFER = 128 * 1024
 
 
@@ -53,7 +51,7 @@ class Helpers:
         self._since = time.monotonic()
         self._next_look = self._since + _LOOK
         self._before = gathering.pieces.arrived
-        self._flow_before = 0.0
+        self._growth = Growth(gathering.wire.limits)
         self._received = 0.0
         self.error: OSError | None = None
 
@@ -72,7 +70,7 @@ class Helpers:
         now = time.monotonic()
         if self._done_growing or now < self._next_look:
             return
-        wire, limits = self._at.wire, self._at.wire.limits
+        wire = self._at.wire
         share, self._received = self._received / (now - self._since), 0.0
         arrived = self._at.pieces.arrived
         flow = (arrived - self._before) / (now - self._since)
@@ -80,16 +78,13 @@ class Helpers:
         streams = 1 + self.alive()
         if share < _WAITING:
             return
-        if self._threads and flow < self._flow_before * _WORTH:
-            self._done_growing = True
+        if wire.bucket.rate is not None and flow > 0.7 * wire.bucket.rate:
             return
-        free = wire.bucket.rate is None or flow < 0.7 * wire.bucket.rate
-        if flow / streams >= limits.slow or streams >= limits.connections or not free:
-            return
-        wanted = limits.connections if flow / streams < _CRAWL * limits.slow else streams
-        more = min(wanted, limits.connections - streams, max(self._at.pieces.open() - streams, 0))
-        self._flow_before, self._next_look = flow, now + _SETTLE
+        more = min(self._growth.wanted(flow, streams), max(self._at.pieces.open() - streams, 0))
         more = wire.join_streams(more, wanted=True)
+        if not more:
+            return
+        self._next_look = now + _SETTLE
         self._at.pieces.extend(claim, streams + more)
         for _ in range(more):
             thread = threading.Thread(target=self._run, name="assetmgr-part", daemon=True)

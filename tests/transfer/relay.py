@@ -54,6 +54,8 @@ class Relay:
             there = socket.create_connection(("127.0.0.1", self._target))
             if self._rate is not None:
                 there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
+            for end in (connection, there):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as servers do, for a body's last bytes
             self._open += [connection, there]
             threading.Thread(target=self._pump, args=(connection, there, False), daemon=True).start()
             self._pump(there, connection, True)
