@@ -6,6 +6,7 @@ which a hub's small files are named), ``md5`` and ``crc32c`` (storage buckets, L
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -132,20 +133,24 @@ def hash_file(
 
 
 def in_parallel(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int | None = None
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    workers: int | None = None,
+    waiting: Callable[[], object] | None = None,
 ) -> Iterator[tuple[_Item, _Result]]:
     """Yield ``(item, work(item))`` as each is done, in no order.
 
     Threads are enough: hashlib lets go of the interpreter while it hashes. An exception of ``work`` is raised here.
     When the caller stops early (Ctrl-C), no further item is begun and the threads are not waited for: they are
-    daemons, and end with what they are at.
+    daemons, and end with what they are at. ``waiting`` is called now and then while none is done, and may raise too.
     """
     import queue
     import threading
 
     pending = list(items)
     count = min(workers or os.cpu_count() or 1, len(pending))
-    if count <= 1:
+    if count <= 1 and waiting is None:
         for item in pending:
             yield item, work(item)
         return
@@ -164,12 +169,19 @@ def in_parallel(
             except BaseException as error:  # noqa: BLE001 - raised where the results are taken
                 done.put((item, None, error))
 
+    def take() -> tuple[_Item, _Result | None, BaseException | None]:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return done.get(timeout=0.5)  # a bounded wait: Ctrl-C gets through on every system
+            if waiting is not None:
+                waiting()
+
     total = len(pending)
     for _ in range(count):
         threading.Thread(target=run, daemon=True).start()
     try:
         for _ in range(total):
-            item, result, error = done.get()
+            item, result, error = take()
             if error is not None:
                 raise error
             yield item, result  # type: ignore[misc]

@@ -135,7 +135,10 @@ class StaleLockError(NotLockedError):
 
 
 class OriginError(AssetError):
+    """The origin or the network failed. ``is_absent``: who was asked is well, and has no such file."""
+
     exit_code = 5
+    is_absent = False
 
 
 class RepoNotFoundError(OriginError):

@@ -19,12 +19,24 @@ from assetmgr.errors import AssetError, IntegrityError, UsageError, raise_all
 from assetmgr.lock import LockedAsset, LockedFile, load_lock, lock_path
 from assetmgr.manifest import Transport
 from assetmgr.origins import Arrival, Origin
-from assetmgr.placing import LinkStyle, link, make_folder, place, remove_file, write_document
+from assetmgr.placing import (
+    LinkStyle,
+    link,
+    make_folder,
+    place,
+    remove_file,
+    sync_folder,
+    write_document,
+)
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.reporting import Reporter
 from assetmgr.store import Layout, State, Store
 from assetmgr.transfer.urls import safe_url
 from assetmgr.verify import claimed_refs, prove, prove_many, read_ref, ref_is_blocked, tree_cache
+
+# Bytes from which a file is synced by itself, as it is placed; and how many smaller ones are synced at once.
+_SYNCED_ALONE = 1 << 20
+_SYNCED_TOGETHER = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,7 @@ class Installation:
         ):
             if state is State.PROVED and stamp is not None:
                 self.stamps[self._key(file)] = stamp
+        self.unsynced: dict[str, str] = {}
         self.fetched: list[LockedFile] = []
         self.linked: list[LockedFile] = []
         self.whole = False
@@ -102,6 +115,7 @@ class Installation:
         pending = self._prove_present(pending)
         pending = self._link_same(pending)
         missing = self._bring(pending)
+        self._sync()
         errors = [error for _, error in missing]
         if errors:
             raise_all(_merged(errors))
@@ -266,13 +280,25 @@ class Installation:
 
     def _place(self, path: str, proof: Stamp, file: LockedFile, same: Sequence[LockedFile]) -> None:
         """Give proved bytes their final name, and link them to the names of other files with the same content."""
-        status = place(path, self._at(file))
+        sync = file.size >= _SYNCED_ALONE
+        status = place(path, self._at(file), sync=sync)
         self.fetched.append(file)
         for other in same:
             if self._at(other) != self._at(file):
                 link(self._at(file), self._at(other), "hardlink")
                 status = os.stat(self._at(other))
             self.stamps[self._key(other)] = Stamp.of(status, proof.proved_at)
+            if not sync:
+                self.unsynced[self._key(other)] = os.path.dirname(self._at(other))
+        if len(self.unsynced) >= _SYNCED_TOGETHER:
+            self._sync()
+
+    def _sync(self) -> None:
+        """Make durable what was placed, before a name, a ref or the receipt speaks of it."""
+        folders = {os.stat(folder).st_dev: folder for folder in set(self.unsynced.values())}
+        for folder in folders.values():
+            sync_folder(folder)
+        self.unsynced.clear()
 
     def _name_all(self) -> None:
         """Give hub blobs their names in the snapshot."""
@@ -288,9 +314,10 @@ class Installation:
             )
         for file in self.entry.files:
             name, blob = self.store.at(self.layout.name(file)), self._at(file)
-            with contextlib.suppress(OSError):
-                if os.path.samefile(name, blob):
-                    continue
+            if self.states[self._key(file)] not in (State.MISSING, State.UNLINKED):
+                with contextlib.suppress(OSError):
+                    if os.path.samefile(name, blob):
+                        continue
             style = link(blob, name, "symlink", relative=True)
             if style != "symlink":
                 fallen.add(style)
@@ -344,6 +371,8 @@ class Installation:
     def save(self) -> None:
         """Write down what is proved, also after a failure, so that the next run need not hash it again."""
         before, wish = self.receipt, self.wish
+        for key in self.unsynced:  # in a hurry, after Ctrl-C: they are hashed again by the next run
+            del self.stamps[key]
         if not self.stamps and before is None:
             return
         receipt = Receipt(

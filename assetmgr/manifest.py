@@ -32,7 +32,7 @@ from assetmgr import names
 from assetmgr.errors import ManifestError, Problem
 from assetmgr.manifest_reader import Reader, Value
 from assetmgr.manifest_schema import MANIFEST, SAMPLE_READERS, SECTIONS, VERSION, json_schema
-from assetmgr.manifest_urls import file_name, resolve_folder, resolve_url
+from assetmgr.manifest_urls import file_name, resolve_folder, resolve_mirror, resolve_url
 from assetmgr.manifest_yaml import ManifestLimits, Node, Problems, Scalar, compose, decode, integer, shown
 from assetmgr.manifest_yaml import Mapping as MappingNode
 
@@ -168,11 +168,12 @@ def _canonical(source: HubSource | FilesSource) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one file declares, in its order. ``cache_root`` is absolute."""
+    """What one file declares, in its order. ``cache_root`` is absolute, and so are folders among ``mirrors``."""
 
     path: Path
     assets: tuple[Asset, ...]
     cache_root: str | None = None
+    mirrors: tuple[str, ...] = ()
 
 
 def load_manifest(path: Path, *, limits: ManifestLimits = _LIMITS) -> Manifest:
@@ -245,7 +246,8 @@ class _Builder:
                     what = f"{shown(name)} is a model and also a dataset; the other is on line {line}"
                     self._problems.add(entry.at, what)
                 first.setdefault(name, entry)
-        return Manifest(self._path, tuple(assets), self._resolved(value.text("cache_root")))
+        mirrors = tuple(resolve_mirror(text, self._folder) for text in _texts(value, "mirrors") or ())
+        return Manifest(self._path, tuple(assets), self._resolved(value.text("cache_root")), mirrors)
 
     def _resolved(self, folder: str | None) -> str | None:
         return None if folder is None else resolve_folder(folder, self._folder)

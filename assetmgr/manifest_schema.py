@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from assetmgr.manifest_urls import endpoint_fault, folder_fault, url_fault
+from assetmgr.manifest_urls import endpoint_fault, folder_fault, mirror_fault, url_fault
 from assetmgr.names import asset_name_fault, is_digest, is_repo, path_fault
 
 VERSION = 1
@@ -144,6 +144,7 @@ _ENDPOINT = Text("the address of a hub", endpoint_fault, r"^https?://[^/?#@\s]+(
 _HTTP_URL = r"https?://(?![^/?]*@)[^/?#\s]+([/?][^#\s]*)?$"
 _LOCAL = r"file:[^?#\s]+$|\.?\.?[/\\]|~|[A-Za-z]:[\\/]"
 _URL = Text("a URL or a local path", url_fault, f"^({_HTTP_URL}|{_LOCAL})")
+_MIRROR = Text("a mirror: a folder, http(s)://... or a bucket such as s3://name/prefix", mirror_fault)
 _PATTERN = Text("a pattern such as '*.json'")
 _PATTERNS = ListOf("a pattern or a list of patterns", _PATTERN, least=1, alone=True)
 
@@ -271,6 +272,10 @@ MANIFEST = Record(
     {
         "version": Field(Number("the number 1", VERSION, VERSION), "The format's version.", required=True),
         "cache_root": Field(_FOLDER, "Where the store is; '~' and $VARIABLES are expanded."),
+        "mirrors": Field(
+            ListOf("a mirror or a list of mirrors", _MIRROR, alone=True),
+            "Where bytes may also be had: folders, http(s) addresses, buckets; asked in order before the origin.",
+        ),
         "models": Field(MapOf("a mapping from name to model", _NAME, MODEL), "The models, by name."),
         "datasets": Field(MapOf("a mapping from name to dataset", _NAME, DATASET), "The datasets, by name."),
     },

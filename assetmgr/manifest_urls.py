@@ -10,6 +10,8 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _DOT_BACKSLASH = re.compile(r"\.\.?\\")
+# Two letters at least: one is a drive.
+_MIRROR_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _BARE = ("/", "./", "../", "~")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -44,6 +46,51 @@ def endpoint_fault(url: str) -> str | None:
     if "?" in url or "#" in url:
         return "an endpoint has no '?' and no '#'"
     return _http_fault(url)
+
+
+def mirror_fault(text: str) -> str | None:
+    """Say why a text names no mirror (a folder, an http or https URL, a bucket such as s3://name/prefix), or None."""
+    scheme = _MIRROR_SCHEME.match(text)
+    if not scheme:
+        return folder_fault(text)
+    if any(char.isspace() for char in text):
+        return "a URL has no spaces; write %20"
+    if "?" in text or "#" in text:
+        return "a mirror's URL has no '?' and no '#'"
+    if "::" in text:
+        return "a chain of file systems ('::') is no mirror"
+    if scheme[1] in ("http", "https"):
+        return "it holds a login, and none is ever sent to a mirror" if "@" in text else _http_fault(text)
+    if scheme[1] == "file":
+        if _file_host(text) not in ("", "localhost"):
+            return "a file: URL names a folder of this machine: file:///folder"
+        return _home_fault(_local_path(text)) if _local_path(text) else "it names no folder"
+    if scheme[1] == "hf":
+        return "a hub is where assets come from, not a mirror; name it by `hub:` or HF_ENDPOINT"
+    bucket = text[scheme.end() :].lstrip("/").partition("/")[0] if text.startswith("//", scheme.end()) else ""
+    if not bucket:
+        return f"a bucket is written {scheme[1]}://name/prefix, and a folder with a colon in its name begins with './'"
+    if ":" in bucket.rpartition("@")[0]:
+        return "it holds a password, and this is no place for one: give it as the bucket's own library has it"
+    return None
+
+
+def resolve_mirror(text: str, folder: str) -> str:
+    """What `mirror_fault` does not fault, in the one form in which two that are the same are equal.
+
+    A folder becomes its absolute path, a relative one below ``folder``; a URL loses its last slashes.
+    """
+    scheme = _MIRROR_SCHEME.match(text)
+    if not scheme:
+        return resolve_folder(text, folder)
+    if scheme[1] == "file":
+        return os.path.abspath(os.path.join(folder, os.path.expanduser(_local_path(text))))
+    return text.rstrip("/")
+
+
+def is_mirror_url(mirror: str) -> bool:
+    """Whether a mirror, as `resolve_mirror` returns it, is anything but a folder."""
+    return _MIRROR_SCHEME.match(mirror) is not None
 
 
 def _http_fault(url: str) -> str | None:

@@ -50,7 +50,7 @@ def held(
         with contextlib.suppress(OSError):
             os.chmod(path, mode)
         with contextlib.suppress(OSError, AssetError):  # the lock is what counts; the note is a courtesy
-            write_document(_note(path), json.dumps(_self(purpose)).encode())
+            write_document(_note(path), json.dumps(_self(purpose)).encode(), sync=False)
         yield
     finally:
         with contextlib.suppress(OSError):

@@ -154,13 +154,14 @@ class Store:
 
     # --- listings: content-addressed documents that lock entries name -------------------------------------------
 
-    def _listing(self, digest: str) -> str:
+    def listing(self, digest: str) -> str:
+        """Where the listing of a sha256 is kept."""
         return os.path.join(self.state, "listings", check_digest(digest, "sha256", "listing"))
 
     def read_listing(self, digest: str) -> bytes | None:
         """A listing by its sha256, or None when the store has none that is whole."""
         try:
-            data = Path(self._listing(digest)).read_bytes()
+            data = Path(self.listing(digest)).read_bytes()
         except FileNotFoundError:
             return None
         return data if sha256_text(data) == digest else None
@@ -169,7 +170,7 @@ class Store:
         """Keep a listing; return the sha256 that names it."""
         digest = sha256_text(data)
         if self.read_listing(digest) is None:
-            write_document(self._listing(digest), data)
+            write_document(self.listing(digest), data)
         return digest
 
     # --- receipts ------------------------------------------------------------------------------------------------
@@ -244,13 +245,14 @@ class Store:
         layout = Layout(entry)
         prefixes = {place: self.at(layout.prefix(place)) for place in {file.place for file in entry.files}}
         states = []
+        has_blobs = layout.repo and os.path.isdir(self.at(f"{layout.repo}/blobs"))
         with _Folder() as at:
             for file, stamp in zip(entry.files, stamps or repeat(None), strict=False):
                 folder, _, name = file.path.rpartition("/")
                 try:
                     found = at.stat(prefixes[file.place] + folder, name)
                 except OSError:
-                    there = layout.repo and os.path.isfile(self.at(layout.bytes(file)))
+                    there = has_blobs and os.path.isfile(self.at(layout.bytes(file)))
                     states.append(State.UNLINKED if there else State.MISSING)
                     continue
                 states.append(State.PROVED if stamp is not None and stamp.fits(found) else State.UNPROVED)
@@ -287,7 +289,10 @@ class _Folder(contextlib.AbstractContextManager["_Folder"]):
             return os.stat(os.path.join(folder, name))
         if folder != self._path:
             self.__exit__()
-            self._open, self._path = os.open(folder, _SEARCH), folder
+            self._path = folder
+            self._open = os.open(folder, _SEARCH)
+        elif self._open < 0:
+            raise FileNotFoundError(folder)  # as when it was tried, for another name
         return os.stat(name, dir_fd=self._open)
 
     def __exit__(self, *exception: object) -> None:

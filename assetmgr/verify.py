@@ -263,7 +263,8 @@ def tree_cache(listing: bytes) -> bytes:
         files[row["path"]] = {"size": row["size"], "blob_id": row["git_sha1"]}
         if row.get("sha256"):
             files[row["path"]] |= {"lfs_sha256": row["sha256"], "lfs_size": row["size"]}
-    return json.dumps({"format_version": 1, "files": dict(sorted(files.items()))}, indent=1).encode()
+    document = {"format_version": 1, "files": dict(sorted(files.items()))}
+    return msgspec.json.format(msgspec.json.encode(document), indent=1)
 
 
 def claimed_refs(receipts: Iterable[Receipt], but: LockedAsset, *, besides: str | None = None) -> set[tuple[str, str]]:

@@ -37,10 +37,13 @@ from assetmgr.verify import Finding, Installed, Verdict, claimed_refs, installed
 if TYPE_CHECKING:
     from assetmgr.datasets import ImageTextDataset
     from assetmgr.install import Pulled, Wish
+    from assetmgr.mirrors.pushing import PushReport
+    from assetmgr.mirrors.run import Mirrors, TrafficReport
     from assetmgr.models import LoadedModel
     from assetmgr.origins import Origins
     from assetmgr.plan import Plan
     from assetmgr.pull import Pull
+    from assetmgr.transfer.limits import Limits
 
 Check = Literal["quick", "full", "none"]
 
@@ -94,6 +97,9 @@ class Workspace:
         How many files move at once.
     wait
         Seconds to wait for what another process holds.
+    mirrors
+        Asked before the origins, in order: folders (from the working folder), http(s) addresses, buckets. Those of
+        ``ASSETMGR_MIRRORS`` (separated by blanks; quotes keep a blank) and then those of the manifests come after them.
     """
 
     def __init__(
@@ -105,6 +111,7 @@ class Workspace:
         jobs: int | None = None,
         wait: float = 3600.0,
         reporter: Reporter | None = None,
+        mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         if manifests is None:
             listed = os.environ.get("ASSETMGR_MANIFEST")
@@ -124,6 +131,9 @@ class Workspace:
         self._transport = _chosen_transport()
         self._jobs = jobs
         self._wait = wait
+        asked = [mirrors] if isinstance(mirrors, str | os.PathLike) else mirrors
+        self._asked_mirrors = tuple(os.fspath(mirror) for mirror in asked)
+        self._mirrors: Mirrors | None = None
         self._sheets = Sheets(self.manifests, self.store)
         self.catalog = self._sheets.catalog
 
@@ -139,6 +149,7 @@ class Workspace:
         A pin that the manifest still allows is kept, without asking anybody. Names in ``upgrade`` move to the newest
         commit of their revision. ``fetch=False`` leaves the sha256 of files open for which the origin publishes none.
         """
+        self._mirrors = None
         with self._origins() as origins:
             return self._sheets.lock(origins, names, upgrade=upgrade, fetch=fetch)
 
@@ -164,6 +175,7 @@ class Workspace:
         ``locked=True`` refuses a lock that the manifest has outrun; otherwise the locked bytes are pulled and a word
         is said.
         """
+        self._mirrors = None
         errors: list[AssetError] = []
         wishes = self._wishes(names, errors)
         stale = [wish.entry.name for wish in wishes if self._sheets.stale(wish.entry)]
@@ -216,10 +228,59 @@ class Workspace:
 
     def _origins(self) -> Origins:
         from assetmgr.origins import Context, Origins
+
+        limits = self._limits()
+        mirrors = self._opened(limits)
+        return Origins(Context(self.store, limits, self.reporter, self.offline, self._wait, self._transport, mirrors))
+
+    def _limits(self) -> Limits:
         from assetmgr.transfer.limits import Limits
 
-        limits = Limits(jobs=self._jobs) if self._jobs else Limits()
-        return Origins(Context(self.store, limits, self.reporter, self.offline, self._wait, self._transport))
+        return Limits(jobs=self._jobs) if self._jobs else Limits()
+
+    # --- mirrors -------------------------------------------------------------------------------------------------
+
+    def _opened(self, limits: Limits) -> Mirrors:
+        """The mirrors of the command under way. One that failed is left out to its end."""
+        if self._mirrors is None:
+            from assetmgr.mirrors.chosen import chosen_mirrors
+            from assetmgr.mirrors.run import Mirrors
+
+            declared = [mirror for manifest in self.manifests for mirror in manifest.mirrors]
+            self._mirrors = Mirrors(chosen_mirrors(self._asked_mirrors, declared), limits, offline=self.offline)
+        return self._mirrors
+
+    def traffic(self) -> TrafficReport:
+        """What came from which mirror and from the origins in the last `lock`, `pull` or `verify`."""
+        from assetmgr.mirrors.run import TrafficReport
+
+        return self._mirrors.report() if self._mirrors else TrafficReport()
+
+    def push(self, target: str, names: Iterable[str] = (), *, full: bool = False) -> PushReport:
+        """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets.
+
+        What is there in its size is not sent again, unless ``full`` finds other bytes in it. What is damaged in the
+        store is told in the report's errors, and the rest is pushed.
+
+        Raises
+        ------
+        UsageError
+            When nothing can be pushed there.
+        OriginError, AccessError, DiskSpaceError
+            When the target fails. What was pushed stays, and is not sent again.
+        """
+        from assetmgr.mirrors.pushing import HeldFile, held_files, open_target
+
+        place = open_target(target, self.store, self._limits(), self.reporter, wait=self._wait)
+        errors: list[AssetError] = []
+        files: list[HeldFile] = []
+        for name, receipt in self._receipts(names):
+            if receipt is None:
+                errors.append(self._not_installed(name))
+            else:
+                files += held_files(self.store, receipt, self.reporter)
+        report = place.put(files, full=full)
+        return dataclasses.replace(report, errors=(*errors, *report.errors))
 
     # --- look and prove ------------------------------------------------------------------------------------------
 
@@ -256,6 +317,7 @@ class Workspace:
 
     def verify(self, names: Iterable[str] = (), *, full: bool = False, repair: bool = False) -> Verification:
         """Prove what is installed; with ``repair``, fetch anew what is damaged, and nothing else."""
+        self._mirrors = None
         said = tuple(names)
         errors: list[AssetError] = []
         findings: list[Finding] = []

@@ -434,8 +434,8 @@ def test_what_was_put_before_a_failure_is_recorded_as_ours(stage: Stage, monkeyp
     def second_fails(target: str, name: str) -> None:
         if made:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        made.append(name)
         symlink(target, name)
+        made.append(name)
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "symlink", second_fails)

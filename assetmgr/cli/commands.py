@@ -6,9 +6,10 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assetmgr.cli.output import Output, error_document, plural, size, table
+from assetmgr.errors import AssetError, IntegrityError, SeveralErrors
 
 if TYPE_CHECKING:
     from assetmgr.plan import Plan
@@ -30,6 +31,7 @@ def _workspace(options: argparse.Namespace, output: Output) -> Workspace:
         jobs=getattr(options, "jobs", None),
         wait=getattr(options, "wait", 3600.0),
         reporter=output,
+        mirrors=getattr(options, "mirror", ()),
     )
 
 
@@ -48,7 +50,10 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
             output.say("the lock says what the manifest asks for")
         return 0
     started = time.monotonic()
-    report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch)
+    try:
+        report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch)
+    finally:
+        _tell_mirrors(workspace, output)
     if output.json:
         output.document([{"lock": str(one.path), "assets": one.assets, "changes": one.changes} for one in report])
         return 0
@@ -134,18 +139,25 @@ def _plan_table(plan: Plan) -> str:
 def _pull(options: argparse.Namespace, output: Output) -> int:
     workspace = _workspace(options, output)
     started = time.monotonic()
-    done = workspace.pull(_names(options, workspace), locked=options.locked)
-    seconds = time.monotonic() - started
+    try:
+        done = workspace.pull(_names(options, workspace), locked=options.locked)
+    except AssetError as error:
+        _tell_mirrors(workspace, output)
+        output.fail(error, **_traffic(workspace))
+        return error.code
+    seconds = round(time.monotonic() - started, 3)
     if output.json:
-        output.document({"seconds": round(seconds, 3), "assets": [dataclasses.asdict(one) for one in done]})
+        assets = [dataclasses.asdict(one) for one in done]
+        output.document({"seconds": seconds, "assets": assets, **_traffic(workspace)})
         return 0
+    _tell_mirrors(workspace, output)
     fetched = sum(one.fetched_files for one in done)
     linked = sum(one.linked_files for one in done)
     kept = sum(one.kept_files for one in done)
     parts = []
     if fetched:
         amount = sum(one.fetched_bytes for one in done)
-        parts.append(f"{plural(fetched, 'file')} fetched ({size(amount)})")
+        parts.append(f"{plural(fetched, 'file')} fetched ({size(amount)}{_shares(workspace)})")
     if linked:
         parts.append(f"{plural(linked, 'file')} linked")
     if kept:
@@ -154,9 +166,35 @@ def _pull(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _verify(options: argparse.Namespace, output: Output) -> int:
-    from assetmgr.errors import SeveralErrors
+def _traffic(workspace: Workspace) -> dict[str, Any]:
+    """What came from where, for a document; nothing where there are no mirrors."""
+    traffic = workspace.traffic()
+    if not traffic.mirrors:
+        return {}
+    return {
+        "mirrors": [dataclasses.asdict(one) for one in traffic.mirrors],
+        "origin": {"files": traffic.origin_files, "bytes": traffic.origin_bytes},
+    }
 
+
+def _shares(workspace: Workspace) -> str:
+    """What came from where, in words; nothing where there are no mirrors."""
+    traffic = workspace.traffic()
+    if not traffic.mirrors:
+        return ""
+    shares = [(f"mirror {one.mirror}", one.files, one.bytes) for one in traffic.mirrors]
+    shares.append(("their origins", traffic.origin_files, traffic.origin_bytes))
+    return "".join(f"; {files:,} from {name} ({size(amount)})" for name, files, amount in shares if files)
+
+
+def _tell_mirrors(workspace: Workspace, output: Output) -> None:
+    """Name the mirrors that were no good, and why, once a command."""
+    for one in workspace.traffic().mirrors:
+        if complaint := one.complaint():
+            output.say(complaint)
+
+
+def _verify(options: argparse.Namespace, output: Output) -> int:
     workspace = _workspace(options, output)
     started = time.monotonic()
     result = workspace.verify(_names(options, workspace), full=options.full, repair=options.repair)
@@ -173,9 +211,11 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
                 "findings": [finding._asdict() for finding in result.findings],
                 "repaired": [finding._asdict() for finding in result.repaired],
                 "errors": [error_document(error) for error in result.errors],
+                **_traffic(workspace),
             }
         )
         return code
+    _tell_mirrors(workspace, output)
     for finding in result.repaired:
         output.data(f"repaired: {finding}")
     for finding in result.findings:
@@ -197,8 +237,6 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
 
 
 def _verify_code(result: Verification) -> int:
-    from assetmgr.errors import IntegrityError, SeveralErrors
-
     errors = list(result.errors)
     if result.findings:
         errors.append(IntegrityError("findings"))
@@ -233,6 +271,33 @@ def _path(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def _mirror(options: argparse.Namespace, output: Output) -> int:
+    workspace = _workspace(options, output)
+    started = time.monotonic()
+    report = workspace.push(options.target, _names(options, workspace), full=options.full)
+    error = SeveralErrors(report.errors) if report.errors else None
+    if output.json:
+        output.document(
+            {
+                "code": error.code if error else 0,
+                "target": report.target,
+                "pushed": {"files": report.files, "bytes": report.bytes},
+                "present": {"files": report.present_files, "bytes": report.present_bytes},
+                "errors": [error_document(one) for one in report.errors],
+            }
+        )
+    else:
+        output.say(
+            f"{report.target}: {plural(report.files, 'blob')} pushed ({size(report.bytes)}), "
+            f"{plural(report.present_files, 'blob')} already there ({size(report.present_bytes)}); "
+            f"{time.monotonic() - started:.1f} s"
+        )
+    if error is None:
+        return 0
+    output.fail(error, documented=True)
+    return error.code
+
+
 def _schema(options: argparse.Namespace, output: Output) -> int:
     from assetmgr.manifest import json_schema
 
@@ -247,5 +312,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Output], int]] = {
     "verify": _verify,
     "status": _status,
     "path": _path,
+    "mirror": _mirror,
     "schema": _schema,
 }

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from assetmgr.reporting import Progress
 
 
+_COMMAND = re.compile(r"\bassetmgr (?=(lock|plan|pull|verify|status|path|mirror)\b)")
+
+
 class Output:
     """Implements `assetmgr.reporting.Reporter` for a person at a terminal, or for a pipe."""
 
@@ -55,11 +58,14 @@ class Output:
     def progress(self, label: str, total: int) -> Progress:
         return _Bar(label, total, shown=self._bars)
 
-    def fail(self, error: AssetError, *, documented: bool = False) -> None:
-        """Tell an error: words for a person, and a document for a program unless it has one already."""
+    def fail(self, error: AssetError, *, documented: bool = False, **more: object) -> None:
+        """Tell an error: words for a person, and a document for a program unless it has one already.
+
+        ``more`` goes into the document.
+        """
         errors: Sequence[AssetError] = error.errors if isinstance(error, SeveralErrors) else (error,)
         if self.json and not documented:
-            self.document({"code": error.code, "errors": [error_document(one) for one in errors]})
+            self.document({"code": error.code, "errors": [error_document(one) for one in errors], **more})
         for one in errors:
             told = self.typed(f"\n  mend: {one.mend}") if one.mend else ""
             print(f"error: {one.message}{told}", file=sys.stderr)
@@ -68,7 +74,7 @@ class Output:
         """Words that name a command of ours, as it must be typed to mean the same store and manifests."""
         if not self._options:
             return words
-        return re.sub(r"\bassetmgr (?=(lock|plan|pull|verify|status|path)\b)", f"assetmgr {self._options} ", words)
+        return _COMMAND.sub(f"assetmgr {self._options} ", words)
 
 
 def error_document(error: AssetError) -> dict[str, Any]:

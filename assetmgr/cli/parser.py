@@ -18,6 +18,8 @@ _EXAMPLES = {
     "assetmgr pull minilm coco_caption     # these, and what they require",
     "verify": "assetmgr verify                       # by stamps: seconds\n"
     "assetmgr verify --full --repair       # by hashes, and fetch anew what is damaged",
+    "mirror": "assetmgr mirror push /media/stick/mirror      # all of assets.yaml, onto a stick\n"
+    "assetmgr mirror push s3://bucket/assets minilm  # one asset, into a bucket",
     "status": "assetmgr status --json | jq -r '.[] | select(.state != \"installed\") | .name'",
     "path": 'cd "$(assetmgr path minilm)"',
     "schema": "assetmgr schema > assets.schema.json  # for your editor's YAML completion",
@@ -80,6 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="leave sha256 open where the origin publishes none; pull refuses such a lock",
     )
     _add_network(lock)
+    _add_mirrors(lock)
 
     plan = _command(commands, "plan", "show what pull would do, and the bytes and disk it takes")
     _add_names(plan)
@@ -88,18 +91,28 @@ def make_parser() -> argparse.ArgumentParser:
     _add_names(pull)
     pull.add_argument("--locked", action="store_true", help="fail when the manifest changed since the lock was made")
     _add_network(pull)
+    _add_mirrors(pull)
 
     verify = _command(commands, "verify", "prove what is installed")
     _add_names(verify)
     verify.add_argument("--full", action="store_true", help="hash every file, not only those whose stamp does not fit")
     verify.add_argument("--repair", action="store_true", help="fetch anew what is damaged, and nothing else")
     _add_network(verify)
+    _add_mirrors(verify)
 
     status = _command(commands, "status", "show the state of each asset")
     _add_names(status)
 
     path = _command(commands, "path", "print where a proved asset lies")
     path.add_argument("name", metavar="NAME")
+
+    mirror = _command(commands, "mirror", "fill a mirror with what is installed")
+    mirror.add_argument("action", choices=["push"], help="push: copy what is not there yet, proved")
+    mirror.add_argument("target", metavar="TARGET", help="a folder, or a bucket such as s3://name/prefix")
+    _add_names(mirror)
+    mirror.add_argument("--full", action="store_true", help="hash what is there already, and replace what is wrong")
+    _add_jobs(mirror)
+    _add_wait(mirror)
 
     _command(commands, "schema", "print the manifest format as a JSON Schema")
     return parser
@@ -162,13 +175,32 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="never ask the network")
+    _add_jobs(parser)
+    _add_wait(parser)
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", metavar="N", type=_count, default=None, help="files that move at once (8)")
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
         type=_seconds,
         default=3600.0,
         help="how long to wait for what another process holds (3600)",
+    )
+
+
+def _add_mirrors(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mirror",
+        metavar="MIRROR",
+        action="append",
+        default=[],
+        help="ask this folder, http(s) address or bucket before the origin; may be repeated "
+        "(then those of ASSETMGR_MIRRORS, then the manifest's)",
     )
 
 

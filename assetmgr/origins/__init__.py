@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset, Transport
+from assetmgr.mirrors.run import Mirrors
 from assetmgr.receipt import Stamp
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.store import Store
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an origin works with. ``transport`` is for every hub, whatever the manifests say."""
+    """What an origin works with.
+
+    ``transport`` is for every hub, whatever the manifests say; ``mirrors`` are asked before any origin.
+    """
 
     store: Store
     limits: Limits = Limits()
@@ -34,6 +38,7 @@ class Context:
     offline: bool = False
     wait: float = 3600.0
     transport: Transport | None = None
+    mirrors: Mirrors = field(default_factory=lambda: Mirrors((), Limits()))
 
 
 class Arrival(NamedTuple):

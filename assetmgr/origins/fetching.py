@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AssetError, IntegrityError, OfflineError, OriginError, named
+from assetmgr.errors import AccessError, AssetError, IntegrityError, OfflineError, OriginError, named
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
 from assetmgr.placing import remove_file
 from assetmgr.receipt import Stamp
+from assetmgr.transfer.documents import Document
 from assetmgr.transfer.engine import Engine
-from assetmgr.transfer.journal import journal_path
-from assetmgr.transfer.source import Source, Task
+from assetmgr.transfer.journal import forget_journal, journal_path
+from assetmgr.transfer.source import Fetched, Source, Task
 
 SourcesOf = Callable[[LockedFile], Sequence[Source]]
 
@@ -39,11 +42,76 @@ class Fetcher:
     def bring(
         self, entry: LockedAsset, files: Sequence[LockedFile], sources: SourcesOf
     ) -> Generator[Arrival, None, None]:
-        """Bring files of an entry; see `Origin.bring`. One without a sha256 goes by its git sha1, and has no proof."""
+        """Bring files of an entry; see `Origin.bring`. One without a sha256 goes by its git sha1, and has no proof.
+
+        Mirrors are asked before the ``sources``, and those that lack much after them.
+        """
+        context = self._context
+
+        def ways(file: LockedFile) -> tuple[Source, ...]:
+            before, after = context.mirrors.sources(file)
+            published = sources(file)
+            if context.offline:
+                published = [source for source in published if source.url.startswith("file:")]
+            return (*before, *published, *after)
+
+        yield from self._bring(entry, files, ((file, ways(file)) for file in files))
+
+    def bring_mirrored(
+        self, entry: LockedAsset, files: Sequence[LockedFile], *, in_need: bool = False
+    ) -> Generator[Arrival, None, None]:
+        """Bring what mirrors have of these files, for an origin that has ways of its own to get the others.
+
+        What no mirror gives does not come out, and a failure only where it is one of this machine. ``in_need`` asks the
+        mirrors too that are asked after the origin.
+        """
+
+        def ways() -> Iterator[tuple[LockedFile, tuple[Source, ...]]]:
+            for file in files:
+                before, after = self._context.mirrors.sources(file)
+                if found := (*before, *(after if in_need else ())):
+                    yield file, found
+
+        if self._context.mirrors:
+            for arrival in self._bring(entry, files, ways()):
+                if not isinstance(arrival.error, (OriginError, AccessError, IntegrityError)):
+                    yield arrival
+
+    def mirrored_listing(self, entry: LockedAsset, digest: str) -> bytes | None:
+        """A listing that the store lacks, from a mirror into the store; None where no mirror has it."""
+        context = self._context
+        most = context.limits.listing_largest
+        sources = [
+            replace(source, limits=replace(source.limits or context.limits, largest=most))
+            for source in itertools.chain(*context.mirrors.sources(LockedFile(f"listing {digest}", -1, digest)))
+        ]
+        if not sources:
+            return None
+        partial = context.store.partial(f"listing-{digest}.{_own()}")
+        task = Task(f"{entry.name}: listing {digest[:12]}", tuple(sources), partial, sha256=digest)
+        try:
+            (outcome,) = self._engine.fetch([task])
+            if outcome.fetched is None:
+                return None
+            with open(partial, "rb") as file:
+                data = file.read()
+            context.store.write_listing(data)
+            return data
+        finally:
+            forget_journal(partial)
+            remove_file(partial)
+
+    def _bring(
+        self,
+        entry: LockedAsset,
+        files: Sequence[LockedFile],
+        wanted: Iterable[tuple[LockedFile, tuple[Source, ...]]],
+    ) -> Generator[Arrival, None, None]:
         context = self._context
         self._recover()
-        own = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
-        tasks = (self._task(entry, file, own, sources) for file in files)
+        own = _own()
+        begun = set(os.listdir(context.store.partial())) if os.path.isdir(context.store.partial()) else set()
+        tasks = (self._task(entry, file, own, ways, _key(file) in begun) for file, ways in wanted)
         total = sum(max(file.size, 0) for file in files)
         with context.reporter.progress(entry.name, total) as bar:
             for outcome in self._engine.fetch(tasks, bar.add):
@@ -52,32 +120,43 @@ class Fetcher:
                 if fetched is None:
                     error = outcome.error
                     assert error is not None
-                    if not outcome.task.sources and isinstance(error, OriginError):
+                    only_mirrors = all(source.watch is not None for source in outcome.task.sources)
+                    if context.offline and only_mirrors and isinstance(error, OriginError):
+                        nor = ", nor in a mirror on this machine" if context.mirrors else ""
                         error = OfflineError(
-                            "not in the store, and --offline (or HF_HUB_OFFLINE) forbids to fetch it",
+                            f"not in the store{nor}, and --offline (or HF_HUB_OFFLINE) forbids to fetch it",
                             mend=f"assetmgr pull {entry.name}",
                         )
                     yield Arrival(locked, None, told(error, entry.name, locked.path, _upgrade(entry.name)))
                     continue
+                self._count(outcome.task, fetched)
                 proof = Stamp.of(fetched.status) if fetched.status and locked.sha256 else None
                 path = f"{context.store.partial(_key(locked))}.{own}"
                 yield Arrival(locked, path, proof=proof, digests=fetched.digests)
 
-    def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources_of: SourcesOf) -> Task:
+    def read(self, source: Source, most: int, label: str) -> Document:
+        """A document of an origin's API, of ``most`` bytes; see `read_document`."""
+        return self._engine.read(source, most=most, label=label)
+
+    def _count(self, task: Task, fetched: Fetched) -> None:
+        """Count what an origin gave. A mirror counts for itself, and what was there already came from nobody now."""
+        if any(source.url == fetched.url and source.watch is None for source in task.sources):
+            self._context.mirrors.count_origin(fetched.size)
+
+    def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources: tuple[Source, ...], begun: bool) -> Task:
         context = self._context
         shared = context.store.partial(_key(file))
-        sources = [source for source in sources_of(file) if not context.offline or source.url.startswith("file:")]
         label = f"{entry.name}: {file.path}"
         task = Task(
             label=label,
-            sources=tuple(sources),
+            sources=sources,
             partial=f"{shared}.{own}",
             size=file.size,
             sha256=file.sha256,
             algorithms=("sha256",) if file.sha256 else ("sha256", "git_sha1"),
             key=file,
         )
-        if 0 <= file.size < context.limits.resume_from and not os.path.lexists(shared):
+        if 0 <= file.size < context.limits.resume_from and not begun:
             return task
         return Task(
             task.label,
@@ -139,6 +218,11 @@ _TAKEN = re.compile(r"(?P<key>[0-9a-f]{64}|git-[0-9a-f]{40})\.(?P<host>[0-9a-f]{
 def _host() -> str:
     """This machine, in a few letters: a store may be shared, and a process id means nothing elsewhere."""
     return sha256_text(socket.gethostname())[:8]
+
+
+def _own() -> str:
+    """What names a file as this process's own."""
+    return f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
 
 
 def _lives(pid: int) -> bool:

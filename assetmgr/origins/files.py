@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -85,7 +86,10 @@ class FilesOrigin:
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
         """Stream a file into the store to hash it; it stays there, whole, for the pull that follows."""
         context = self._context
-        if context.offline and not all(url.startswith("file:") for url in source.urls):
+        # Of what the manifest pins, a mirror may tell the size.
+        pinned = LockedFile(source.path, -1 if source.size is None else source.size, source.sha256)
+        before, after = context.mirrors.sources(pinned)
+        if context.offline and not all(map(_is_local, source.urls)) and not before:
             raise OfflineError(
                 f"{asset.name}: {source.path}: its sha256 can only be had by fetching it",
                 mend="lock it once without --offline, or give its sha256 and size in the manifest",
@@ -97,7 +101,7 @@ class FilesOrigin:
         algorithms = ("sha256", "md5", *(["crc32c"] if source.crc32c or has_crc32c() else []))
         task = Task(
             label=f"{asset.name}: {source.path}",
-            sources=tuple(Source(url) for url in source.urls),
+            sources=(*before, *(Source(url) for url in source.urls if not context.offline or _is_local(url)), *after),
             partial=partial,
             size=source.size,
             sha256=source.sha256,
@@ -112,8 +116,10 @@ class FilesOrigin:
                 assert outcome.error is not None
                 mend = f"correct the sha256, the size or the url in {asset.declared_at}"
                 raise told(outcome.error, asset.name, source.path, mend)
-            os.replace(partial, context.store.partial(outcome.fetched.digests["sha256"]))
-        return outcome.fetched
+            fetched = outcome.fetched
+            os.replace(partial, context.store.partial(fetched.digests["sha256"]))
+        # What a mirror's server says of its blob is not what the origin says of its file.
+        return fetched if fetched.url in source.urls else replace(fetched, evidence={})
 
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return [resolve_url(url, self._base) for url in file.urls]
@@ -135,6 +141,10 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith("file:")
 
 
 def _agrees(kept: LockedFile, source: FileSource) -> bool:

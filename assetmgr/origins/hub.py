@@ -24,8 +24,9 @@ from assetmgr.manifest import Asset, HubSource, Transport
 from assetmgr.names import check_digest
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.fetching import Fetcher
-from assetmgr.origins.hub_direct import Direct, xet_is_there
+from assetmgr.origins.hub_direct import Direct, user_token, xet_is_there
 from assetmgr.origins.hub_errors import as_error, default_endpoint
+from assetmgr.origins.hub_listing import HubListing
 from assetmgr.origins.hub_process import HubProcess
 from assetmgr.origins.hub_snapshot import Staging
 from assetmgr.placing import place, remove_file
@@ -45,9 +46,11 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
 
     def __init__(self, context: Context, endpoint: str | None, transport: Transport, fetcher: Fetcher) -> None:
         self._context = context
+        self._fetcher = fetcher
         self.endpoint = endpoint or default_endpoint()
         self._transport = transport
         self._process = HubProcess(context.limits, context.store.root)
+        self._api = HubListing(self.endpoint, user_token(self.endpoint), fetcher.read)
         self._direct = Direct(context, self.endpoint, fetcher)
         self._staging = Staging(context, self._ask)
 
@@ -212,26 +215,53 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         yield from (Arrival(file, path) for file, path in staged)
         have = {file.path for file, _ in staged}
         missing = [file for file in files if file.path not in have]
+        # Who holds a mirror is not to be kept waiting for a hub that may be away: that is asked for the rest only.
+        for arrival in self._fetcher.bring_mirrored(entry, self._may_come_by_xet(missing)):
+            have.add(arrival.file.path)
+            yield arrival
+        missing = [file for file in missing if file.path not in have]
         by_xet = self._by_xet(entry, missing)
         direct = [file for file in missing if file.path not in by_xet]
         if direct:
             yield from self._direct.bring(entry, direct)
         if by_xet:
-            yield from self._staging.bring(entry, [file for file in missing if file.path in by_xet])
+            yield from self._snapshot(entry, [file for file in missing if file.path in by_xet])
+
+    def _snapshot(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        """Bring files by `snapshot_download`; what fails, from mirrors that are asked in need only."""
+        failed = {}
+        for arrival in self._staging.bring(entry, files):
+            if arrival.path is None:
+                failed[arrival.file.path] = arrival
+                continue
+            self._context.mirrors.count_origin(arrival.file.size)
+            yield arrival
+        lacking = [arrival.file for arrival in failed.values()]
+        for arrival in self._fetcher.bring_mirrored(entry, lacking, in_need=True):
+            del failed[arrival.file.path]
+            yield arrival
+        yield from failed.values()
+
+    def _may_come_by_xet(self, files: Sequence[LockedFile]) -> Sequence[LockedFile]:
+        """The files that may be for `snapshot_download`, as far as can be told without asking the hub."""
+        if self._transport == "snapshot":
+            return files
+        if self._transport == "direct" or self._context.offline or not xet_is_there():
+            return ()
+        return self._direct.large(files)
 
     def _by_xet(self, entry: LockedAsset, files: Sequence[LockedFile]) -> set[str]:
         """The paths that `snapshot_download` is to fetch."""
+        candidates = self._may_come_by_xet(files)
         if self._transport == "snapshot":
-            return {file.path for file in files}
-        if self._transport == "direct" or self._context.offline or not xet_is_there():
-            return set()
-        return self._direct.over_xet(entry, files)
+            return {file.path for file in candidates}
+        return self._direct.over_xet(entry, candidates) if candidates else set()
 
     def finish(self, entry: LockedAsset) -> None:
         self._staging.finish(entry)
 
     def listing(self, entry: LockedAsset) -> bytes | None:
-        """The document of the commit's full listing, from the store or from the hub; None offline.
+        """The document of the commit's full listing, from the store, a mirror or the hub; None offline.
 
         Raises
         ------
@@ -242,6 +272,8 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         if entry.listing is None:
             return None
         data = store.read_listing(entry.listing)
+        if data is None:
+            data = self._fetcher.mirrored_listing(entry, entry.listing)
         if data is not None or self._context.offline:
             return data
         tree = self._ask(entry.name, entry.kind, entry.repo, do="tree", commit=entry.commit)["tree"]
@@ -253,26 +285,22 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             )
         return data
 
-    # --- the child -----------------------------------------------------------------------------------------------
+    # --- asking --------------------------------------------------------------------------------------------------
 
     def _ask(self, name: str, kind: str, repo: str, **job: Any) -> dict[str, Any]:
-        """Have the child do a job; raise its failure as one of ours."""
+        """Have the API, or the child, do a job; raise its failure as one of ours."""
         if self._context.offline:
             raise OfflineError(
                 f"{name}: {repo} is not all in the store, and --offline (or HF_HUB_OFFLINE) forbids to ask the hub",
                 mend=f"repeat without --offline: assetmgr pull {name}",
             )
 
-        def on_event(event: Mapping[str, Any]) -> None:
-            where, why = safe_url(str(event["url"])), clean(str(event["why"]))
-            self._context.reporter.say(f"{name}: {where}: {why}; again in {event['seconds']} s")
-
-        answer = self._process.ask({"repo": repo, "kind": kind, "endpoint": self.endpoint, **job}, on_event)
+        answer = self._answer(name, {"repo": repo, "kind": kind, **job})
         if answer["event"] == "result":
             return answer
         error = as_error(self.endpoint, name, kind, repo, job, answer)
-        if answer["kind"] == "repo" and self._exists(name, "dataset" if kind == "model" else "model", repo):
-            other = "dataset" if kind == "model" else "model"
+        other = "dataset" if kind == "model" else "model"
+        if answer["kind"] == "repo" and self._exists(name, other, repo):
             raise WrongKindError(
                 f"{name}: {repo} is a {other} on {safe_url(self.endpoint)}, and the manifest asks for a {kind}",
                 mend=f"move {name} from `{kind}s:` to `{other}s:` in the manifest",
@@ -280,7 +308,16 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         raise error
 
     def _exists(self, name: str, kind: str, repo: str) -> bool:
-        answer = self._process.ask(
-            {"repo": repo, "kind": kind, "endpoint": self.endpoint, "do": "exists"}, lambda event: None
-        )
+        answer = self._answer(name, {"repo": repo, "kind": kind, "do": "exists"})
         return answer["event"] == "result" or answer.get("kind") == "gated"
+
+    def _answer(self, name: str, job: dict[str, Any]) -> dict[str, Any]:
+        """What the hub says to a job: through huggingface_hub where its transport was asked for or is needed."""
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            where, why = safe_url(str(event["url"])), clean(str(event["why"]))
+            self._context.reporter.say(f"{name}: {where}: {why}; again in {event['seconds']} s")
+
+        if job["do"] == "fetch" or self._transport == "snapshot":
+            return self._process.ask({**job, "endpoint": self.endpoint}, on_event)
+        return self._api.answer(name, job)

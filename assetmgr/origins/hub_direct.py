@@ -16,20 +16,13 @@ from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.fetching import Fetcher
-from assetmgr.origins.hub_errors import as_error, default_endpoint
+from assetmgr.origins.hub_errors import as_error, default_endpoint, refused
 from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.looking import header_of
 from assetmgr.transfer.source import Source
 
 # Below this size, Xet's own requests cost more than it can save.
 _XET_FROM = 8 << 20
-_REFUSALS = {
-    "GatedRepo": "gated",
-    "DisabledRepo": "disabled",
-    "RepoNotFound": "repo",
-    "RevisionNotFound": "revision",
-    "EntryNotFound": "entry",
-}
 
 
 class Direct:
@@ -49,14 +42,10 @@ class Direct:
         """See `Origin.bring`."""
 
         def refusal(status: int, headers: Headers) -> AssetError:
-            kind = _REFUSALS.get(headers.get("X-Error-Code", ""))
-            said = headers.get("X-Error-Message", "")[:300]
-            answer = {
-                "kind": kind or ("access" if status in (401, 403) else "other"),
-                "status": status,
-                "text": f"HTTP {status}{': ' if said else ''}{said}",
-            }
-            return as_error(self._endpoint, entry.name, entry.kind, entry.repo, {"commit": entry.commit}, answer)
+            answer = refused(status, headers, is_api=False).answer
+            error = as_error(self._endpoint, entry.name, entry.kind, entry.repo, {"commit": entry.commit}, answer)
+            # The engine says which asset and file it befell.
+            return type(error)(error.message.removeprefix(f"{entry.name}: "), mend=error.mend)
 
         def sources(file: LockedFile) -> Sequence[Source]:
             return (Source(self.url(entry, file), self._token, refusal=refusal),)
@@ -67,8 +56,12 @@ class Direct:
 
     def over_xet(self, entry: LockedAsset, files: Sequence[LockedFile]) -> set[str]:
         """The paths of the large files that the hub offers over Xet: one HEAD each tells."""
-        large = [file for file in files if file.git_sha1 is None and file.size >= _XET_FROM]
-        return {file.path for file, offered in in_parallel(lambda file: self._is_xet(entry, file), large) if offered}
+        looks = in_parallel(lambda file: self._is_xet(entry, file), self.large(files))
+        return {file.path for file, is_offered in looks if is_offered}
+
+    def large(self, files: Sequence[LockedFile]) -> list[LockedFile]:
+        """The files that are worth asking whether the hub offers them over Xet."""
+        return [file for file in files if file.git_sha1 is None and file.size >= _XET_FROM]
 
     def _is_xet(self, entry: LockedAsset, file: LockedFile) -> bool:
         # A renamed repo is redirected on the hub itself; only its storage, which knows nothing of Xet, is elsewhere.

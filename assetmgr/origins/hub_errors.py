@@ -17,7 +17,36 @@ from assetmgr.errors import (
     RevisionNotFoundError,
     UnsafeNameError,
 )
+from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.urls import clean, safe_url
+
+_KINDS = {
+    "GatedRepo": "gated",
+    "RepoNotFound": "repo",
+    "RevisionNotFound": "revision",
+    "EntryNotFound": "entry",
+}
+
+
+class RefusedError(OriginError):
+    """A hub's final answer that is no document. ``answer`` is as `as_error` takes it, which knows what to say."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__(str(answer["text"]))
+        self.answer = answer
+
+
+def refused(status: int, headers: Headers, *, is_api: bool = True) -> RefusedError:
+    """What a hub's refusal means. Its own words are in two headers; without them a 401 of its API may be any repo."""
+    code, words = headers.get("X-Error-Code", ""), headers.get("X-Error-Message", "")[:300]
+    kind = _KINDS.get(code)
+    if kind is None and words == "Access to this resource is disabled.":
+        kind = "disabled"
+    if kind is None and status in (401, 403):
+        is_open = status == 401 and is_api and words != "Invalid credentials in Authorization header"
+        kind = "repo" if is_open else "access"
+    text = f"HTTP {status}: {words}" if words else f"HTTP {status}"
+    return RefusedError({"kind": kind or "other", "status": status, "text": text})
 
 
 def default_endpoint() -> str:

@@ -106,8 +106,8 @@ class Pool:
         self._context: ssl.SSLContext | None = None
         self._closed = False
 
-    def ask(self, key: Address, target: str, headers: Mapping[str, str], url: str) -> Answer:
-        """Send a GET and return the answer, on a free connection or a new one.
+    def ask(self, key: Address, target: str, headers: Mapping[str, str], url: str, limits: Limits) -> Answer:
+        """Send a GET and return the answer, on a free connection or a new one. ``limits`` are for this one.
 
         Raises
         ------
@@ -121,7 +121,9 @@ class Pool:
             is_new = connection is None
             try:
                 if connection is None:
-                    connection = self._connect(key)
+                    connection = self._connect(key, limits)
+                else:
+                    connection.wait_at_most(limits.read_timeout)
                 return _PooledAnswer(self, connection, connection.ask(target, headers), url)
             except UnicodeError:
                 raise OriginError(
@@ -153,8 +155,7 @@ class Pool:
                 return connection
         return None
 
-    def _connect(self, key: Address) -> Connection:
-        limits = self.limits
+    def _connect(self, key: Address, limits: Limits) -> Connection:
         context = self._trust() if key.scheme == "https" else None
         connection = Connection.open(key, context, limits.connect_timeout, limits.read_timeout)
         with self._lock:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from assetmgr.errors import AssetError, DiskSpaceError
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.transfer.crew import Crew
+from assetmgr.transfer.documents import Document, read_document
 from assetmgr.transfer.fetch import fetch_task
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.small import is_small
-from assetmgr.transfer.source import Outcome, Task
+from assetmgr.transfer.source import Outcome, Source, Task
 from assetmgr.transfer.wire import StoppedError, Wire
 
 _END = object()
@@ -102,6 +103,10 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
                 wire.close()
                 self._wire = Wire(self._limits)
                 crew.join(0.5)
+
+    def read(self, source: Source, *, most: int, label: str) -> Document:
+        """A small document into memory; see `read_document`."""
+        return read_document(source, self._wire, most=most, label=label, say=self._reporter.say)
 
     def _one(self, task: Task, wire: Wire, progress: Callable[[int], object]) -> Outcome:
         try:

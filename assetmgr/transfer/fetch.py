@@ -12,7 +12,7 @@ from assetmgr.transfer.judging import ChangedError, WrongBytesError, page_error
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import Attempts, PassingError
 from assetmgr.transfer.small import SmallFile, is_small
-from assetmgr.transfer.source import Fetched, Source, Task
+from assetmgr.transfer.source import Fetched, Source, Task, Watch
 from assetmgr.transfer.urls import safe_url
 from assetmgr.transfer.wire import Wire
 
@@ -76,7 +76,7 @@ def fetch_task(
         if held is not None:
             return held
         result = _from_any(task, gatherer, wire.limits, say, sleep)
-        if task.sha256 and isinstance(result, IntegrityError):
+        if task.sha256 and isinstance(result, IntegrityError) and _asked(task):
             say(f"{result.message}; fetching it once more")
             result = _from_any(task, gatherer, wire.limits, say, sleep)
             if isinstance(result, IntegrityError):
@@ -90,16 +90,48 @@ def fetch_task(
 def _from_any(
     task: Task, gatherer: Gatherer | SmallFile, limits: Limits, say: Say, sleep: Callable[[float], object]
 ) -> Fetched | AssetError:
-    """The file from the first source that gives it, or why the last one does not."""
+    """The file from the first source that gives it, or why the last one does not.
+
+    What goes wrong with a source that is watched (a mirror) is not told in place of what the origin says.
+    """
     failure: AssetError = OriginError(_named(task, "no URL to fetch from"))
-    for number, source in enumerate(task.sources):
-        if number:
-            say(f"{failure.message}; trying {safe_url(source.url)}")
-        result = _from_source(task, source, gatherer, limits, say, sleep)
+    failed: Source | None = None
+    for source in task.sources:
+        if source.watch is not None:
+            result = _from_watched(task, source, source.watch, gatherer, limits, sleep)
+        else:
+            if failed is not None and failed.watch is None:
+                say(f"{failure.message}; trying {safe_url(source.url)}")
+            result = _from_source(task, source, gatherer, limits, say, sleep)
         if isinstance(result, Fetched):
             return result
-        failure = result
+        if result is not None and (failed is None or failed.watch is not None or source.watch is None):
+            failure, failed = result, source
     return failure
+
+
+def _asked(task: Task) -> list[Source]:
+    """The sources that may be asked now."""
+    return [source for source in task.sources if source.watch is None or source.watch.is_wanted()]
+
+
+def _from_watched(
+    task: Task,
+    source: Source,
+    watch: Watch,
+    gatherer: Gatherer | SmallFile,
+    limits: Limits,
+    sleep: Callable[[float], object],
+) -> Fetched | AssetError | None:
+    """The file from a source that stands or falls as a whole; None where it is not asked."""
+    if not watch.is_wanted():
+        return None
+    result = _from_source(task, source, gatherer, source.limits or limits, lambda text: None, sleep, watch)
+    if isinstance(result, Fetched):
+        watch.gave(result.size)
+    else:
+        watch.failed(result)
+    return result
 
 
 def _from_source(
@@ -109,6 +141,7 @@ def _from_source(
     limits: Limits,
     say: Say,
     sleep: Callable[[float], object],
+    watch: Watch | None = None,
 ) -> Fetched | AssetError:
     """All attempts at one source: the file, or why there is none."""
     attempts = Attempts(limits)
@@ -121,7 +154,7 @@ def _from_source(
             return gatherer.attempt(source)
         except PassingError as error:
             wait = attempts.failed(gatherer.gained - before, error.asked)
-            if wait is None:
+            if wait is None or (watch is not None and not watch.is_wanted()):
                 times = "once" if attempts.total == 1 else f"{attempts.total} times"
                 asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
                 return OriginError(
@@ -150,7 +183,10 @@ def _from_source(
         except (OriginError, AccessError, IntegrityError) as error:
             if isinstance(error, IntegrityError):
                 gatherer.start_over()
-            return type(error)(_named(task, error.message), mend=error.mend)
+            told = type(error)(_named(task, error.message), mend=error.mend)
+            if isinstance(error, OriginError) and isinstance(told, OriginError):
+                told.is_absent = error.is_absent
+            return told
 
 
 def _named(task: Task, text: str) -> str:

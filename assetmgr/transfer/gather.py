@@ -167,7 +167,7 @@ class Gatherer:
         with contextlib.closing(answer):
             if answer.status != 200:
                 raise PassingError(f"HTTP {answer.status} to a request for the whole file")
-            size = judge(self._task, source, answer, self._limits)
+            size = judge(self._task, source, answer, self._wire.limits_of(source))
             forget_journal(self._task.partial)
             self._partial.clear()
             self.forget_count()

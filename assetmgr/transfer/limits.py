@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 
@@ -48,6 +49,20 @@ class Limits:
         notes what is there, and at most.
     idle
         Seconds after which a connection that nobody uses is not used again.
+    mirror_connect_timeout, mirror_read_timeout, mirror_least_rate, mirror_attempts, mirror_backoff, \
+mirror_retry_after_most
+        The same for a mirror: behind it stands the origin, so less patience is right.
+    mirror_misses
+        How many files in a row a mirror may lack before it is asked after the origin.
+    mirror_probe, mirror_gap
+        A mirror that is asked after the origin is tried first again once others have brought so many bytes since, and,
+        where it ever had a file, after 1, 2, 4, ... files, ``mirror_gap`` at the most: a request in vain then costs
+        little beside what it might spare.
+    listing_largest
+        Bytes after which a listing, whose size no lock names, is given up.
+    push_timeout
+        Seconds after which a push to a bucket of which nothing is heard is given up; before the first word of it,
+        ``read_timeout``. What moves inside a part of a large file is not seen: it must be enough for one.
     """
 
     jobs: int = 8
@@ -60,7 +75,7 @@ class Limits:
     progress_least: int = 1 << 20
     backoff: float = 0.5
     backoff_most: float = 20.0
-    retry_after_most: float = 120.0
+    retry_after_most: float = 300.0
     redirects: int = 10
     largest: int = 1 << 42
     resume_from: int = 1 << 20
@@ -71,3 +86,26 @@ class Limits:
     piece_least: int = 1 << 19
     piece_most: int = 16 << 20
     idle: float = 20.0
+    mirror_connect_timeout: float = 3.0
+    mirror_read_timeout: float = 10.0
+    mirror_least_rate: float = 4096.0
+    mirror_attempts: int = 2
+    mirror_backoff: float = 0.25
+    mirror_retry_after_most: float = 5.0
+    mirror_misses: int = 5
+    mirror_probe: int = 16 << 20
+    mirror_gap: int = 64
+    listing_largest: int = 1 << 28
+    push_timeout: float = 600.0
+
+    def for_mirror(self) -> Limits:
+        """How patient to be with a mirror."""
+        return dataclasses.replace(
+            self,
+            connect_timeout=self.mirror_connect_timeout,
+            read_timeout=self.mirror_read_timeout,
+            least_rate=self.mirror_least_rate,
+            attempts=self.mirror_attempts,
+            backoff=self.mirror_backoff,
+            retry_after_most=self.mirror_retry_after_most,
+        )

@@ -28,7 +28,7 @@ def pour(task: Task, source: Source, answer: Answer, claim: Claim, at: Gathering
         When it goes on after the file's end.
     """
     pieces, follower = at.pieces, at.follower
-    pace = Pace(at.wire.limits)
+    pace = Pace(at.wire.limits_of(source))
     try:
         while True:
             offset = claim.at

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 
+from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.limits import Limits
 
 # A server that is busy or broken for now. Everything else it says is an answer.
@@ -32,6 +34,20 @@ def retry_after(value: str | None, now: float) -> float | None:
         return max(0.0, date.timestamp() - now)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def window_end(headers: Headers) -> str:
+    """Seconds until a server that counts requests counts anew, where it says that none is left; else nothing.
+
+    The ``RateLimit`` field of the IETF's draft, as the Hugging Face hub sends it: ``"api";r=0;t=55``.
+    """
+    said = headers.get("RateLimit", "")
+    seconds = _WINDOW.search(said)
+    return seconds[1] if seconds and _NONE_LEFT.search(said) else ""
+
+
+_NONE_LEFT = re.compile(r";\s*r=0\s*(?:;|$)", re.ASCII)
+_WINDOW = re.compile(r";\s*t=([0-9]{1,9})\s*(?:;|$)", re.ASCII)
 
 
 def delay(attempt: int, asked: str | None, limits: Limits, *, now: float | None = None) -> float | None:

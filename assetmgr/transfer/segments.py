@@ -116,7 +116,7 @@ class Helpers:
             if fault := part_fault(answer, claim.start, end, at.pieces.size, self._valid):
                 raise PassingError(fault)
             view = memoryview(bytearray(min(_BUFFER, end - claim.start)))
-            pace = Pace(wire.limits)
+            pace = Pace(wire.limits_of(self.source))
             while claim.at < claim.end:
                 count, waited = wire.fill(answer, view[: claim.end - claim.at])
                 if not count:

@@ -97,7 +97,7 @@ class SmallFile:
         with contextlib.closing(wire.ask(source)) as answer:
             if answer.status != 200:
                 raise PassingError(f"HTTP {answer.status} to a request for the whole file")
-            judge(task, source, answer, wire.limits)
+            judge(task, source, answer, wire.limits_of(source))
             data, hasher = bytearray(), self._hasher()
             take_straight(task, source, answer, wire, data.extend, hasher, self._count)
             said = evidence(answer.headers)

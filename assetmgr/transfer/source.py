@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from assetmgr.errors import AssetError
 from assetmgr.transfer.evidence import Headers
+
+if TYPE_CHECKING:
+    from assetmgr.transfer.connection import Answer
+    from assetmgr.transfer.limits import Limits
+
+
+class Watch(Protocol):
+    """Follows a place that serves many files through a run. Called from any thread."""
+
+    def is_wanted(self) -> bool:
+        """Whether it is asked at all: looked at before each attempt."""
+
+    def gave(self, size: int) -> None:
+        """A whole and proved file came from it."""
+
+    def failed(self, error: AssetError) -> None:
+        """It did not give a file: an `OriginError` that ``is_absent`` where it has none."""
+
+
+class Opener(Protocol):
+    """Opens what no http, https or file URL names, and answers as a server would, from ``start`` to before ``end``."""
+
+    def __call__(self, start: int, end: int | None, stop: threading.Event, limits: Limits, /) -> Answer:
+        """Raise `PassingError` or an `AssetError` where it cannot be; `StoppedError` soon after ``stop`` is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +44,30 @@ class Source:
     Attributes
     ----------
     url
-        ``http:``, ``https:`` or ``file:``.
+        ``http:``, ``https:`` or ``file:``; with an ``opener``, only a name.
     token
         A bearer token for the URL's own scheme, host and port. No redirect takes it elsewhere.
     logins
         Whether the user's logins (``.netrc``) may be sent. Not to a mirror.
     refusal
         What a final refusal means (its status and headers), in the words of who publishes the file.
+    limits
+        How patient to be with it, where that is not as the run is. Its rate and its counts of jobs and connections are
+        not looked at: those are the run's.
+    opener
+        Opens it, where ``url`` is no URL that is asked.
+    watch
+        Is told how it does, and says whether it is asked on. It is for the watch to tell what went wrong with a source
+        that has one: nothing is said as it happens.
     """
 
     url: str
     token: str | None = field(default=None, repr=False)
     logins: bool = True
     refusal: Callable[[int, Headers], AssetError] | None = field(default=None, compare=False)
+    limits: Limits | None = field(default=None, repr=False, compare=False)
+    opener: Opener | None = field(default=None, repr=False, compare=False)
+    watch: Watch | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

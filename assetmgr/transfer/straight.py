@@ -35,9 +35,10 @@ def take_straight(
         When it does not end where it must. Nothing beyond is written.
     """
     bucket, expected = wire.bucket, answer.length
-    most = wire.limits.largest if task.size is None else task.size
+    limits = wire.limits_of(source)
+    most = limits.largest if task.size is None else task.size
     view = memoryview(bytearray(max(1, min(BUFFER, BUFFER if expected is None else expected))))
-    pace = Pace(wire.limits)
+    pace = Pace(limits)
     while True:
         room = most - hasher.count
         if room == 0 and answer.length == 0:

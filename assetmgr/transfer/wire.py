@@ -15,7 +15,7 @@ from assetmgr.transfer.evidence import Headers, local_headers
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.proxied import ask_proxied, proxies_for
 from assetmgr.transfer.rate import Bucket
-from assetmgr.transfer.retry import PASSING, PassingError
+from assetmgr.transfer.retry import PASSING, PassingError, window_end
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import Address, address, local_path, redirect_target, request_target, safe_url
 
@@ -85,6 +85,10 @@ class Wire:
                 break
         return filled, waited
 
+    def limits_of(self, source: Source) -> Limits:
+        """How patient to be with a source."""
+        return source.limits or self.limits
+
     def ask(self, source: Source, start: int = 0, end: int | None = None, valid: str = "") -> Answer:
         """Ask a source for its bytes from ``start``, up to ``end`` where one is given.
 
@@ -103,8 +107,10 @@ class Wire:
             For what will not.
         """
         self.check()
+        if source.opener is not None:
+            return source.opener(start, end, self.stop, self.limits_of(source))
         if source.url[:5].lower() == "file:":
-            return _LocalAnswer(source.url, start, valid)
+            return _LocalAnswer(source.url, start, valid, plain=source.watch is not None)
         headers = {"User-Agent": "assetmgr", "Accept": "*/*", "Accept-Encoding": "identity"}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
@@ -113,7 +119,7 @@ class Wire:
         answer = self._follow(source, headers)
         if answer.status in (200, 206) or (answer.status == 416 and "Range" in headers):
             return answer
-        asked = answer.headers.get("Retry-After", "")
+        asked = answer.headers.get("Retry-After", "") or window_end(answer.headers)
         answer.close()
         where = safe_url(source.url)
         if answer.status in PASSING:
@@ -125,22 +131,24 @@ class Wire:
                 f"{where}: HTTP {answer.status}",
                 mend="put the login for this host into ~/.netrc, or accept its terms",
             )
-        raise OriginError(f"{where}: HTTP {answer.status}", mend="correct the url in the manifest, or add another")
+        error = OriginError(f"{where}: HTTP {answer.status}", mend="correct the url in the manifest, or add another")
+        error.is_absent = answer.status in (404, 410)
+        raise error
 
     def _follow(self, source: Source, headers: Mapping[str, str]) -> Answer:
         """Ask, and follow redirects: each is judged anew, and gets only the login that is for it."""
-        url = source.url
+        url, limits = source.url, self.limits_of(source)
         home = here = address(url)
-        for _ in range(self.limits.redirects + 1):
+        for _ in range(limits.redirects + 1):
             login = self._logins.authorization(source, home, here)
             sent = {**headers, "Authorization": login} if login else headers
             proxies = self._proxies.get(here)
             if proxies is None:
                 proxies = self._proxies[here] = proxies_for(url)
             if proxies:
-                answer = ask_proxied(url, sent, proxies, self.limits)
+                answer = ask_proxied(url, sent, proxies, limits)
             else:
-                answer = self.pool.ask(here, request_target(url), sent, url)
+                answer = self.pool.ask(here, request_target(url), sent, url, limits)
             if answer.status not in _REDIRECTS:
                 return answer
             location = answer.headers.get("Location", "")
@@ -150,32 +158,40 @@ class Wire:
             url = redirect_target(url, location)
             here = address(url)
             self.check()
-        raise OriginError(f"{safe_url(source.url)}: more than {self.limits.redirects} redirects")
+        raise OriginError(f"{safe_url(source.url)}: more than {limits.redirects} redirects")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe keeps nobody until somebody writes into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class _LocalAnswer:
     """A local file, as a server would give it: parts of it too, if it is the file that it was."""
 
-    def __init__(self, url: str, start: int, valid: str) -> None:
+    def __init__(self, url: str, start: int, valid: str, *, plain: bool) -> None:
         self.url = url
         try:
             path = local_path(url)
         except ValueError as error:
             raise OriginError(f"{safe_url(url)}: no URL: {error}", mend="correct the url in the manifest") from None
         try:
-            if stat.S_ISFIFO(os.stat(path).st_mode):  # to open it would wait for a writer
-                raise OriginError(f"{path}: a pipe, not a file", mend="name a file in the manifest's url")
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+            self._file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115 - closed by close()
             status = os.fstat(self._file.fileno())
         except PermissionError as error:
             raise AccessError(f"{path}: {error.strerror}", mend="make it readable for this user") from None
         except (OSError, ValueError) as error:
-            raise OriginError(
+            failure = OriginError(
                 f"{path}: {getattr(error, 'strerror', None) or error}",
                 mend="put the file there, or correct its url in the manifest",
-            ) from None
-        said = dict(local_headers(status))
+            )
+            failure.is_absent = isinstance(error, FileNotFoundError)
+            raise failure from None
         regular = stat.S_ISREG(status.st_mode)
+        if stat.S_ISFIFO(status.st_mode) or (plain and not regular):
+            self._file.close()
+            raise OriginError(f"{path}: a pipe or device, not a file", mend="name a file in the manifest's url")
+        said = dict(local_headers(status))
         begin = start if regular and valid in ("", said["ETag"]) and start <= status.st_size else 0
         self.status = 206 if begin else 200
         if begin:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetmgr.transfer.limits import Limits
-from assetmgr.transfer.retry import PASSING, delay, retry_after
+from assetmgr.transfer.retry import PASSING, delay, retry_after, window_end
 
 NOW = 1_800_000_000.0
 
@@ -58,7 +58,7 @@ def test_whatever_a_server_asks_is_a_finite_wait_or_nothing(value: str) -> None:
 
 @given(st.integers(0, 10**400).map(str))
 def test_a_huge_number_is_no_crash(value: str) -> None:
-    assert delay(1, value, Limits(), now=NOW) in (None, *map(float, range(121)))
+    assert delay(1, value, Limits(), now=NOW) in (None, *map(float, range(301)))
 
 
 def test_the_attempts_are_counted() -> None:
@@ -99,3 +99,20 @@ def test_an_answer_is_an_answer(status: int) -> None:
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_a_busy_server_is_asked_again(status: int) -> None:
     assert status in PASSING
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ('"api";r=0;t=55', "55"),
+        ('"resolvers"; r=0; t=300', "300"),
+        ('"api";r=12;t=55', ""),
+        ('"api";r=0', ""),
+        ('"api";t=55', ""),
+        ('"api";r=0;t=soon', ""),
+        ('"api";r=01;t=55', ""),
+        ("", ""),
+    ],
+)
+def test_a_server_that_counts_requests_says_when_it_counts_anew(said: str, seconds: str) -> None:
+    assert window_end({"RateLimit": said}) == seconds

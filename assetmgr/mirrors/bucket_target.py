@@ -1,0 +1,206 @@
+"""Pushing to a bucket: hashed while it is sent, and there only when all of it was right."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from assetmgr.digests import Hasher, in_parallel
+from assetmgr.errors import AssetError, IntegrityError, OriginError
+from assetmgr.mirrors import blob_path
+from assetmgr.mirrors.bucket import PIECE, bucket_failure, check_library, open_filesystem
+from assetmgr.mirrors.pushing import HeldFile, PushReport, damaged, unique
+from assetmgr.reporting import Progress, Reporter
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.retry import PassingError
+
+# What is put under a name in these is there whole or not at all. Elsewhere (sftp, smb) a name is given by a rename.
+_ATOMIC = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")
+# Several parts of as many bytes are in memory for every file that moves. S3 has at most 10,000 of them in an object.
+_PART = 8 << 20
+_PARTS_MOST = 9000
+_JOBS_MOST = 4
+_AGAIN = "what was pushed stays there: repeat the command when the bucket is well again"
+
+
+class BucketTarget:
+    def __init__(self, url: str, limits: Limits, reporter: Reporter) -> None:
+        check_library(url)
+        self._url, self._limits, self._reporter = url, limits, reporter
+        self._atomic = url.partition(":")[0] in _ATOMIC
+        self._stop = threading.Event()
+        self._heard = time.monotonic()
+        self._patience = limits.read_timeout
+
+    def _hear(self) -> None:
+        """Take note that the bucket is alive."""
+        self._heard, self._patience = time.monotonic(), self._limits.push_timeout
+
+    def _check_pulse(self) -> None:
+        """Give up where a library would go on asking a bucket that says nothing."""
+        silence = time.monotonic() - self._heard
+        if silence > self._patience:
+            raise OriginError(f"{self._url}: nothing is heard of it for {silence:.0f} s", mend=_AGAIN)
+
+    def put(self, files: Iterable[HeldFile], *, full: bool = False) -> PushReport:
+        wanted = unique(files)
+        self._heard = time.monotonic()
+        filesystem, prefix = open_filesystem(self._url)
+        sent: list[HeldFile] = []
+        there: list[HeldFile] = []
+        errors: list[AssetError] = []
+        total = sum(file.size for file in wanted)
+        with self._reporter.progress(f"pushing to {self._url}", total) as bar:
+
+            def work(file: HeldFile) -> bool | IntegrityError:
+                try:
+                    return self._put_one(filesystem, f"{prefix}/{blob_path(file.sha256)}", file, bar, full=full)
+                except IntegrityError as error:
+                    return error
+
+            try:
+                jobs = min(self._limits.jobs, _JOBS_MOST)
+                for file, result in in_parallel(work, wanted, workers=jobs, waiting=self._check_pulse):
+                    if isinstance(result, IntegrityError):
+                        errors.append(result)
+                    else:
+                        (sent if result else there).append(file)
+            finally:
+                self._stop.set()
+        return PushReport(
+            self._url,
+            len(sent),
+            sum(file.size for file in sent),
+            len(there),
+            sum(file.size for file in there),
+            tuple(errors),
+        )
+
+    def _put_one(self, filesystem: Any, path: str, file: HeldFile, bar: Progress, *, full: bool) -> bool:
+        """Send one file; False where it is there already."""
+        try:
+            if self._holds(filesystem, path, file, full=full):
+                bar.add(file.size)
+                return False
+            final = path
+            if not self._atomic:
+                path = f"{path.rpartition('/')[0]}/.pushing-{secrets.token_hex(8)}"
+                filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._send(filesystem, path, file, bar)
+            if path != final:
+                filesystem.mv(path, final)
+            return True
+        except AssetError:
+            raise
+        except Exception as error:  # noqa: BLE001 - every library raises what it likes
+            failure = bucket_failure(self._url, error)
+            if isinstance(failure, PassingError):
+                failure = OriginError(f"{self._url}: {failure}", mend=_AGAIN)
+            failure.mend = failure.mend or _AGAIN
+            raise failure from None
+        finally:
+            self._hear()
+
+    def _holds(self, filesystem: Any, path: str, file: HeldFile, *, full: bool) -> bool:
+        try:
+            if filesystem.info(path).get("size") != file.size:
+                return False
+        except FileNotFoundError:
+            return False
+        self._hear()
+        if not full:
+            return True
+        hasher = Hasher()
+        while hasher.count < file.size and not self._stop.is_set():
+            data = filesystem.cat_file(path, start=hasher.count, end=min(hasher.count + _PART, file.size))
+            if not data:
+                break
+            hasher.update(data)
+            self._hear()
+        return hasher.digests()["sha256"] == file.sha256
+
+    def _send(self, filesystem: Any, path: str, file: HeldFile, bar: Progress) -> None:
+        descriptor = _open_plain(file)
+        with open(descriptor, "rb", buffering=0) as source:
+            if file.size <= PIECE:
+                data = _read(source, file, file.size + 1)
+                hasher = Hasher()
+                hasher.update(data)
+                _check(file, hasher)
+                filesystem.pipe_file(path, data)
+                bar.add(len(data))
+                return
+            block = max(_PART, -(-file.size // _PARTS_MOST))
+            upload = filesystem.open(path, "wb", block_size=block)
+            try:
+                self._pour(source, upload, file, bar)
+            except BaseException:
+                _abandon(upload)
+                if not self._atomic:
+                    with contextlib.suppress(Exception):
+                        filesystem.rm_file(path)
+                raise
+            upload.close()
+
+    def _pour(self, source: io.RawIOBase, upload: Any, file: HeldFile, bar: Progress) -> None:
+        """Write all but the end of it, and that only once the whole is seen to be right."""
+        hasher = Hasher()
+        kept = b""
+        while data := _read(source, file, PIECE):
+            if self._stop.is_set():
+                raise OriginError(f"{self._url}: stopped")
+            hasher.update(data)
+            if hasher.count > file.size:
+                break
+            if kept:
+                upload.write(kept)
+                bar.add(len(kept))
+                self._hear()
+            kept = data
+        _check(file, hasher)
+        upload.write(kept)
+        bar.add(len(kept))
+
+
+def _open_plain(file: HeldFile) -> int:
+    """Open a file of the store that is a plain one, without waiting."""
+    try:
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(file.path, flags)
+    except OSError as error:
+        raise damaged(file, f"{file.path}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise damaged(file, f"{file.path} is no plain file")
+    return descriptor
+
+
+def _read(source: io.RawIOBase, file: HeldFile, count: int) -> bytes:
+    try:
+        return source.read(count) or b""
+    except OSError as error:
+        raise damaged(file, f"{file.path}: {error.strerror}") from None
+
+
+def _check(file: HeldFile, hasher: Hasher) -> None:
+    found = hasher.digests()["sha256"]
+    if hasher.count != file.size or found != file.sha256:
+        raise damaged(
+            file,
+            f"{file.path}: expected {file.size} bytes of sha256 {file.sha256}, found {hasher.count} of {found}",
+        )
+
+
+def _abandon(upload: Any) -> None:
+    """Give an upload up so that nothing of it appears, not even when it is collected."""
+    with contextlib.suppress(Exception):
+        upload.discard()
+    with contextlib.suppress(Exception):
+        upload.closed = True

@@ -1,0 +1,127 @@
+"""Pushing to a folder: over the transfer engine, so that a killed push goes on inside a file.
+
+Blobs are copies, never hard links into the store: who damages a file of one, by a flipped byte or a careless chmod,
+must not damage the other, and a mirror is what a damaged store is mended from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from assetmgr.digests import hash_file, in_parallel, sha256_text
+from assetmgr.errors import AccessError, AssetError, DiskSpaceError, IntegrityError, OriginError
+from assetmgr.mirrors import blob_path
+from assetmgr.mirrors.pushing import HeldFile, PushReport, store_fault, unique
+from assetmgr.mutex import held
+from assetmgr.placing import make_folder, place, remove_file, sync_folder
+from assetmgr.reporting import Reporter
+from assetmgr.store import Store
+from assetmgr.transfer.engine import Engine, disk_error
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.source import Source, Task
+
+# So many files, or bytes, are made durable at once before they get their names.
+_BATCH = 256
+_BATCH_BYTES = 1 << 30
+
+
+class FolderTarget:
+    def __init__(self, folder: str, store: Store, limits: Limits, reporter: Reporter, *, wait: float = 3600.0) -> None:
+        self._folder, self._limits, self._reporter, self._wait = folder, limits, reporter, wait
+        # Two stores that push to one share never write one partial file.
+        own = sha256_text(f"{socket.gethostname()}\n{os.path.realpath(store.root)}")[:16]
+        self._partials = os.path.join(folder, ".pushing", own)
+
+    def put(self, files: Iterable[HeldFile], *, full: bool = False) -> PushReport:
+        try:
+            make_folder(self._partials)
+            make_folder(os.path.dirname(self._final("0" * 64)))
+            purpose = f"pushing to {self._folder}"
+            with held(Path(self._partials, "lock"), purpose, wait=self._wait, say=self._reporter.say):
+                return self._put(unique(files), full=full)
+        except OSError as error:
+            raise disk_error(self._folder, error) from None
+
+    def _final(self, sha256: str) -> str:
+        return os.path.join(self._folder, *blob_path(sha256).split("/"))
+
+    def _put(self, files: list[HeldFile], *, full: bool) -> PushReport:
+        present = {
+            file.sha256 for file, is_there in in_parallel(lambda file: self._holds(file, full), files) if is_there
+        }
+        todo = [file for file in files if file.sha256 not in present]
+        self._check_room(sum(file.size for file in todo))
+        sent: list[HeldFile] = []
+        arrived: list[tuple[Task, HeldFile]] = []
+        errors: list[AssetError] = []
+        tasks = (
+            Task(
+                file.label,
+                (Source(Path(file.path).as_uri()),),
+                os.path.join(self._partials, file.sha256),
+                file.size,
+                file.sha256,
+                key=file,
+            )
+            for file in todo
+        )
+        total = sum(file.size for file in todo)
+        with (
+            Engine(self._limits) as engine,
+            self._reporter.progress(f"pushing to {self._folder}", total) as bar,
+        ):
+            for outcome in engine.fetch(tasks, bar.add):
+                file, error = outcome.task.key, outcome.error
+                assert isinstance(file, HeldFile)
+                if error is None:
+                    arrived.append((outcome.task, file))
+                    if len(arrived) >= _BATCH or sum(file.size for _, file in arrived) >= _BATCH_BYTES:
+                        sent += self._place(arrived)
+                elif isinstance(error, (OriginError, AccessError, IntegrityError)):
+                    with contextlib.suppress(OSError):
+                        remove_file(outcome.task.partial)
+                    errors.append(store_fault(file, error))
+                else:
+                    raise error
+            sent += self._place(arrived)
+        there = [file for file in files if file.sha256 in present]
+        return PushReport(
+            self._folder,
+            len(sent),
+            sum(file.size for file in sent),
+            len(there),
+            sum(file.size for file in there),
+            tuple(errors),
+        )
+
+    def _place(self, arrived: list[tuple[Task, HeldFile]]) -> list[HeldFile]:
+        """Give what arrived its name, once it is sure to be on the disk: a stick may be pulled out at any moment."""
+        placed = [file for _, file in arrived]
+        if arrived:
+            sync_folder(self._partials)
+        for task, file in arrived:
+            place(task.partial, self._final(file.sha256), sync=False)
+        arrived.clear()
+        return placed
+
+    def _holds(self, file: HeldFile, full: bool) -> bool:
+        path = self._final(file.sha256)
+        try:
+            if not os.path.isfile(path) or os.path.getsize(path) != file.size:
+                return False
+            return not full or hash_file(path)[1]["sha256"] == file.sha256
+        except OSError:
+            return False
+
+    def _check_room(self, size: int) -> None:
+        free = shutil.disk_usage(self._folder).free
+        if size > free:
+            raise DiskSpaceError(
+                f"{self._folder}: {size:,} bytes are to be pushed and {free:,} are free",
+                mend="free some space there, or name fewer assets",
+            )

@@ -1,0 +1,117 @@
+"""Filling a mirror: what of the store goes there, and how a push is told about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from assetmgr.errors import AssetError, IntegrityError, OriginError, UsageError
+from assetmgr.manifest_urls import is_mirror_url, resolve_mirror
+from assetmgr.mirrors import check_mirror
+from assetmgr.receipt import Receipt
+from assetmgr.reporting import Reporter
+from assetmgr.store import Layout, Store
+from assetmgr.transfer.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """One content that the store holds, by a path that shows it."""
+
+    asset: str
+    file: str
+    path: str
+    sha256: str
+    size: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.asset}: {self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    """What a push did: what was sent, what was there already, and what the store could not give."""
+
+    target: str
+    files: int = 0
+    bytes: int = 0
+    present_files: int = 0
+    present_bytes: int = 0
+    errors: tuple[AssetError, ...] = ()
+
+
+class PushTarget(Protocol):
+    def put(self, files: Iterable[HeldFile], *, full: bool = False) -> PushReport:
+        """Bring files there that are not, each hashed as it is read: what is not what its name says is not sent.
+
+        A blob is there or not, never in part. ``full`` reads what is there already, and replaces what is wrong.
+
+        Raises
+        ------
+        AssetError
+            When the target fails. A fault of the store is in the report.
+        """
+
+
+def open_target(text: str, store: Store, limits: Limits, reporter: Reporter, *, wait: float = 3600.0) -> PushTarget:
+    """The target that a text names; a relative folder begins at the working folder.
+
+    ``wait`` is how many seconds to wait for another push from the same store into the same folder.
+
+    Raises
+    ------
+    UsageError
+        When it names none, or one that cannot be pushed to.
+    MissingExtraError
+        When the library for its kind of bucket is not installed.
+    """
+    check_mirror(text)
+    target = resolve_mirror(text, os.getcwd())
+    if target.startswith(("http:", "https:")):
+        raise UsageError(
+            f"mirror {target}: an http address is read from, not pushed to",
+            mend="push to the folder or the bucket that its server serves",
+        )
+    if is_mirror_url(target):
+        from assetmgr.mirrors.bucket_target import BucketTarget
+
+        return BucketTarget(target, limits, reporter)
+    from assetmgr.mirrors.folder_target import FolderTarget
+
+    return FolderTarget(target, store, limits, reporter, wait=wait)
+
+
+def held_files(store: Store, receipt: Receipt, reporter: Reporter) -> Iterator[HeldFile]:
+    """What of an asset another machine needs besides manifest and lock: its files, and the listing its entry names."""
+    entry, layout = receipt.entry, Layout(receipt.entry)
+    for file in entry.files:
+        if file.sha256 is not None:
+            yield HeldFile(entry.name, file.path, store.at(layout.name(file)), file.sha256, file.size)
+    if entry.listing is not None:
+        data = store.read_listing(entry.listing)
+        if data is None:
+            reporter.say(f"{entry.name}: the commit's listing is not in the store, and is not pushed")
+        else:
+            yield HeldFile(entry.name, "its listing", store.listing(entry.listing), entry.listing, len(data))
+
+
+def unique(files: Iterable[HeldFile]) -> list[HeldFile]:
+    """Each content once."""
+    return list({file.sha256: file for file in files}.values())
+
+
+def damaged(file: HeldFile, why: str) -> IntegrityError:
+    """What a push says of a file that the store does not hold as it should."""
+    return IntegrityError(
+        f"{file.label}: not pushed: {why}", mend=f"assetmgr verify {file.asset} --repair, and push again"
+    )
+
+
+def store_fault(file: HeldFile, error: AssetError) -> IntegrityError:
+    """The same, of an error of the engine that read it."""
+    what = error.message.removeprefix(f"{file.label}: ")
+    is_absent = isinstance(error, OriginError) and error.is_absent
+    return damaged(file, f"{file.path} is missing" if is_absent else what)

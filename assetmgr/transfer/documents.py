@@ -1,0 +1,68 @@
+"""A small document, such as an API's answer, into memory: asked as patiently as a file is, and never half of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from assetmgr.errors import OriginError
+from assetmgr.transfer.connection import Answer
+from assetmgr.transfer.evidence import Headers
+from assetmgr.transfer.retry import Attempts, PassingError
+from assetmgr.transfer.source import Source
+from assetmgr.transfer.urls import safe_url
+from assetmgr.transfer.wire import Wire
+
+_CHUNK = 256 << 10
+
+
+class Document(NamedTuple):
+    """The body, the answer's headers, and the URL that gave it, after redirects."""
+
+    data: bytes
+    headers: Headers
+    url: str
+
+
+def read_document(source: Source, wire: Wire, *, most: int, label: str, say: Callable[[str], object]) -> Document:
+    """Ask for a document until it is there.
+
+    Parameters
+    ----------
+    most
+        In bytes. More than that is refused.
+
+    Raises
+    ------
+    AccessError, OriginError
+    """
+    attempts = Attempts(wire.limits)
+    where = safe_url(source.url)
+    while True:
+        try:
+            with contextlib.closing(wire.ask(source)) as answer:
+                return Document(_body(answer, most, where), answer.headers, answer.url)
+        except PassingError as error:
+            wait = attempts.failed(0, error.asked)
+            if wait is None:
+                asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
+                raise OriginError(
+                    f"{label}: {where}: {error}{asked}, {attempts.total} times",
+                    mend="repeat the command when the server is well again",
+                ) from None
+            say(f"{label}: {where}: {error}; again in {wait:.1f} s")
+            wire.stop.wait(wait)
+
+
+def _body(answer: Answer, most: int, where: str) -> bytes:
+    expected, parts, count = answer.length, [], 0
+    view = memoryview(bytearray(_CHUNK))
+    while size := answer.receive(view):
+        parts.append(bytes(view[:size]))
+        count += size
+        if count > most:
+            raise OriginError(f"{where}: more than the {most:,} bytes that such a document may have")
+    if expected is not None and count != expected:
+        raise PassingError(f"the body ended after {count} of {expected} bytes")
+    return b"".join(parts)

@@ -1,0 +1,227 @@
+"""The direct transport: what it asks a hub for, what it makes of the answers, and when Xet is left to others."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.origins import Context, Origins
+from assetmgr.origins.hub_direct import Direct, user_token, xet_is_there
+from assetmgr.origins.hub_listing import select
+from assetmgr.store import Store
+from tests.hub import Fault, Hub
+from tests.support import Project, eventually, hub_manifest, served
+
+pytestmark = pytest.mark.hub
+
+WEIGHTS = random.Random(7).randbytes(12 << 20)
+SMALL = {"config.json": b"{}", "sub/a%20b #1.txt": b"text", "vocab.json": b"[]"}
+
+
+@pytest.fixture
+def hub() -> Hub:
+    hub = Hub()
+    hub.create("org/name").commit({**SMALL, "model.safetensors": WEIGHTS})
+    return hub
+
+
+@pytest.fixture
+def project(hub: Hub, tmp_path: Path) -> Iterator[Project]:
+    with served(hub, tmp_path / "project") as project:
+        project.write(hub_manifest(extra=["transport: direct"]))
+        yield project
+
+
+def test_one_request_a_file_and_two_for_the_listing(hub: Hub, project: Project) -> None:
+    project.run("lock")
+    assert hub.count("GET", "/api/") == 2
+    assert hub.count("GET", "/resolve/") == len(SMALL), "the hub has no sha256 of these"
+    hub.reset_log()
+    project.run("pull")
+    assert [record.line for record in hub.requests if "model.safetensors" not in record.path] == []
+    assert hub.count("HEAD") == 0
+    project.run("verify", "--full", "--offline")
+
+
+def test_huggingface_hub_takes_the_result_for_its_own(project: Project) -> None:
+    project.run("lock")
+    project.run("pull")
+    look = (
+        "import huggingface_hub as h\n"
+        "folder = h.snapshot_download('org/name', local_files_only=True)\n"
+        "one = h.hf_hub_download('org/name', 'sub/a%20b #1.txt', local_files_only=True)\n"
+        "print(folder); print(open(one).read())\n"
+    )
+    env = {"HF_HUB_CACHE": str(project.root / "hub")}
+    folder, text = project.python(look, env=env).out.split("\n")[:2]
+    assert folder == str(project.path("m"))
+    assert text == "text"
+
+
+def test_a_killed_pull_goes_on_inside_the_file(hub: Hub, project: Project) -> None:
+    project.run("lock")
+    stall = hub.faults.add(Fault(match="model.safetensors", stall_after=9 << 20, times=None))
+    process = project.start("pull")
+    assert hub.faults.wait_stalled(timeout=30)
+    (partial,) = project.root.glob(f".assetmgr/partial/{hashlib.sha256(WEIGHTS).hexdigest()}")
+    assert eventually(lambda: partial.read_bytes()[: 8 << 20] == WEIGHTS[: 8 << 20])
+    process.kill()
+    process.communicate()
+    hub.faults.remove(stall)
+    hub.faults.release()
+    hub.reset_log()
+    assert "going on after" in project.run("pull").err
+    assert sum(record.sent for record in hub.requests) <= 5 << 20
+    project.run("verify", "--full", "--offline")
+
+
+def test_a_redirect_to_the_storage_takes_no_token_along(hub: Hub, project: Project) -> None:
+    hub.tokens["hf_canary"] = "*"
+    storage = Hub()
+    storage.publish("/lfs/model", WEIGHTS)
+    with storage.serve() as address:
+        away = {"Location": f"{address}/lfs/model?signed=1"}
+        hub.faults.add(Fault(match="model.safetensors", status=302, headers=away, times=None))
+        project.run("lock", env={"HF_TOKEN": "hf_canary"})
+        project.run("pull", env={"HF_TOKEN": "hf_canary"})
+    assert hub.requests[-1].headers["authorization"] == "Bearer hf_canary"
+    assert not any("authorization" in record.headers for record in storage.requests)
+    project.run("verify", "--full", "--offline")
+
+
+def test_a_page_of_the_listing_that_is_elsewhere_is_refused(hub: Hub, project: Project) -> None:
+    hub.tokens["hf_canary"] = "*"
+    with Hub().serve() as elsewhere:
+        link = f'<{elsewhere}/api/models/org/name/tree/x>; rel="next"'
+        hub.faults.add(Fault(match="/tree/", headers={"Link": link}, times=None))
+        assert "refused" in project.run("lock", code=5, env={"HF_TOKEN": "hf_canary"}).err
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<!doctype html><title>Sign in</title>", b"{}", b'["x"]', b'[{"type": "file", "path": 3}]', b"[" * 100_000],
+    ids=["page", "object", "text", "field", "deep"],
+)
+def test_what_is_no_listing_is_told_as_that(hub: Hub, project: Project, body: bytes) -> None:
+    answer = {"Content-Length": str(len(body))}
+    hub.faults.add(Fault(match="/tree/", status=200, body=body, headers=answer, times=None))
+    done = project.run("lock", code=5)
+    assert "not what a hub's API says" in done.err
+    assert "HF_ENDPOINT" in done.err
+
+
+def test_a_file_that_the_commit_lost_is_told_in_the_hubs_words(hub: Hub, project: Project) -> None:
+    project.run("lock")
+    hub.faults.add(Fault(match="model.safetensors", status=404, headers={"X-Error-Code": "EntryNotFound"}, times=None))
+    done = project.run("pull", code=5)
+    assert done.err.startswith("error: m: model.safetensors: org/name from http://127.0.0.1:")
+    assert "404" in done.err
+
+
+def test_two_revisions_of_one_run_both_come(hub: Hub, project: Project) -> None:
+    """A failure of one asset leaves the engine fit for the next."""
+    hub.create("org/other").commit({"a.json": b"{}"})
+    hub.faults.add(Fault(match="org/name/resolve", status=404, times=None))
+    project.write("version: 1\nmodels:\n  a: {hub: org/name}\n  b: {hub: org/other}\n")
+    assert "a: " in project.run("lock", code=5).err
+    hub.faults.clear()
+    project.run("lock")
+    hub.faults.add(Fault(match="model.safetensors", status=404, times=None))
+    project.run("pull", code=5)
+    assert (project.path("b") / "a.json").read_bytes() == b"{}"
+
+
+# --- Xet -------------------------------------------------------------------------------------------------------------
+
+
+def locked(path: str, size: int, *, lfs: bool = True) -> LockedFile:
+    return LockedFile(path, size, "0" * 64, None if lfs else "1" * 40)
+
+
+def test_large_files_that_the_hub_offers_over_xet_are_told_by_one_head_each(hub: Hub, tmp_path: Path) -> None:
+    files = {"a.safetensors": WEIGHTS, "b.safetensors": WEIGHTS[1:], "c.bin": b"small"}
+    commit = hub.create("org/xet").commit(files)
+    entry = LockedAsset(
+        name="m",
+        kind="model",
+        origin="hub",
+        declared="",
+        repo="org/xet",
+        commit=commit,
+        files=(
+            *(locked(name, len(content)) for name, content in files.items()),
+            locked("d.bin", 99 << 20, lfs=False),
+        ),
+    )
+    hub.faults.add(Fault(match="a.safetensors", method="HEAD", headers={"X-Xet-Hash": "f" * 64}, times=None))
+    with hub.serve() as endpoint, Origins(Context(Store(tmp_path))) as origins:
+        direct = Direct(origins.context, endpoint, origins.fetcher())
+        assert direct.over_xet(entry, entry.files) == {"a.safetensors"}
+        assert sorted(record.path.rpartition("/")[2] for record in hub.requests) == ["a.safetensors", "b.safetensors"]
+        assert {record.method for record in hub.requests} == {"HEAD"}
+    assert direct.over_xet(entry, entry.files) == set(), "who fetches meets the dead hub, and tells"
+
+
+def test_xet_is_left_alone_where_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hf_xet")
+    monkeypatch.delenv("HF_HUB_DISABLE_XET", raising=False)
+    assert xet_is_there()
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    assert not xet_is_there()
+
+
+def test_with_xet_there_a_large_plain_file_costs_one_look_and_goes_direct(hub: Hub, project: Project) -> None:
+    pytest.importorskip("hf_xet")
+    project.write(hub_manifest())
+    project.run("lock", env={"HF_HUB_DISABLE_XET": "0"})
+    hub.reset_log()
+    project.run("pull", env={"HF_HUB_DISABLE_XET": "0"})
+    assert [record.method for record in hub.requests] == ["HEAD", "GET"]
+
+
+# --- as huggingface_hub has it ---------------------------------------------------------------------------------------
+
+_PATHS = st.lists(st.text("ab/.*[]!?-", min_size=1, max_size=8), max_size=6)
+_GLOBS = st.none() | st.lists(st.text("ab/.*[]!?-", max_size=6), max_size=3)
+
+
+@given(_PATHS, _GLOBS, _GLOBS)
+def test_patterns_select_what_huggingface_hub_selects(
+    paths: list[str], allow: list[str] | None, ignore: list[str] | None
+) -> None:
+    from huggingface_hub.utils._paths import filter_repo_objects
+
+    assert select(paths, allow, ignore) == list(
+        filter_repo_objects(paths, allow_patterns=allow, ignore_patterns=ignore)
+    )
+
+
+_PLACES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME")
+
+
+@pytest.mark.parametrize("where", _PLACES)
+def test_the_token_is_read_where_huggingface_hub_reads_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in (*_PLACES, "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    hub = "https://huggingface.co"
+    assert user_token(hub) is None
+    files = {"HF_TOKEN_PATH": "t", "HF_HOME": "token", "XDG_CACHE_HOME": "huggingface/token"}
+    if where in files:
+        path = tmp_path / files[where]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("hf_mine\n")
+        monkeypatch.setenv(where, str(path if where == "HF_TOKEN_PATH" else tmp_path))
+    else:
+        monkeypatch.setenv(where, " hf_mine\r\n")
+    assert user_token(hub) == "hf_mine"
+    assert user_token("https://hub.example") is None
