@@ -11,6 +11,7 @@ import re
 import select
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,7 @@ class Connection:
         if hasattr(select, "poll"):
             self._poll = select.poll()
             self._poll.register(sock, select.POLLIN)
+        self._patience = read_timeout
         sock.settimeout(read_timeout)
 
     @classmethod
@@ -123,28 +125,34 @@ class Connection:
             lines.append(f"{name}: {value}\r\n")
         lines.append("\r\n")
         self._socket.sendall("".join(lines).encode("latin-1"))
+        until = time.monotonic() + self._patience
         while True:
-            response = self._response()
+            response = self._response(until)
             if response.status >= 200:
                 return response
 
-    def _response(self) -> Response:
-        data = self._rest
-        while (end := _END_OF_HEAD.search(data)) is None:
-            if len(data) > _LONGEST_HEAD:
+    def _response(self, until: float) -> Response:
+        while (end := _END_OF_HEAD.search(self._rest)) is None:
+            if len(self._rest) > _LONGEST_HEAD:
                 raise HttpError("an endless head")
-            more = self._socket.recv(_READ)
-            if not more:
-                if data:
+            if not self._receive_more(until):
+                if self._rest:
                     raise HttpError("the answer ended in its head")
                 raise ConnectionResetError("the server hung up without an answer")
-            data += more
-        self._rest = data[end.end() :]
-        first, *lines = data[: end.start()].decode("latin-1").replace("\r\n", "\n").split("\n")
+        head, self._rest = self._rest[: end.start()], self._rest[end.end() :]
+        first, *lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
         status = _STATUS_LINE.fullmatch(first)
         if status is None:
             raise HttpError(f"{first[:40]!r} for a status line")
         return Response(self, int(status[2]), Fields(lines), is_old=status[1] == "0")
+
+    def _receive_more(self, until: float) -> bool:
+        """Take what comes next; False when the server hung up. What drips is no better than what is silent."""
+        more = self._socket.recv(_READ)
+        if time.monotonic() > until:
+            raise TimeoutError("timed out")
+        self._rest += more
+        return bool(more)
 
     def take(self, view: memoryview) -> int:
         """Fill a view with what is there, waiting only where there is nothing; 0 when the server hung up."""
@@ -158,13 +166,12 @@ class Connection:
 
     def take_line(self) -> bytes:
         """The next line, with its end."""
+        until = time.monotonic() + self._patience
         while (end := self._rest.find(b"\n")) < 0:
             if len(self._rest) > _LONGEST_LINE:
                 raise HttpError("an endless line among the chunks")
-            more = self._socket.recv(_READ)
-            if not more:
+            if not self._receive_more(until):
                 raise HttpError("the body ended among its chunks")
-            self._rest += more
         line, self._rest = self._rest[: end + 1], self._rest[end + 1 :]
         return line
 
@@ -181,6 +188,7 @@ class Connection:
 
     def wait_at_most(self, seconds: float) -> None:
         """Wait no longer than this for the next bytes, from now on."""
+        self._patience = seconds
         self._socket.settimeout(seconds)
 
     def cut(self) -> None:

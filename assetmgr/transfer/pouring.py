@@ -36,7 +36,7 @@ def pour(task: Task, source: Source, answer: Answer, claim: Claim, at: Gathering
             view = memoryview(buffer)
             try:
                 began = time.monotonic()
-                count, waited = at.wire.fill(answer, view[: claim.end - offset])
+                count, waited, fault = at.wire.fill(answer, view[: claim.end - offset])
                 received = time.monotonic() - began - waited
                 if not count:
                     raise PassingError(f"the body ended after {offset} of {pieces.size} bytes")
@@ -50,6 +50,8 @@ def pour(task: Task, source: Source, answer: Answer, claim: Claim, at: Gathering
             pieces.advance(claim, count)
             follower.reach(pieces.frontier())
             at.count(count)
+            if fault is not None:
+                raise fault
             pace.count(count, waited)
             if helpers is not None:
                 helpers.look(claim, received)

@@ -113,12 +113,12 @@ class Helpers:
         answer = wire.ask(self.source, claim.start, end, self._valid)
         self._answers[threading.current_thread()] = answer
         try:
-            if fault := part_fault(answer, claim.start, end, at.pieces.size, self._valid):
-                raise PassingError(fault)
+            if wrong := part_fault(answer, claim.start, end, at.pieces.size, self._valid):
+                raise PassingError(wrong)
             view = memoryview(bytearray(min(_BUFFER, end - claim.start)))
             pace = Pace(wire.limits_of(self.source))
             while claim.at < claim.end:
-                count, waited = wire.fill(answer, view[: claim.end - claim.at])
+                count, waited, fault = wire.fill(answer, view[: claim.end - claim.at])
                 if not count:
                     raise PassingError("the body ended early")
                 if self._stop.is_set():
@@ -127,6 +127,8 @@ class Helpers:
                 at.pieces.advance(claim, count)
                 at.follower.reach(at.pieces.frontier())
                 at.count(count)
+                if fault is not None:
+                    raise fault
                 pace.count(count, waited)
         finally:
             self._answers.pop(threading.current_thread(), None)

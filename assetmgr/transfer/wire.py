@@ -7,6 +7,7 @@ import stat
 import threading
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from assetmgr.errors import AccessError, OriginError
 from assetmgr.transfer.connection import Answer, Pool
@@ -26,6 +27,24 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 class StoppedError(Exception):
     """The run was interrupted. What has arrived stays, and is gone on with."""
+
+
+class Filled(NamedTuple):
+    """What came of one filling.
+
+    Attributes
+    ----------
+    size
+        Bytes; 0 at the end of the body.
+    waited
+        Seconds that our own limit on the rate made us wait.
+    fault
+        What ended it early. The bytes before it are good.
+    """
+
+    size: int
+    waited: float
+    fault: PassingError | None = None
 
 
 class Wire:
@@ -62,20 +81,22 @@ class Wire:
         with self._lock:
             self._streams -= count
 
-    def fill(self, answer: Answer, view: memoryview) -> tuple[int, float]:
-        """Fill a view, or as much of it as comes within a moment; 0 at the end of the body.
+    def fill(self, answer: Answer, view: memoryview) -> Filled:
+        """Fill a view, or as much of it as comes within a moment: less is not worth a write, a mark and a hash each.
 
-        What little arrives at once is not worth a write, a mark and a hash each. Returned with the count are the
-        seconds that our own limit on the rate made us wait.
+        Raises
+        ------
+        PassingError
+            When nothing came, for what may pass. After something, the failure is told with it.
         """
         filled, waited, until = 0, 0.0, time.monotonic() + _MOMENT
         while filled < len(view):
             try:
                 count = answer.receive(view[filled : filled + self.bucket.portion(len(view) - filled)])
-            except PassingError:
-                if filled:
-                    break  # what came is kept; whoever asks for more meets the fault again
-                raise
+            except PassingError as fault:
+                if not filled:
+                    raise
+                return Filled(filled, waited, fault)
             if not count:
                 break
             self.check()
@@ -83,7 +104,7 @@ class Wire:
             waited += self.bucket.take(count)
             if time.monotonic() > until:
                 break
-        return filled, waited
+        return Filled(filled, waited)
 
     def limits_of(self, source: Source) -> Limits:
         """How patient to be with a source."""

@@ -230,6 +230,15 @@ def test_a_connection_that_drips_counts_as_stalled(hub: Hub, attempt: Attempt) -
     assert "stalled" in attempt.said[0]
 
 
+def test_what_came_before_a_stall_is_kept_and_the_stall_waited_for_once(hub: Hub, attempt: Attempt) -> None:
+    hub.faults.add(Fault(stall_after=1_000_000, stall_seconds=30))
+    began = time.monotonic()
+    fetched = attempt(f"{hub.endpoint}/w.bin", size=len(BODY), sha256=SHA256, limits=limits(read_timeout=1))
+    assert time.monotonic() - began < 1.9
+    attempt.assert_whole(fetched, BODY)
+    assert hub.requests[-1].headers["range"] == "bytes=1000000-"
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_asked_again(hub: Hub, attempt: Attempt, status: int) -> None:
     hub.faults.add(Fault(status=status, retry_after=0))
