@@ -21,6 +21,7 @@
     │   └── OfflineError             5   the network is needed and --offline forbids it
     ├── DiskSpaceError               6   it does not fit
     ├── AccessError                  7   a token, a licence or a membership is missing
+    │   └── FetchByHandError         7   a file that no program may fetch, and nobody has handed in yet
     ├── BusyError                    8   another process holds it past the wait
     ├── MissingExtraError            1   an optional library is not installed
     └── SeveralErrors                -   several assets failed; the code of the gravest
@@ -163,6 +164,10 @@ class DiskSpaceError(AssetError):
 
 class AccessError(AssetError):
     exit_code = 7
+
+
+class FetchByHandError(AccessError):
+    pass
 
 
 class BusyError(AssetError):

@@ -40,6 +40,8 @@ class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         For `files` assets: ``files``, ``torch``, ``clip`` or ``lavis/<folder>``.
     urls
         For `files` assets: where it is published, tried in order.
+    ask
+        For `files` assets: what a user must do by hand to get it.
     """
 
     path: str
@@ -51,6 +53,7 @@ class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     etag: str | None = None
     place: str = ""
     urls: tuple[str, ...] = ()
+    ask: str | None = None
 
     @property
     def blob(self) -> str:

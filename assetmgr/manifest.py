@@ -91,7 +91,8 @@ class FileSource:
     """One file and the URLs that it may come from, tried in order.
 
     ``urls`` are http, https or absolute file URLs; ``written`` holds them as the manifest has them, so that
-    what is recorded does not depend on where the manifest's folder lies.
+    what is recorded does not depend on where the manifest's folder lies. ``ask`` says what a user must do by hand to
+    get the file; with it there may be no URL at all.
     """
 
     urls: tuple[str, ...]
@@ -102,6 +103,7 @@ class FileSource:
     md5: str | None = None
     crc32c: str | None = None
     written: tuple[str, ...] = field(default=(), compare=False)
+    ask: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ def _canonical(source: HubSource | FilesSource) -> dict[str, object]:
                 "sha256": file.sha256,
                 "md5": file.md5,
                 "crc32c": file.crc32c,
+                **({"ask": file.ask} if file.ask else {}),
             }
             for file in sorted(source.files, key=lambda file: (file.place, file.path))
         ]
@@ -315,13 +318,19 @@ class _Builder:
         self._problems.add(item.node, f"it would be {how} the entry on line {line}; give it another 'path'")
 
     def _file(self, item: Value) -> FileSource | None:
-        url = item.get("url")
-        if url is None or not url.items():
+        url, ask = item.get("url"), item.text("ask")
+        listed = url.items() if url else []
+        if not listed and (item.has("url") or ask is None):
             return None
-        written = tuple(str(value.data) for value in url.items())
+        written = tuple(str(value.data) for value in listed)
         urls = tuple(resolve_url(text, self._folder) for text in written)
         path = item.text("path")
+        if path is None and url is None:
+            if not item.has("path"):
+                self._problems.add(item.at, "a file without a 'url' needs a 'path': what it is to be called")
+            return None
         if path is None:
+            assert url is not None
             path = file_name(urls[0])
             fault = names.path_fault(path)
             if fault and not item.has("path"):
@@ -336,6 +345,7 @@ class _Builder:
             item.text("md5"),
             item.text("crc32c"),
             written,
+            " ".join(ask.split()) if ask else None,
         )
 
 

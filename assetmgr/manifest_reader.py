@@ -186,6 +186,9 @@ class Reader:
         origins = [name for name in keys if name in spec.one_of]
         if spec.one_of and not origins:
             self._problems.add(at, f"{spec.what} needs one of the keys {' or '.join(map(repr, spec.one_of))}")
+        if spec.some_of and not any(name in spec.some_of for name in keys):
+            listed = " or ".join(map(repr, spec.some_of))
+            self._problems.add(at, f"{spec.what} needs the key {listed}: {spec.fields[spec.some_of[0]].doc}")
         for name in origins[1:]:
             what = f"{name!r} cannot stand beside {origins[0]!r}: {spec.what} has one origin"
             self._problems.add(keys[name], what)

@@ -23,6 +23,7 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 QUANTIZATIONS = ("int8", "nf4")
 DIGEST_LENGTHS = MappingProxyType({"sha256": 64, "md5": 32, "crc32c": 8})
 _NO_CONTROL = r"^[^\u0000-\u001f]*$"
+_LINES = r"^[^\u0000-\u0009\u000b-\u001f]*$"
 _SAFE_PATH = r"^(?!/)(?!(.*/)?\.{0,2}(/|$))[^\\\u0000-\u001f]+$"
 _PLACES = rf"^(files|torch|clip)$|^lavis/{_SAFE_PATH[1:]}"
 _ORDINARY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z")
@@ -35,6 +36,7 @@ class Text(NamedTuple):
     fault: Callable[[str], str | None] = lambda _: None
     pattern: str = _NO_CONTROL
     empty: bool = False
+    lines: bool = False  # may have several
 
 
 class Choice(NamedTuple):
@@ -78,6 +80,7 @@ class Record(NamedTuple):
     one_of: tuple[str, ...] = ()  # exactly one of these keys must be there
     needs: Mapping[str, str] = MappingProxyType({})  # key -> the key that it cannot be without
     elsewhere: Mapping[str, str] = MappingProxyType({})  # key -> where it would be right
+    some_of: tuple[str, ...] = ()  # at least one of these keys must be there
 
 
 Spec = Text | Choice | Number | ListOf | MapOf | Either | Record
@@ -86,7 +89,7 @@ Spec = Text | Choice | Number | ListOf | MapOf | Either | Record
 def text_fault(spec: Text, text: str) -> str | None:
     if not text:
         return None if spec.empty else "it is empty"
-    if not _ORDINARY.match(text):
+    if not _ORDINARY.match(text.replace("\n", " ") if spec.lines else text):
         return "it has a control character"
     return spec.fault(text)
 
@@ -143,7 +146,8 @@ _REPO = Text("a hub repo, ORG/NAME", _repo_fault, r"^[A-Za-z0-9_][\w.-]*(/[A-Za-
 _ENDPOINT = Text("the address of a hub", endpoint_fault, r"^https?://[^/?#@\s]+(/[^?#\s]*)?$")
 _HTTP_URL = r"https?://(?![^/?]*@)[^/?#\s]+([/?][^#\s]*)?$"
 _LOCAL = r"file:[^?#\s]+$|\.?\.?[/\\]|~|[A-Za-z]:[\\/]"
-_URL = Text("a URL or a local path", url_fault, f"^({_HTTP_URL}|{_LOCAL})")
+_ELSEWHERE = r"gdrive:[A-Za-z0-9_-]{10,200}$|kaggle:[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w-]*/[^?#\s]+$"
+_URL = Text("a URL or a local path", url_fault, f"^({_HTTP_URL}|{_ELSEWHERE}|{_LOCAL})")
 _MIRROR = Text("a mirror: a folder, http(s)://... or a bucket such as s3://name/prefix", mirror_fault)
 _PATTERN = Text("a pattern such as '*.json'")
 _PATTERNS = ListOf("a pattern or a list of patterns", _PATTERN, least=1, alone=True)
@@ -153,8 +157,13 @@ _FILE = Record(
     {
         "url": Field(
             ListOf("a URL or a list of URLs", _URL, least=1, alone=True),
-            "A URL (http, https, file) or a path relative to the manifest; of several, the first that works.",
-            required=True,
+            "A URL (http, https, file, gdrive, kaggle) or a path relative to the manifest; of several, the first that "
+            "works.",
+        ),
+        "ask": Field(
+            Text("an instruction", lambda text: None if text.strip() else "it is empty", _LINES, lines=True),
+            "What a user must do by hand to get the file, shown when it is missing. `url` may be left out then, or "
+            "name a local path where the file will be put.",
         ),
         "path": Field(_PATH, "The file's name in its place; by default the one in the URL."),
         "place": Field(
@@ -166,6 +175,7 @@ _FILE = Record(
         "md5": Field(_digest("md5"), "The md5 that the publisher states."),
         "crc32c": Field(_digest("crc32c"), "The crc32c that the publisher states, in hexadecimal."),
     },
+    some_of=("url", "ask"),
 )
 
 _HUB = Record(
@@ -331,6 +341,8 @@ def _record_schema(spec: Record) -> dict[str, Any]:
         schema["required"] = required
     if spec.one_of:
         schema["oneOf"] = [{"required": [name]} for name in spec.one_of]
+    if spec.some_of:
+        schema["anyOf"] = [{"required": [name]} for name in spec.some_of]
     if spec.needs:
         schema["dependentRequired"] = {name: [other] for name, other in spec.needs.items()}
     return schema

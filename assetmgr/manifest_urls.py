@@ -7,6 +7,8 @@ import re
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
+from assetmgr.names import path_fault
+
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _DOT_BACKSLASH = re.compile(r"\.\.?\\")
@@ -14,6 +16,8 @@ _DOT_BACKSLASH = re.compile(r"\.\.?\\")
 _MIRROR_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _BARE = ("/", "./", "../", "~")
+_DRIVE_FILE = re.compile(r"gdrive:[A-Za-z0-9_-]{10,200}\Z")
+_KAGGLE_FILE = re.compile(r"kaggle:[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w-]*/([^?#]+)\Z", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -24,8 +28,8 @@ def url_fault(url: str) -> str | None:
     scheme = _SCHEME.match(url)
     if not scheme:
         return "begin a URL with https: and a local path with './'"
-    if scheme[1] not in ("http", "https", "file"):
-        return f"the scheme {scheme[1]!r} is not one of http, https, file"
+    if scheme[1] not in ("http", "https", "file", "gdrive", "kaggle"):
+        return f"the scheme {scheme[1]!r} is not one of http, https, file, gdrive, kaggle"
     if any(char.isspace() for char in url):
         return "a URL has no spaces; write %20"
     if "#" in url:
@@ -36,6 +40,13 @@ def url_fault(url: str) -> str | None:
         if _file_host(url) not in ("", "localhost"):
             return "a file: URL names a file of this machine: file:///folder/name"
         return _local_fault(_local_path(url))
+    if scheme[1] == "gdrive":
+        return None if _DRIVE_FILE.match(url) else "write gdrive:FILE_ID, the long word in the file's link"
+    if scheme[1] == "kaggle":
+        known = _KAGGLE_FILE.match(url)
+        fault = path_fault(unquote(known[1])) if known else None
+        form = "write kaggle:OWNER/DATASET/PATH, or kaggle:c/COMPETITION/PATH"
+        return None if known and not fault else f"{form} ({fault})" if fault else form
     return _http_fault(url)
 
 
@@ -125,7 +136,9 @@ def resolve_url(url: str, folder: str) -> str:
 
 
 def file_name(url: str) -> str:
-    """The name that a URL's path ends with, unquoted; empty when it ends with a slash or hides one."""
+    """The name that a URL's path ends with, unquoted; empty when it ends with a slash, hides one, or names none."""
+    if url.startswith("gdrive:"):
+        return ""
     name = unquote(urlsplit(url).path.rpartition("/")[2])
     return "" if "/" in name else name
 

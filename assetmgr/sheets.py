@@ -11,9 +11,11 @@ from assetmgr.catalog import Catalog, shipped_manifests
 from assetmgr.digests import sha256_text
 from assetmgr.errors import (
     AssetError,
+    FetchByHandError,
     LockError,
     LockVersionError,
     NotLockedError,
+    SeveralErrors,
     StaleLockError,
     UnknownAssetError,
     UsageError,
@@ -37,11 +39,12 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class LockChange:
-    """What `lock` did to one lock file."""
+    """What `lock` did to one lock file. ``by_hand`` are the assets that wait for a user to hand a file in."""
 
     path: Path
     changes: tuple[str, ...]
     assets: int
+    by_hand: tuple[AssetError, ...] = ()
 
 
 class Sheets:
@@ -130,7 +133,7 @@ class Sheets:
     # --- lock ----------------------------------------------------------------------------------------------------
 
     def lock(self, origins: Origins, names: Iterable[str], *, upgrade: Iterable[str], fetch: bool) -> list[LockChange]:
-        """See `Workspace.lock`."""
+        """See `Workspace.lock`. What waits for a file by hand is raised when all the rest is written."""
         names = tuple(names)
         upgraded = tuple(dict.fromkeys(upgrade))
         wanted = self.names((*names, *upgraded))
@@ -146,6 +149,13 @@ class Sheets:
         report = []
         for sheet, asked in by_sheet.values():
             report.append(self._lock_sheet(sheet, asked, upgraded, origins, prune=everything, fetch=fetch))
+        by_hand = [error for one in report for error in one.by_hand]
+        for one in report if by_hand else ():
+            for line in one.changes:
+                origins.context.reporter.say(line)
+            written = "written" if one.changes else "unchanged"
+            origins.context.reporter.say(f"{one.path} {written}; it lacks what must be fetched by hand first:")
+        raise_all(by_hand)
         return report
 
     def _lock_sheet(
@@ -192,14 +202,23 @@ class Sheets:
     ) -> LockChange:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
+        by_hand: list[AssetError] = []
         for asset in self.catalog.closure(names):
             try:
                 after[asset.name] = self._resolve(
                     asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch
                 )
             except AssetError as error:
-                errors.append(error)
-        raise_all(errors)
+                parts = error.errors if isinstance(error, SeveralErrors) else (error,)
+                if all(isinstance(part, FetchByHandError) for part in parts):
+                    # That may take a user days: the rest is locked now, and this asset stays as it was.
+                    by_hand += parts
+                    if asset.name in before.assets:
+                        after[asset.name] = before.assets[asset.name]
+                else:
+                    errors += parts
+        if errors:
+            raise_all([*errors, *by_hand])
         if sheet.manifest is not None and not prune:
             declared = {asset.name for asset in self.catalog.closure([asset.name for asset in sheet.manifest.assets])}
             after = {name: entry for name, entry in after.items() if name in declared}
@@ -210,7 +229,7 @@ class Sheets:
         if not sheet.lock_file.exists() or sheet.lock_file.read_bytes() != data:
             write_document(sheet.lock_file, data)
         self._locks[sheet.lock_file] = lock
-        return LockChange(sheet.lock_file, tuple(changes(before.assets, after)), len(after))
+        return LockChange(sheet.lock_file, tuple(changes(before.assets, after)), len(after), tuple(by_hand))
 
     def _resolve(
         self, asset: Asset, previous: LockedAsset | None, upgrade: bool, origins: Origins, *, fetch: bool

@@ -95,6 +95,8 @@ class Workspace:
         Never ask the network. True also while ``HF_HUB_OFFLINE`` is set.
     jobs
         How many files move at once.
+    rate
+        Bytes a second that a whole run may fetch. None: ``ASSETMGR_LIMIT_RATE``, else no limit.
     wait
         Seconds to wait for what another process holds.
     mirrors
@@ -109,6 +111,7 @@ class Workspace:
         *,
         offline: bool = False,
         jobs: int | None = None,
+        rate: float | None = None,
         wait: float = 3600.0,
         reporter: Reporter | None = None,
         mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
@@ -130,6 +133,9 @@ class Workspace:
         self.reporter = reporter or Silent()
         self._transport = _chosen_transport()
         self._jobs = jobs
+        if rate is not None and not rate >= 1024:
+            raise UsageError(f"rate={rate!r} is less than 1024 bytes a second")
+        self._rate = rate
         self._wait = wait
         asked = [mirrors] if isinstance(mirrors, str | os.PathLike) else mirrors
         self._asked_mirrors = tuple(os.fspath(mirror) for mirror in asked)
@@ -234,9 +240,14 @@ class Workspace:
         return Origins(Context(self.store, limits, self.reporter, self.offline, self._wait, self._transport, mirrors))
 
     def _limits(self) -> Limits:
-        from assetmgr.transfer.limits import Limits
+        from assetmgr.transfer.limits import Limits, environment_rate
 
-        return Limits(jobs=self._jobs) if self._jobs else Limits()
+        try:
+            rate = environment_rate() if self._rate is None else self._rate
+        except ValueError as error:
+            raise UsageError(f"ASSETMGR_LIMIT_RATE: {error}", mend="correct the variable, or unset it") from None
+        limits = Limits(rate=rate)
+        return dataclasses.replace(limits, jobs=self._jobs) if self._jobs else limits
 
     # --- mirrors -------------------------------------------------------------------------------------------------
 

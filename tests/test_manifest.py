@@ -193,7 +193,7 @@ ONE_MISTAKE = {
         "2:24: unknown key 'allow_paterns' in a model; did you mean 'allow_patterns'?"
     ),
     model("hub: o/r, extract: x, Revision: main"): (
-        "2:24: unknown key 'extract' in a model; it may be hub, revision, allow_patterns, ignore_patterns, "
+        "2:24: unknown key 'extract' in a model; it may be hub, revision, allow_patterns, ignore_patterns, transport, "
         "files, requires, groups, local_dir, local_dir_links, load|"
         "2:36: unknown key 'Revision' in a model; did you mean 'revision'?"
     ),
@@ -262,12 +262,12 @@ ONE_MISTAKE = {
     model("files: []"): "2:21: files is an empty list; it must be a list of files",
     model("files: {url: ./x}"): "2:21: files is a mapping; it must be a list of files",
     file("path: x"): (
-        "2:22: a file needs the key 'url': A URL (http, https, file) or a path relative to the manifest; "
-        "of several, the first that works."
+        "2:22: a file needs the key 'url' or 'ask': A URL (http, https, file, gdrive, kaggle) or a path relative to "
+        "the manifest; of several, the first that works."
     ),
     file("url: []"): "2:28: url is an empty list; it must be a URL or a list of URLs",
     file("url: x/y"): "2:28: url 'x/y': begin a URL with https: and a local path with './'",
-    file("url: s3://b/x"): "2:28: url 's3://b/x': the scheme 's3' is not one of http, https, file",
+    file("url: s3://b/x"): "2:28: url 's3://b/x': the scheme 's3' is not one of http, https, file, gdrive, kaggle",
     file("url: https:///x"): "2:28: url 'https:///x': it names no host",
     file("url: 'http://h:99999/x'"): "2:28: url 'http://h:99999/x': it is not a URL: Port out of range 0-65535",
     file("url: 'https://h/a b'"): "2:28: url 'https://h/a b': a URL has no spaces; write %20",

@@ -29,6 +29,7 @@ def _workspace(options: argparse.Namespace, output: Output) -> Workspace:
         options.root,
         offline=getattr(options, "offline", False),
         jobs=getattr(options, "jobs", None),
+        rate=getattr(options, "limit_rate", None),
         wait=getattr(options, "wait", 3600.0),
         reporter=output,
         mirrors=getattr(options, "mirror", ()),

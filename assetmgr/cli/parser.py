@@ -15,7 +15,8 @@ _EXAMPLES = {
     "assetmgr lock --check                 # in CI: does the lock say what the manifest asks for?",
     "plan": "assetmgr plan                         # what would pull fetch, and is there room?",
     "pull": "assetmgr pull                         # all of assets.yaml, from the lock\n"
-    "assetmgr pull minilm coco_caption     # these, and what they require",
+    "assetmgr pull minilm coco_caption     # these, and what they require\n"
+    "assetmgr pull --limit-rate 20M        # and leave the others some of the line",
     "verify": "assetmgr verify                       # by stamps: seconds\n"
     "assetmgr verify --full --repair       # by hashes, and fetch anew what is damaged",
     "mirror": "assetmgr mirror push /media/stick/mirror      # all of assets.yaml, onto a stick\n"
@@ -185,6 +186,13 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--limit-rate",
+        metavar="RATE",
+        type=_rate,
+        default=None,
+        help="bytes a second for the whole run, such as 500K or 20M (else ASSETMGR_LIMIT_RATE, else no limit)",
+    )
+    parser.add_argument(
         "--wait",
         metavar="SECONDS",
         type=_seconds,
@@ -216,6 +224,15 @@ def _seconds(text: str) -> float:
         if math.isfinite(float(text)) and float(text) >= 0:
             return float(text)
     raise argparse.ArgumentTypeError("a number of seconds")
+
+
+def _rate(text: str) -> float:
+    from assetmgr.transfer.limits import parse_rate
+
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 class _Version(argparse.Action):

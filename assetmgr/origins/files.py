@@ -6,19 +6,22 @@ import contextlib
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
-from assetmgr.digests import has_crc32c, sha256_text
-from assetmgr.errors import IntegrityError, OfflineError
+from assetmgr.digests import has_crc32c, hash_file, sha256_text
+from assetmgr.errors import AccessError, AssetError, FetchByHandError, IntegrityError, OfflineError, raise_all
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
 from assetmgr.origins import Arrival, Context
+from assetmgr.origins.by_hand import ByHand
 from assetmgr.origins.fetching import Fetcher, told
+from assetmgr.store import Layout
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.source import Fetched, Source, Task
-from assetmgr.transfer.urls import local_path, safe_url
+from assetmgr.transfer.urls import local_path
 
 
 class FilesOrigin:
@@ -31,10 +34,13 @@ class FilesOrigin:
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
         assert isinstance(asset.source, FilesSource)
         kept = {(file.place, file.path): file for file in previous.files} if previous else {}
-        files = [
-            self._pin(asset, source, kept.get((source.place, source.path)), may_fetch=fetch)
-            for source in asset.source.files
-        ]
+        files, by_hand = [], []
+        for source in asset.source.files:
+            try:
+                files.append(self._pin(asset, source, kept.get((source.place, source.path)), may_fetch=fetch))
+            except FetchByHandError as error:
+                by_hand.append(error)  # all of them are told at once
+        raise_all(by_hand)
         return LockedAsset(
             name=asset.name,
             kind=asset.kind,
@@ -46,7 +52,7 @@ class FilesOrigin:
 
     def _pin(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:
         if kept and kept.sha256 and kept.size >= 0 and kept.urls == source.written and _agrees(kept, source):
-            return kept
+            return msgspec.structs.replace(kept, ask=source.ask)
         pinned = LockedFile(
             path=source.path,
             size=-1 if source.size is None else source.size,
@@ -55,41 +61,70 @@ class FilesOrigin:
             crc32c=source.crc32c,
             place=source.place,
             urls=source.written,
+            ask=source.ask,
         )
         if source.sha256 and source.size is not None:
             return pinned
         if not may_fetch:
             # Without its size a pin is not complete: the sha256 stays in the manifest until the file was seen.
             return msgspec.structs.replace(pinned, sha256=None)
-        fetched = self._stream(asset, source)
-        for algorithm in ("sha256", "md5", "crc32c"):
-            wanted = getattr(source, algorithm) or fetched.evidence.get(algorithm)
-            found = fetched.digests.get(algorithm)
-            if wanted and found and wanted != found:
-                said = "the manifest" if getattr(source, algorithm) else "its server"
-                raise IntegrityError(
-                    f"{asset.name}: {source.path}: {algorithm} expected {wanted} (says {said}), found {found} "
-                    f"in {fetched.size} bytes from {safe_url(fetched.url)}",
-                    mend=f"correct the {algorithm} or the url in {asset.declared_at}",
-                )
+        fetched = self._take(asset, source)
         return LockedFile(
             path=source.path,
             size=fetched.size,
             sha256=fetched.digests["sha256"],
             md5=source.md5 or fetched.evidence.get("md5"),
             crc32c=source.crc32c or fetched.evidence.get("crc32c"),
-            etag=fetched.evidence.get("etag"),
+            # A local file's is of this machine.
+            etag=None if fetched.url.startswith("file:") else fetched.evidence.get("etag"),
             place=source.place,
             urls=source.written,
+            ask=source.ask,
         )
+
+    def _take(self, asset: Asset, source: FileSource) -> Fetched:
+        """The bytes of a file that are to be pinned: what was handed in, or what its URLs give."""
+        by_hand = self._by_hand(asset, source, source.urls)
+        if by_hand is None:
+            return self._stream(asset, source)
+        try:
+            if by_hand.handed_in() == by_hand.place:
+                return self._hash(asset, source, by_hand.place)
+            return self._stream(asset, source)
+        except AssetError as error:
+            raise by_hand.told(error, f"assetmgr lock {asset.name}") from None
+
+    def _by_hand(self, asset: Asset | LockedAsset, file: FileSource | LockedFile, urls: Sequence[str]) -> ByHand | None:
+        """What a user has to do with a file, or None."""
+        if file.ask is None:
+            return None
+        place = Layout(LockedAsset(asset.kind, "files", "", (), asset.name)).prefix(file.place) + file.path
+        return ByHand(asset.name, file.path, file.ask, urls, self._context.store.at(place), file.size)
+
+    def _hash(self, asset: Asset, source: FileSource, path: str) -> Fetched:
+        """Hash a file that was put at its own place in the store: it need not be copied."""
+        label = f"{asset.name}: {source.path}"
+        try:
+            size = os.path.getsize(path)
+            with self._context.reporter.progress(label, size) as bar:
+                size, digests = hash_file(path, self._algorithms(source), progress=bar.add)
+        except OSError as error:
+            raise AccessError(f"{label}: {path}: {error.strerror}", mend="make it readable for this user") from None
+        if source.size not in (None, size):
+            raise IntegrityError(f"{label}: {path}: expected {source.size} bytes, found {size}")
+        for algorithm, wanted in {**_pins(source), "sha256": source.sha256}.items():
+            if wanted not in (None, digests[algorithm]):
+                raise IntegrityError(f"{label}: {path}: expected {algorithm} {wanted}, found {digests[algorithm]}")
+        return Fetched(size, digests, {}, Path(path).as_uri())
 
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
         """Stream a file into the store to hash it; it stays there, whole, for the pull that follows."""
         context = self._context
+        urls = [url for url in source.urls if not context.offline or _is_local(url)]
         # Of what the manifest pins, a mirror may tell the size.
         pinned = LockedFile(source.path, -1 if source.size is None else source.size, source.sha256)
         before, after = context.mirrors.sources(pinned)
-        if context.offline and not all(map(_is_local, source.urls)) and not before:
+        if source.urls and not urls and not before:
             raise OfflineError(
                 f"{asset.name}: {source.path}: its sha256 can only be had by fetching it",
                 mend="lock it once without --offline, or give its sha256 and size in the manifest",
@@ -97,15 +132,14 @@ class FilesOrigin:
         # Named for its URLs: the next run finds what a killed one left, and goes on with it.
         key = sha256_text("\n".join(source.urls))[:32]
         partial = context.store.partial(f"lock-{key}")
-        # crc32c needs a library: without it a server's word is not checked, and a manifest's pin is an error.
-        algorithms = ("sha256", "md5", *(["crc32c"] if source.crc32c or has_crc32c() else []))
         task = Task(
             label=f"{asset.name}: {source.path}",
-            sources=(*before, *(Source(url) for url in source.urls if not context.offline or _is_local(url)), *after),
+            sources=(*before, *(Source(url) for url in urls), *after),
             partial=partial,
             size=source.size,
             sha256=source.sha256,
-            algorithms=algorithms,
+            algorithms=self._algorithms(source),
+            pins=_pins(source),
         )
         with (
             self._fetcher.held(f"lock-{key}", task.label, partial),
@@ -114,23 +148,41 @@ class FilesOrigin:
             (outcome,) = self._engine.fetch([task], bar.add)
             if outcome.fetched is None:
                 assert outcome.error is not None
-                mend = f"correct the sha256, the size or the url in {asset.declared_at}"
+                mend = f"correct its digests, its size or its url in {asset.declared_at}"
+                if isinstance(outcome.error, IntegrityError) and not source.sha256:
+                    mend += ", or give its sha256 there, which goes before what a server says"
                 raise told(outcome.error, asset.name, source.path, mend)
             fetched = outcome.fetched
             os.replace(partial, context.store.partial(fetched.digests["sha256"]))
         # What a mirror's server says of its blob is not what the origin says of its file.
         return fetched if fetched.url in source.urls else replace(fetched, evidence={})
 
+    @staticmethod
+    def _algorithms(source: FileSource) -> tuple[str, ...]:
+        # crc32c needs a library: without it a server's word is not checked, and a manifest's pin is an error.
+        return ("sha256", "md5", *(["crc32c"] if source.crc32c or has_crc32c() else []))
+
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return [resolve_url(url, self._base) for url in file.urls]
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
-        return self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))
+        with contextlib.closing(self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))) as arrivals:
+            for arrival in arrivals:
+                if arrival.error is None:
+                    yield arrival
+                    continue
+                by_hand = self._by_hand(entry, arrival.file, self.sources(entry, arrival.file))
+                again = f"assetmgr pull {entry.name}"
+                yield arrival._replace(error=by_hand.told(arrival.error, again) if by_hand else arrival.error)
 
     def _ways(self, entry: LockedAsset, file: LockedFile) -> Sequence[Source]:
         urls = list(self.sources(entry, file))
         # A lock that came with a bundle or another machine may name files that only its maker has.
         urls.sort(key=lambda url: url.startswith("file:") and not os.path.exists(local_path(url)))
+        by_hand = self._by_hand(entry, file, urls)
+        if by_hand is not None and by_hand.handed_in() == by_hand.place:
+            # By its own name it was not taken: a link to another disk is copied, wrong bytes are told as that.
+            urls.insert(0, Path(os.path.realpath(by_hand.place)).as_uri())
         return [Source(url) for url in urls]
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
@@ -141,6 +193,12 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
+
+
+def _pins(source: FileSource) -> dict[str, str]:
+    """What the manifest says of the bytes besides their sha256."""
+    pins = {"md5": source.md5, "crc32c": source.crc32c}
+    return {algorithm: digest for algorithm, digest in pins.items() if digest}
 
 
 def _is_local(url: str) -> bool:

@@ -246,7 +246,8 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         """The files that may be for `snapshot_download`, as far as can be told without asking the hub."""
         if self._transport == "snapshot":
             return files
-        if self._transport == "direct" or self._context.offline or not xet_is_there():
+        is_limited = self._context.limits.rate is not None  # which the engine alone keeps to
+        if self._transport == "direct" or self._context.offline or is_limited or not xet_is_there():
             return ()
         return self._direct.large(files)
 
@@ -254,6 +255,8 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         """The paths that `snapshot_download` is to fetch."""
         candidates = self._may_come_by_xet(files)
         if self._transport == "snapshot":
+            if candidates and self._context.limits.rate is not None:
+                self._context.reporter.say(f"{entry.name}: snapshot_download does not keep to --limit-rate")
             return {file.path for file in candidates}
         return self._direct.over_xet(entry, candidates) if candidates else set()
 

@@ -18,6 +18,7 @@ from assetmgr.errors import (
     UnsafeNameError,
 )
 from assetmgr.transfer.evidence import Headers
+from assetmgr.transfer.proxied import proxies_for, proxy_name
 from assetmgr.transfer.urls import clean, safe_url
 
 _KINDS = {
@@ -95,4 +96,10 @@ def as_error(
     if answer["kind"] == "offline":
         return OfflineError(f"{name}: HF_HUB_OFFLINE is set", mend="unset it to ask the hub")
     text = re.sub(r"\s+", " ", clean(answer["text"]))[:500]
+    proxies = proxies_for(endpoint)
+    if status is None and proxies:
+        return OriginError(
+            f"{name}: {repo} from {hub} through the proxy {proxy_name(endpoint, proxies)}: {text}",
+            mend="see to the proxy, or correct HTTP_PROXY, HTTPS_PROXY and NO_PROXY; what has arrived is kept",
+        )
     return OriginError(f"{name}: {repo} from {hub}: {text}", mend="repeat the command; what has arrived is kept")

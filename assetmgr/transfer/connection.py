@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from assetmgr.errors import OriginError
 from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.http1 import Connection, HttpError, Response
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import PassingError
+from assetmgr.transfer.trust import certificate_error, trusting_context
 from assetmgr.transfer.urls import Address, safe_url
-
-if TYPE_CHECKING:
-    import ssl
 
 # A redirect's or an error's words: read to the end where short, so that the connection lives on.
 _DRAIN = 64 * 1024
@@ -103,7 +100,6 @@ class Pool:
         self._lock = threading.Lock()
         self._free: dict[Address, list[Connection]] = defaultdict(list)
         self._busy: set[Connection] = set()
-        self._context: ssl.SSLContext | None = None
         self._closed = False
 
     def ask(self, key: Address, target: str, headers: Mapping[str, str], url: str, limits: Limits) -> Answer:
@@ -135,8 +131,7 @@ class Pool:
                 # The server may have hung up a kept connection as we wrote: that says nothing of the server.
                 if not is_new and not self._closed and isinstance(error, ConnectionError):
                     continue
-                _judge_certificate(error, url)
-                raise PassingError(reason(error)) from None
+                raise certificate_error(url, error) or PassingError(reason(error)) from None
             except BaseException:
                 if connection is not None:
                     self.drop(connection)
@@ -156,7 +151,7 @@ class Pool:
         return None
 
     def _connect(self, key: Address, limits: Limits) -> Connection:
-        context = self._trust() if key.scheme == "https" else None
+        context = trusting_context() if key.scheme == "https" else None
         connection = Connection.open(key, context, limits.connect_timeout, limits.read_timeout)
         with self._lock:
             if not self._closed:
@@ -164,22 +159,6 @@ class Pool:
                 return connection
         connection.close()
         raise PassingError("interrupted")
-
-    def _trust(self) -> ssl.SSLContext:
-        """Whose certificates are believed: as requests has it, certifi's unless the environment names others."""
-        if self._context is None:
-            import ssl  # a good part of the start-up, and no matter of plain http
-
-            where = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-            if not where:
-                import certifi
-
-                where = certifi.where()
-            folder = os.path.isdir(where)
-            self._context = ssl.create_default_context(
-                cafile=None if folder else where, capath=where if folder else None
-            )
-        return self._context
 
     def put_back(self, connection: Connection) -> None:
         connection.free_since = time.monotonic()
@@ -206,14 +185,6 @@ class Pool:
             connection.close()
         for connection in busy:
             connection.cut()
-
-
-def _judge_certificate(error: Exception, url: str) -> None:
-    if verdict := getattr(error, "verify_message", None):  # of an ssl.SSLCertVerificationError
-        raise OriginError(
-            f"{safe_url(url)}: the server's certificate is not good: {verdict}",
-            mend="if your network has its own authority, point REQUESTS_CA_BUNDLE at its certificates",
-        ) from None
 
 
 def reason(error: BaseException) -> str:

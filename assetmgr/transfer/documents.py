@@ -49,7 +49,7 @@ def read_document(source: Source, wire: Wire, *, most: int, label: str, say: Cal
                 asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
                 raise OriginError(
                     f"{label}: {where}: {error}{asked}, {attempts.total} times",
-                    mend="repeat the command when the server is well again",
+                    mend=error.mend or "repeat the command when the server is well again",
                 ) from None
             say(f"{label}: {where}: {error}; again in {wait:.1f} s")
             wire.stop.wait(wait)

@@ -11,8 +11,12 @@ from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
-_DIGEST_BYTES = {"md5": 16, "crc32c": 4}
-_HTML_START = re.compile(rb"\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html|head)\b", re.I | re.S)
+_DIGEST_BYTES = {"sha256": 32, "md5": 16, "crc32c": 4}
+_MD5_ETAG = re.compile(r'"([0-9a-f]{32})"', re.ASCII)
+_HTML_START = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html|head)\b",
+    re.I | re.S,
+)
 _CODED_NAMES = (".gz", ".tgz", ".svgz", ".z", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".br")
 _HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml")
 
@@ -56,20 +60,60 @@ def validator(headers: Headers) -> str:
 
 
 def evidence(headers: Headers, *, part: bool = False) -> dict[str, str]:
-    """What a server says of the whole file: Google's x-goog-hash, Content-MD5, an etag.
+    """What a server says of the whole file: ``sha256``, ``md5``, ``crc32c`` in hex, and its ``etag``.
 
-    The Content-MD5 of a ``part`` may be the part's own.
+    Only what says which bytes it is of is believed. Of the answer to a request for a ``part`` most is the part's own.
     """
     found: dict[str, str] = {}
-    for pair in headers.get("x-goog-hash", "").split(","):
-        name, _, value = pair.strip().partition("=")
+
+    def add(name: str, value: str) -> None:
         if digest := _from_base64(name, value):
-            found[name] = digest
-    if not part and "md5" not in found and (digest := _from_base64("md5", headers.get("Content-MD5", ""))):
-        found["md5"] = digest
+            found.setdefault(name, digest)
+
+    # A bucket of Google's that unpacks a gzipped object on the way names the digests of what it keeps.
+    coding = headers.get("Content-Encoding", "").strip().lower() or "identity"
+    if headers.get("x-goog-stored-content-encoding", coding).strip().lower() == coding:
+        for name, value in _pairs(headers, "x-goog-hash"):
+            add(name, value)
+    for name, value in _pairs(headers, "Repr-Digest"):  # RFC 9530, of the whole whatever part is sent
+        add(_IN_FIELDS.get(name, ""), value.strip(":"))
+    if not part:
+        for field in ("Digest", "Content-Digest"):  # RFC 3230, RFC 9530
+            for name, value in _pairs(headers, field):
+                add(_IN_FIELDS.get(name, ""), value.strip(":"))
+        add("md5", headers.get("Content-MD5", ""))
+        if headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
+            for name in ("sha256", "crc32c"):
+                add(name, headers.get(f"x-amz-checksum-{name}", ""))
+    if coding == "identity" and (md5 := _s3_md5(headers)):
+        found.setdefault("md5", md5)
     if tag := etag(headers):
         found["etag"] = tag
     return found
+
+
+_IN_FIELDS = {"sha-256": "sha256", "md5": "md5", "crc32c": "crc32c"}
+
+
+def _pairs(headers: Headers, field: str) -> list[tuple[str, str]]:
+    """The ``name=value`` of a field, names in lower case."""
+    pairs = (pair.strip().partition("=") for pair in headers.get(field, "").split(","))
+    return [(name.strip().lower(), value.strip()) for name, _, value in pairs]
+
+
+def _s3_md5(headers: Headers) -> str:
+    """The md5 that an S3 bucket's etag is: of an object put in one piece, and not encrypted with a customer's key.
+
+    Anything else that looks like one, from any other server, may be of anything.
+    """
+    tag = _MD5_ETAG.fullmatch(headers.get("ETag", ""))
+    is_s3 = headers.get("x-amz-request-id", "") or headers.get("Server", "").startswith(("AmazonS3", "MinIO"))
+    plain = (
+        headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
+        and not headers.get("x-amz-server-side-encryption-customer-algorithm", "")
+        and headers.get("x-amz-storage-class", "") != "EXPRESS_ONEZONE"
+    )
+    return tag[1] if tag and is_s3 and plain else ""
 
 
 def _from_base64(name: str, value: str) -> str:

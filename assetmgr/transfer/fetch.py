@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError
+from assetmgr.errors import AccessError, AssetError, IntegrityError, MissingExtraError, OriginError
 from assetmgr.transfer.evidence import expects_html, looks_like_html
 from assetmgr.transfer.gather import Gatherer
 from assetmgr.transfer.judging import ChangedError, WrongBytesError, page_error
@@ -76,7 +76,7 @@ def fetch_task(
         if held is not None:
             return held
         result = _from_any(task, gatherer, wire.limits, say, sleep)
-        if task.sha256 and isinstance(result, IntegrityError) and _asked(task):
+        if (task.sha256 or task.pins) and isinstance(result, IntegrityError) and _asked(task):
             say(f"{result.message}; fetching it once more")
             result = _from_any(task, gatherer, wire.limits, say, sleep)
             if isinstance(result, IntegrityError):
@@ -159,7 +159,7 @@ def _from_source(
                 asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
                 return OriginError(
                     _named(task, f"{where}: {error}{asked}, {times}"),
-                    mend="repeat the command when the server is well again",
+                    mend=error.mend or "repeat the command when the server is well again",
                 )
             say(_named(task, f"{where}: {error}; again in {wait:.1f} s"))
             sleep(wait)
@@ -180,7 +180,7 @@ def _from_source(
                 return IntegrityError(_named(task, f"{where}: {error}"))
             mixed = True
             say(_named(task, f"{where}: {error}, bytes of before among them; fetching it once more"))
-        except (OriginError, AccessError, IntegrityError) as error:
+        except (OriginError, AccessError, IntegrityError, MissingExtraError) as error:
             if isinstance(error, IntegrityError):
                 gatherer.start_over()
             told = type(error)(_named(task, error.message), mend=error.mend)

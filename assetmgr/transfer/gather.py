@@ -12,7 +12,7 @@ from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.evidence import evidence, validator
 from assetmgr.transfer.follower import Follower
 from assetmgr.transfer.journal import Header, Journal, Noted, forget_journal, is_part_of, name_url, read_journal
-from assetmgr.transfer.judging import ChangedError, WrongBytesError, judge
+from assetmgr.transfer.judging import ChangedError, WrongBytesError, judge, wrong_digest
 from assetmgr.transfer.partial import BUFFER, Partial
 from assetmgr.transfer.parts import gives_parts, has_changed, is_whole_again, part_fault
 from assetmgr.transfer.pieces import Claim, Pieces, piece_size
@@ -269,13 +269,10 @@ class Gatherer:
 
     def _proved(self, source: Source, answer: Answer | None, size: int, digests: Mapping[str, str]) -> Fetched:
         task = self._task
-        if task.sha256 and digests["sha256"] != task.sha256:
-            raise WrongBytesError(
-                f"expected sha256 {task.sha256}, found {digests['sha256']}",
-                is_fresh=not self._is_mixed,
-                start=self._partial.read_at(0, 1024),
-            )
         said = {} if answer is None else evidence(answer.headers, part=answer.status == 206)
+        if fault := wrong_digest(task, digests, said):
+            raise WrongBytesError(fault, is_fresh=not self._is_mixed, start=self._partial.read_at(0, 1024))
+        said = {name: digest for name, digest in said.items() if digests.get(name, digest) == digest}
         if self._journal is not None and answer is None and self._journal.header.etag.startswith('"'):
             said["etag"] = self._journal.header.etag
         self._end()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
 from assetmgr.errors import IntegrityError, OriginError
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.evidence import coded, expects_coding, expects_html, looks_like_html, says_html
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source, Task
 from assetmgr.transfer.urls import safe_url
+
+_DRIVE_LINK = re.compile(r"https?://(?:drive|docs)\.google\.com/.*?(?:/d/|[?&]id=)([A-Za-z0-9_-]{10,})")
 
 
 class ChangedError(Exception):
@@ -45,7 +51,7 @@ def judge(task: Task, source: Source, answer: Answer, limits: Limits) -> int | N
         start = bytearray(512)
         page = looks_like_html(bytes(start[: answer.receive(memoryview(start))]))
     if page and not expects_html(source.url, task.label):
-        raise page_error(source.url)
+        raise page_error(source.url, answer.url)
     coding = coded(answer.headers)
     if coding and task.sha256 is None and not expects_coding(source.url, answer.url, task.label):
         raise OriginError(
@@ -66,9 +72,33 @@ def refuse_page(task: Task, source: Source, start: memoryview) -> None:
         raise page_error(source.url)
 
 
-def page_error(url: str) -> OriginError:
-    """A page came instead of the file: an expired link, a login form, a warning before a download."""
+def wrong_digest(task: Task, digests: Mapping[str, str], said: Mapping[str, str]) -> str | None:
+    """What is wrong with a whole file's digests, or None.
+
+    Where the sha256 is known it decides, with what else is pinned; a server's word counts where nobody knows better.
+    """
+    if task.sha256 and digests["sha256"] != task.sha256:
+        return f"expected sha256 {task.sha256}, found {digests['sha256']}"
+    claims = [("", task.pins)] if task.sha256 else [("", task.pins), (" (its server says)", said)]
+    for whose, wanted in claims:
+        for name, digest in wanted.items():
+            if digests.get(name, digest) != digest:
+                return f"expected {name} {digest}{whose}, found {digests[name]}"
+    return None
+
+
+def page_error(url: str, at: str = "") -> OriginError:
+    """A page came instead of the file: an expired link, a login form, a warning before a download.
+
+    ``at`` is where it came from in the end: a portal, a sign-in.
+    """
+    led = f" (it leads to {safe_url(at)})" if at and urlsplit(at).netloc != urlsplit(url).netloc else ""
+    found = _DRIVE_LINK.search(url)
+    if found:
+        return OriginError(
+            f"{safe_url(url)}: gave an HTML page, not the file{led}", mend=f"write it as `url: gdrive:{found[1]}`"
+        )
     return OriginError(
-        f"{safe_url(url)}: gave an HTML page, not the file",
+        f"{safe_url(url)}: gave an HTML page, not the file{led}",
         mend="open the link in a browser: it may have expired, or want a login or a click; then correct the url",
     )

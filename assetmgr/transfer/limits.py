@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from dataclasses import dataclass
 
 
@@ -109,3 +111,35 @@ mirror_retry_after_most
             backoff=self.mirror_backoff,
             retry_after_most=self.mirror_retry_after_most,
         )
+
+
+RATE_FORM = "bytes a second, at least 1K: 500K, 20M or 1.5G, of 1024 each"
+_RATE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([KMGT]?)", re.IGNORECASE | re.ASCII)
+_POWERS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_rate(text: str) -> float:
+    """Bytes a second from a text as curl, wget and aria2c have it: ``20M``, with suffixes that are powers of 1024.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or less than 1K.
+    """
+    found = _RATE.fullmatch(text.strip())
+    rate = float(found[1]) * _POWERS[found[2].upper()] if found else 0.0
+    if rate < _POWERS["K"]:
+        raise ValueError(f"{text[:40]!r} is no rate: {RATE_FORM}")
+    return rate
+
+
+def environment_rate() -> float | None:
+    """The rate that ``ASSETMGR_LIMIT_RATE`` sets for every command, or None.
+
+    Raises
+    ------
+    ValueError
+        When it is set to what is no rate.
+    """
+    text = os.environ.get("ASSETMGR_LIMIT_RATE", "")
+    return parse_rate(text) if text else None

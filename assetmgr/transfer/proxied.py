@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from assetmgr.errors import AccessError, OriginError
 from assetmgr.transfer.connection import Answer, reason
 from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.limits import Limits
-from assetmgr.transfer.retry import PassingError
+from assetmgr.transfer.retry import PASSING, PassingError
+from assetmgr.transfer.trust import authorities, certificate_error, trusting_context
 from assetmgr.transfer.urls import safe_url
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ def proxies_for(url: str) -> Mapping[str, str]:
 
     found = {name: proxy for name, proxy in requests.utils.get_environ_proxies(url, no_proxy=None).items() if proxy}
     return found if requests.utils.select_proxy(url, found) else {}
+
+
+def proxy_name(url: str, proxies: Mapping[str, str]) -> str:
+    """The proxy that stands before a URL, as it may be shown."""
+    import requests.utils
+
+    return safe_url(str(requests.utils.select_proxy(url, dict(proxies)) or "")).rstrip("/")
 
 
 def _may_have_proxies() -> bool:
@@ -86,31 +95,62 @@ def ask_proxied(url: str, headers: Mapping[str, str], proxies: Mapping[str, str]
     """One GET through a proxy; a redirect is the answer, not followed."""
     import requests
 
-    verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    named = proxy_name(url, proxies)
+    trusting_context()  # what is wrong with the certificates is told here, in one way
     try:
         response = _session().get(
             url,
             headers=dict(headers),
             proxies=dict(proxies),
-            verify=verify,
+            verify=authorities(),
             stream=True,
             allow_redirects=False,
             timeout=(limits.connect_timeout, limits.read_timeout),
         )
-    except (requests.exceptions.ProxyError, requests.exceptions.SSLError) as error:
-        if "407" in str(error):
-            raise AccessError(
-                f"{safe_url(url)}: the proxy asks for a login",
-                mend="put it into HTTPS_PROXY: http://user:password@host",
+    except requests.exceptions.ProxyError as error:
+        raise certificate_error(url, error) or _of_proxy(url, named, error) from None
+    except requests.exceptions.SSLError as error:
+        raise certificate_error(url, error) or PassingError(reason(error)) from None
+    except requests.exceptions.InvalidProxyURL:
+        raise OriginError(f"{safe_url(url)}: the proxy {named!r} is no URL", mend=_SETTINGS) from None
+    except requests.exceptions.InvalidSchema as error:
+        if "SOCKS" in str(error):
+            raise OriginError(
+                f"{safe_url(url)}: the proxy {named} speaks SOCKS", mend="pip install pysocks, or use an HTTP proxy"
             ) from None
-        raise PassingError(reason(error)) from None
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+        raise OriginError(f"{safe_url(url)}: leads to what is no http or https URL") from None
+    except requests.exceptions.InvalidURL:
         raise OriginError(f"{safe_url(url)}: leads to what is no http or https URL") from None
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise PassingError(reason(error)) from None
+        raise PassingError(f"through the proxy {named}: {reason(error)}", mend=_SETTINGS) from None
     except requests.RequestException as error:
         # The words of some would hold the whole URL, secrets included.
         raise OriginError(f"{safe_url(url)}: {type(error).__name__}") from None
     except ValueError:
         raise OriginError(f"{safe_url(url)}: leads to what is no URL") from None
+    if response.status_code == 407:
+        response.close()
+        raise _wants_login(url, named)
     return _ProxiedAnswer(response, url)
+
+
+_SETTINGS = "see to the proxy, or correct HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
+_REFUSED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
+
+
+def _of_proxy(url: str, named: str, error: Exception) -> Exception:
+    """A failure that is the proxy's own, and not that of the server behind it."""
+    refused = _REFUSED.search(str(error))
+    status = int(refused[1]) if refused else 0
+    if status == 407:
+        return _wants_login(url, named)
+    if status and status not in PASSING:
+        return AccessError(f"{safe_url(url)}: the proxy {named} refuses it: HTTP {status}", mend=_SETTINGS)
+    return PassingError(f"the proxy {named}: {f'HTTP {status}' if status else reason(error)}", mend=_SETTINGS)
+
+
+def _wants_login(url: str, named: str) -> AccessError:
+    return AccessError(
+        f"{safe_url(url)}: the proxy {named} asks for a login",
+        mend="put it into HTTP_PROXY and HTTPS_PROXY: http://user:password@host:port",
+    )

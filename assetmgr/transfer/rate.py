@@ -22,7 +22,7 @@ class Bucket:
 
     def portion(self, size: int) -> int:
         """How many of ``size`` bytes to take at once, so that the flow stays even."""
-        return size if self.rate is None else max(1024, min(size, int(self.rate / 10)))
+        return size if self.rate is None else min(size, max(1024, int(self.rate / 10)))
 
     def take(self, count: int) -> float:
         """Pay for bytes that came; wait for as long as that takes, and return it in seconds."""

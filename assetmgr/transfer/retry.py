@@ -13,11 +13,15 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class PassingError(Exception):
-    """A failure that may pass: worth another attempt. ``asked`` is the server's Retry-After."""
+    """A failure that may pass: worth another attempt.
 
-    def __init__(self, why: str, asked: str | None = None) -> None:
+    ``asked`` is the server's Retry-After; ``mend`` is what to do where it never passes, and more than to wait is known.
+    """
+
+    def __init__(self, why: str, asked: str | None = None, *, mend: str = "") -> None:
         super().__init__(why)
         self.asked = asked
+        self.mend = mend
 
 
 def retry_after(value: str | None, now: float) -> float | None:

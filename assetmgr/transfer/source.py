@@ -86,6 +86,8 @@ class Task:
         What the lock says, or None. More than the size is never written; other bytes never come out.
     algorithms
         Which digests are wanted.
+    pins
+        What else is known of the bytes: digests of ``algorithms`` that must come out.
     guard
         Held while the file is worked at: who else would write the same partial waits.
     key
@@ -98,6 +100,7 @@ class Task:
     size: int | None = None
     sha256: str | None = None
     algorithms: tuple[str, ...] = ("sha256",)
+    pins: Mapping[str, str] = field(default_factory=dict)
     guard: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
     key: object = None
 
@@ -113,7 +116,8 @@ class Fetched:
     digests
         By algorithm, over those bytes.
     evidence
-        What the server said of them: ``md5``, ``crc32c``, ``etag``.
+        What the server said of them, and what was computed does not contradict: ``sha256``, ``md5``, ``crc32c``,
+        ``etag``.
     url
         The source that gave the last of them; empty where all were there.
     status

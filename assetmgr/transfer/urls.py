@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
@@ -52,7 +53,8 @@ def redirect_target(url: str, location: str) -> str:
     Raises
     ------
     OriginError
-        When that is no http or https URL, or https would be left for http.
+        When that is no http or https URL, or https would be left for http, or what is asked is a link-local address:
+        there a cloud's machine learns its own secrets, and no file is published.
     """
     try:
         target = urldefrag(urljoin(url, location.strip())).url
@@ -60,12 +62,30 @@ def redirect_target(url: str, location: str) -> str:
             raise OriginError(f"{safe_url(url)}: redirects from https to {safe_url(target)[:200]}: refused")
     except ValueError:
         target = location
+    where = safe_url(location)[:200]
     try:
-        address(target)
+        host = address(target).host
     except OriginError:
-        where = safe_url(location)[:200]
         raise OriginError(f"{safe_url(url)}: redirects to {where!r}, which is no web address") from None
+    if _is_link_local(host):
+        raise OriginError(f"{safe_url(url)}: redirects to {where!r}, a link-local address: refused")
     return target
+
+
+def _is_link_local(host: str) -> bool:
+    """Whether a host is written as an address of this very link, in any of the ways that resolvers understand."""
+    if ":" in host:
+        import ipaddress
+
+        try:
+            found = ipaddress.IPv6Address(host.partition("%")[0])
+        except ValueError:
+            return False
+        return (found.ipv4_mapped or found).is_link_local
+    try:
+        return socket.inet_aton(host)[:2] == b"\xa9\xfe"
+    except OSError:
+        return False
 
 
 def local_path(url: str) -> str:
@@ -99,4 +119,9 @@ def safe_url(url: str) -> str:
 def clean(text: str) -> str:
     """Words from outside as they may be shown: URLs without their secrets, and nothing that a terminal obeys."""
     text = re.sub(r"https?://[^\s'\"<>]+", lambda match: safe_url(match[0]), text)
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey: controls, and marks that turn the direction of writing."""
     return "".join(character if character.isprintable() else " " for character in text)

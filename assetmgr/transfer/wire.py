@@ -12,6 +12,7 @@ from typing import NamedTuple
 from assetmgr.errors import AccessError, OriginError
 from assetmgr.transfer.connection import Answer, Pool
 from assetmgr.transfer.credentials import Logins
+from assetmgr.transfer.elsewhere import Elsewhere, elsewhere
 from assetmgr.transfer.evidence import Headers, local_headers
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.proxied import ask_proxied, proxies_for
@@ -58,6 +59,7 @@ class Wire:
         self._logins = Logins()
         self._proxies: dict[Address, Mapping[str, str]] = {}
         self._streams = 0
+        self._found: dict[str, Elsewhere] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -137,7 +139,11 @@ class Wire:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
             if valid:
                 headers["If-Range"] = valid
-        answer = self._follow(source, headers)
+        found = self._elsewhere(source.url)
+        if found is None:
+            answer = self._follow(source, source.url, headers)
+        else:
+            answer = found.open(lambda url: self._follow(Source(url, logins=False), url, headers))
         if answer.status in (200, 206) or (answer.status == 416 and "Range" in headers):
             return answer
         asked = answer.headers.get("Retry-After", "") or window_end(answer.headers)
@@ -156,9 +162,17 @@ class Wire:
         error.is_absent = answer.status in (404, 410)
         raise error
 
-    def _follow(self, source: Source, headers: Mapping[str, str]) -> Answer:
+    def _elsewhere(self, url: str) -> Elsewhere | None:
+        """Who finds the file of a URL that has no address, for the whole run."""
+        with self._lock:
+            found = self._found.get(url) or elsewhere(url, self.limits)
+            if found is not None:
+                self._found[url] = found
+            return found
+
+    def _follow(self, source: Source, url: str, headers: Mapping[str, str]) -> Answer:
         """Ask, and follow redirects: each is judged anew, and gets only the login that is for it."""
-        url, limits = source.url, self.limits_of(source)
+        limits = self.limits_of(source)
         home = here = address(url)
         for _ in range(limits.redirects + 1):
             login = self._logins.authorization(source, home, here)

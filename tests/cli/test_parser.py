@@ -75,6 +75,8 @@ def test_manifests_given_before_and_after_the_command_all_count() -> None:
         (("pull", "--jobs", "0"), "1 to 256"),
         (("pull", "--jobs", "257"), "1 to 256"),
         (("pull", "--jobs", "many"), "1 to 256"),
+        (("pull", "--limit-rate", "20MB"), "500K, 20M or 1.5G"),
+        (("plan", "--limit-rate", "20M"), "--limit-rate"),
         (("pull", "--wait", "long"), "--wait"),
         (("pull", "--wait", "nan"), "--wait"),
         (("path",), "NAME"),

@@ -331,9 +331,8 @@ def in_base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
-@pytest.mark.parametrize("header", ["Content-MD5", "x-goog-hash"])
-def test_a_servers_md5_is_checked_and_recorded(hub: Hub, project: Project, header: str) -> None:
-    prefix = "md5=" if header == "x-goog-hash" else ""
+@pytest.mark.parametrize(("header", "prefix"), [("Content-MD5", ""), ("x-goog-hash", "md5="), ("Digest", "MD5=")])
+def test_a_servers_md5_is_checked_and_recorded(hub: Hub, project: Project, header: str, prefix: str) -> None:
     project.write(manifest("url: '{endpoint}/f/w.bin'"))
     hub.publish("/f/w.bin", BODY, headers={header: prefix + in_base64(bytes(16))})
     done = project.run("lock", code=3)
@@ -344,6 +343,58 @@ def test_a_servers_md5_is_checked_and_recorded(hub: Hub, project: Project, heade
     project.run("lock")
     assert (locked(project)[0]["md5"], locked(project)[0]["etag"]) == (MD5.hexdigest(), '"v1"')
     project.run("pull")
+
+
+def test_a_buckets_etag_is_an_md5_that_is_checked_and_recorded(hub: Hub, project: Project) -> None:
+    project.write(manifest("url: '{endpoint}/f/w.bin'"))
+    bucket = {"x-amz-request-id": "4442587FB7D0A2F9"}
+    hub.publish("/f/w.bin", BODY, headers=bucket, etag=f'"{MD5.hexdigest()}"')
+    project.run("lock")
+    assert locked(project)[0]["md5"] == MD5.hexdigest()
+    project.run("pull")
+    project.lock_file.unlink()
+    hub.publish("/f/w.bin", BODY, headers=bucket, etag=f'"{bytes(16).hex()}"')
+    assert bytes(16).hex() in project.run("lock", code=3).err
+    hub.publish("/f/w.bin", BODY, etag=f'"{bytes(16).hex()}"')
+    project.run("lock")
+    assert "md5" not in locked(project)[0], "another server's etag may be anything"
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("Repr-Digest", "sha-256=:%s:"), ("Digest", "SHA-256=%s"), ("x-amz-checksum-sha256", "%s")],
+)
+def test_a_servers_sha256_is_checked(hub: Hub, project: Project, header: str, value: str) -> None:
+    project.write(manifest("url: '{endpoint}/f/w.bin'"))
+    hub.publish("/f/w.bin", BODY, headers={header: value % in_base64(bytes(32))})
+    done = project.run("lock", code=3)
+    assert bytes(32).hex() in done.err
+    assert SHA256.hexdigest() in done.err
+    hub.publish("/f/w.bin", BODY, headers={header: value % in_base64(SHA256.digest())})
+    project.run("lock")
+    project.run("pull")
+
+
+def test_the_manifests_sha256_goes_before_a_servers_word_and_the_wrong_word_is_not_kept(
+    hub: Hub, project: Project
+) -> None:
+    hub.publish("/f/w.bin", BODY, headers={"Content-MD5": in_base64(bytes(16))})
+    project.write(manifest(f"url: '{{endpoint}}/f/w.bin', sha256: '{SHA256.hexdigest()}'"))
+    project.run("lock")
+    assert "md5" not in locked(project)[0]
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_a_url_whose_bytes_are_not_the_manifests_is_passed_over_for_the_next(
+    hub: Hub, project: Project, algorithm: str
+) -> None:
+    hub.publish("/f/other.bin", b"something else" * 1000)
+    pin = hashlib.new(algorithm, BODY).hexdigest()
+    project.write(
+        manifest(f"url: ['{{endpoint}}/f/other.bin', '{{endpoint}}/f/w.bin'], {algorithm}: '{pin}', path: w.bin")
+    )
+    project.run("lock")
+    assert locked(project)[0]["sha256"] == SHA256.hexdigest()
 
 
 def test_a_servers_crc32c_is_checked_and_recorded(hub: Hub, project: Project) -> None:
@@ -438,6 +489,14 @@ def test_a_failure_leaves_no_litter_beside_the_partials(hub: Hub, project: Proje
 
 
 # --- offline ------------------------------------------------------------------------------------------------------
+
+
+def test_offline_locks_from_a_local_path_beside_a_url(hub: Hub, project: Project) -> None:
+    (project.folder / "w.bin").write_bytes(BODY)
+    project.write(manifest("url: ['{endpoint}/f/w.bin', ./w.bin]"))
+    project.run("lock", "--offline")
+    assert hub.requests == []
+    assert locked(project)[0]["sha256"] == SHA256.hexdigest()
 
 
 def test_offline_says_what_is_lacking_and_uses_what_is_staged(hub: Hub, project: Project) -> None:

@@ -186,6 +186,21 @@ def test_with_xet_there_a_large_plain_file_costs_one_look_and_goes_direct(hub: H
     assert [record.method for record in hub.requests] == ["HEAD", "GET"]
 
 
+def test_with_a_limit_on_the_rate_nobody_looks_for_xet(hub: Hub, project: Project) -> None:
+    pytest.importorskip("hf_xet")
+    project.write(hub_manifest())
+    project.run("lock")
+    hub.reset_log()
+    project.run("pull", "--limit-rate", "1G", env={"HF_HUB_DISABLE_XET": "0"})
+    assert [record.method for record in hub.requests] == ["GET"]
+
+
+def test_a_limit_that_snapshot_download_cannot_keep_is_told(project: Project) -> None:
+    project.env["ASSETMGR_TRANSPORT"] = "snapshot"
+    project.run("lock")
+    assert "--limit-rate" in project.run("pull", "--limit-rate", "1G").err
+
+
 # --- as huggingface_hub has it ---------------------------------------------------------------------------------------
 
 _PATHS = st.lists(st.text("ab/.*[]!?-", min_size=1, max_size=8), max_size=6)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -137,6 +134,13 @@ def test_a_distant_server_is_soon_asked_for_as_many_files_as_there_are_jobs(hub:
 def test_a_wrong_small_file_is_never_on_disk(hub: Hub, tmp_path: Path) -> None:
     (wanted,) = tasks(hub, tmp_path, {"a": b"right"})
     hub.publish("/many/a", b"wrong")
+    assert isinstance(run([wanted])["a"].error, IntegrityError)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_small_file_is_held_to_every_digest_that_is_pinned(hub: Hub, tmp_path: Path) -> None:
+    (wanted,) = tasks(hub, tmp_path, {"a": b"right"})
+    wanted = dataclasses.replace(wanted, algorithms=("sha256", "md5"), pins={"md5": "0" * 32})
     assert isinstance(run([wanted])["a"].error, IntegrityError)
     assert not (tmp_path / "a").exists()
 
@@ -351,57 +355,6 @@ def test_the_connections_of_all_files_together_are_bounded(hub: Hub, tmp_path: P
     hub.faults.add(Fault(throttle=4e5, times=None))
     outcomes = run(wanted, limits(connections_most=4, jobs=3))
     assert all(outcome.fetched for outcome in outcomes.values())
-
-
-# --- TLS --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_a_certificate_is_believed_only_where_the_environment_says_so(
-    attempt: Attempt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *subject],
-        check=True,
-        capture_output=True,
-    )
-    hub = Hub()
-    hub.publish("/w.bin", BODY)
-    hub.redirect("/down", "http://127.0.0.1:9/w.bin")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    once = limits(attempts=1)
-    with hub.serve() as endpoint:
-        relay = Relay(int(endpoint.rpartition(":")[2]), context=context)
-        url = f"https://localhost:{relay.port}"
-        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-        with pytest.raises(OriginError, match="certificate"):
-            attempt(f"{url}/w.bin", limits=once)
-        assert hub.requests == []
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        attempt.steps.clear()
-        attempt.assert_whole(attempt(f"{url}/w.bin", size=len(BODY), sha256=SHA256, limits=once), BODY)
-        with pytest.raises(OriginError, match="from https to"):
-            attempt(f"{url}/down", limits=once)
-        relay.close()
-
-
-# --- proxies ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_proxy_of_the_environment_is_used(hub: Hub, attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The hub answers absolute-form requests, as a proxy gets them.
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("http_proxy", hub.endpoint)
-    attempt.assert_whole(attempt("http://nowhere.example/w.bin", size=len(BODY), sha256=SHA256), BODY)
-    assert hub.count("GET", "/w.bin") == 1
-    hub.faults.add(Fault(truncate_after=1_000_000))
-    attempt.partial.unlink()
-    attempt.steps.clear()
-    attempt.assert_whole(attempt("http://nowhere.example/w.bin", size=len(BODY), sha256=SHA256), BODY)
 
 
 def test_a_larger_file_than_the_bound_is_given_up(hub: Hub, attempt: Attempt) -> None:

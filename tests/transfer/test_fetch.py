@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError
+from assetmgr.transfer.evidence import evidence
 from assetmgr.transfer.fetch import fetch
+from assetmgr.transfer.http1 import Fields
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Fetched
 from assetmgr.transfer.urls import local_path, redirect_target, safe_url
@@ -350,10 +352,12 @@ def test_when_all_fail_the_last_failure_is_raised_and_the_others_were_said(hub: 
 
 MD5 = hashlib.md5(BODY)
 MD5_BASE64 = base64.b64encode(MD5.digest()).decode()
+SHA256_BASE64 = base64.b64encode(bytes.fromhex(SHA256)).decode()
+S3 = {"Server": "AmazonS3"}
 
 
 @pytest.mark.parametrize(
-    ("headers", "evidence"),
+    ("headers", "said"),
     [
         ({}, {}),
         ({"Content-MD5": MD5_BASE64}, {"md5": MD5.hexdigest()}),
@@ -367,13 +371,69 @@ MD5_BASE64 = base64.b64encode(MD5.digest()).decode()
         ({"x-goog-hash": "crc32c=,md5=???,sha9=AAAA"}, {}),
         ({"Content-MD5": base64.b64encode(b"short").decode()}, {}),
         ({"x-goog-hash": "crc32c=AAAA"}, {}),
+        ({"x-goog-hash": f"md5={MD5_BASE64}", "x-goog-stored-content-encoding": "gzip"}, {}),
+        (
+            {"x-goog-hash": f"md5={MD5_BASE64}", "x-goog-stored-content-encoding": "identity"},
+            {"md5": MD5.hexdigest()},
+        ),
+        ({"Repr-Digest": f"sha-512=:AAAA:, sha-256=:{SHA256_BASE64}:"}, {"sha256": SHA256}),
+        ({"Content-Digest": f"sha-256=:{SHA256_BASE64}:"}, {"sha256": SHA256}),
+        ({"Digest": f"MD5={MD5_BASE64},SHA-256={SHA256_BASE64}"}, {"md5": MD5.hexdigest(), "sha256": SHA256}),
+        ({"Digest": "SHA-256=,sha=AAAA,unixsum=30637"}, {}),
+        ({"x-amz-checksum-sha256": SHA256_BASE64}, {"sha256": SHA256}),
+        ({"x-amz-checksum-sha256": f"{SHA256_BASE64}-3"}, {}),
+        ({"x-amz-checksum-sha256": SHA256_BASE64, "x-amz-checksum-type": "COMPOSITE"}, {}),
     ],
 )
 def test_what_a_server_says_of_the_bytes_is_told_in_hex(
-    hub: Hub, attempt: Attempt, headers: dict[str, str], evidence: dict[str, str]
+    hub: Hub, attempt: Attempt, headers: dict[str, str], said: dict[str, str]
 ) -> None:
     hub.publish("/f/e.bin", BODY, etag=False, headers=headers)
-    assert dict(attempt(f"{hub.endpoint}/f/e.bin").evidence) == evidence
+    assert dict(attempt(f"{hub.endpoint}/f/e.bin").evidence) == said
+
+
+MD5_ETAG = f'"{MD5.hexdigest()}"'
+
+
+@pytest.mark.parametrize(
+    ("headers", "md5"),
+    [
+        (S3, True),
+        ({"x-amz-request-id": "4442587FB7D0A2F9"}, True),
+        ({"Server": "MinIO"}, True),
+        (S3 | {"x-amz-server-side-encryption": "AES256"}, True),
+        ({}, False),
+        ({"Server": "nginx"}, False),
+        (S3 | {"ETag": f'"{MD5.hexdigest()}-2"'}, False),
+        (S3 | {"ETag": f'W/"{MD5.hexdigest()}"'}, False),
+        (S3 | {"ETag": f'"{MD5.hexdigest().upper()}"'}, False),
+        (S3 | {"x-amz-server-side-encryption": "aws:kms"}, False),
+        (S3 | {"x-amz-server-side-encryption": "aws:kms:dsse"}, False),
+        (S3 | {"x-amz-server-side-encryption-customer-algorithm": "AES256"}, False),
+        (S3 | {"x-amz-storage-class": "EXPRESS_ONEZONE"}, False),
+        (S3 | {"Content-Encoding": "gzip"}, False),
+    ],
+)
+def test_an_etag_is_an_md5_only_where_a_bucket_means_it(headers: dict[str, str], md5: bool) -> None:
+    assert ("md5" in evidence({"ETag": MD5_ETAG} | headers)) == md5
+
+
+def test_of_a_part_only_what_is_of_the_whole_is_believed() -> None:
+    of_whole = {"Repr-Digest": f"sha-256=:{SHA256_BASE64}:", "x-goog-hash": f"md5={MD5_BASE64}"}
+    assert evidence(of_whole, part=True) == {"sha256": SHA256, "md5": MD5.hexdigest()}
+    of_part = {
+        "Content-Digest": f"sha-256=:{SHA256_BASE64}:",
+        "Digest": f"SHA-256={SHA256_BASE64}",
+        "Content-MD5": MD5_BASE64,
+        "x-amz-checksum-sha256": SHA256_BASE64,
+    }
+    assert evidence(of_part, part=True) == {}
+
+
+def test_a_field_that_is_sent_twice_counts_twice() -> None:
+    """Google's buckets send x-goog-hash once for each digest."""
+    headers = ["x-goog-hash: crc32c=AAAAAQ==", f"X-Goog-Hash: md5={MD5_BASE64}"]
+    assert evidence(Fields(headers)) == {"crc32c": "00000001", "md5": MD5.hexdigest()}
 
 
 # --- credentials --------------------------------------------------------------------------------------------------
