@@ -22,6 +22,33 @@ VERSION = 1
 Kind = Literal["model", "dataset"]
 
 
+class LockedExtraction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What becomes of an archive: its files, its members, go to a place.
+
+    Attributes
+    ----------
+    place
+        ``files``, ``files/<folder>``, ``torch``, ``clip`` or ``lavis/<folder>``.
+    strip, prefix
+        How many leading folders each path in the archive loses; the folder of the archive that alone is taken.
+    keep_archive
+        Whether the archive stays in the store once its members are proved.
+    listing
+        The sha256 of the members' listing, a document in the store. None only in a lock made with ``--no-fetch``;
+        `pull` refuses that.
+    members, size
+        How many there are, and their bytes together.
+    """
+
+    place: str
+    strip: int = 0
+    prefix: str | None = None
+    keep_archive: bool = True
+    listing: str | None = None
+    members: int = 0
+    size: int = 0
+
+
 class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One file, pinned.
 
@@ -42,6 +69,8 @@ class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         For `files` assets: where it is published, tried in order.
     ask
         For `files` assets: what a user must do by hand to get it.
+    extract
+        For an archive: where its members go.
     """
 
     path: str
@@ -54,6 +83,17 @@ class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     place: str = ""
     urls: tuple[str, ...] = ()
     ask: str | None = None
+    extract: LockedExtraction | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether every byte that it stands for has its digest."""
+        return self.sha256 is not None and (self.extract is None or self.extract.listing is not None)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it stays in the store itself: all do, but archives that are not kept."""
+        return self.extract is None or self.extract.keep_archive
 
     @property
     def blob(self) -> str:
@@ -91,7 +131,15 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def size(self) -> int:
-        return sum(file.size for file in self.files)
+        """Bytes that it takes in the store, archives' members included."""
+        return sum(
+            max(file.size, 0) * file.is_placed + (file.extract.size if file.extract else 0) for file in self.files
+        )
+
+    @property
+    def count(self) -> int:
+        """How many files it puts into the store, archives' members included."""
+        return sum(file.is_placed + (file.extract.members if file.extract else 0) for file in self.files)
 
     def digest(self) -> str:
         """The identity of this entry: equal entries, equal digests. Receipts are keyed by it."""
@@ -248,11 +296,29 @@ def check_entry(entry: LockedAsset) -> None:
             if digest is not None:
                 check_digest(digest, algorithm, f"{file.path}: {algorithm}")
         check_place(file.place, entry.origin)
+        if file.extract is not None:
+            _check_extraction(file, file.extract, entry.origin)
         if (file.place, file.path) in seen:
             raise LockError(f"{file.path}: twice in one asset")
         seen.add((file.place, file.path))
     for place in {file.place for file in entry.files}:
         check_distinct(file.path for file in entry.files if file.place == place)
+
+
+def _check_extraction(file: LockedFile, extract: LockedExtraction, origin: str) -> None:
+    if origin == "hub":
+        raise LockError(f"{file.path}: a hub file is not extracted")
+    if extract.place.startswith("files/"):
+        check_path(extract.place, "place")
+    else:
+        check_place(extract.place, origin)
+    if extract.prefix is not None:
+        check_path(extract.prefix, "prefix")
+    if extract.listing is not None:
+        check_digest(extract.listing, "sha256", f"{file.path}: listing")
+    for name in ("strip", "members", "size"):
+        if getattr(extract, name) < 0:
+            raise LockError(f"{file.path}: negative {name} {getattr(extract, name)}")
 
 
 def check_place(place: str, origin: str) -> None:
@@ -314,4 +380,9 @@ def _file_changes(old: Sequence[LockedFile], new: Sequence[LockedFile]) -> list[
             lines.append(f"    - {key[1]}")
         elif was.sha256 != now.sha256:
             lines.append(f"    ~ {key[1]}: {was.size} -> {now.size} bytes")
+        elif now.extract is not None and was.extract != now.extract:
+            count = now.extract.members
+            lines.append(f"    ~ {key[1]}: {count} file{'' if count == 1 else 's'} to {now.extract.place}")
+        elif was.extract != now.extract:
+            lines.append(f"    ~ {key[1]}: no longer extracted")
     return lines

@@ -24,7 +24,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
@@ -39,6 +39,7 @@ from assetmgr.manifest_yaml import Mapping as MappingNode
 __all__ = [
     "SAMPLE_READERS",
     "Asset",
+    "Extraction",
     "FileSource",
     "FilesSource",
     "HubSource",
@@ -87,6 +88,23 @@ class HubSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Extraction:
+    """What becomes of an archive: its files go to a place.
+
+    ``strip`` leading folders are dropped of each path; with ``prefix`` only what lies below that folder of the archive
+    is taken. By default nothing is dropped: an archive's own folders keep several archives in one place apart.
+
+    Without ``keep_archive`` the archive is removed once its files are proved. It is kept by default: what was brought
+    is not thrown away unasked, and with it a file is mended without the network.
+    """
+
+    place: str
+    strip: int = 0
+    prefix: str | None = None
+    keep_archive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class FileSource:
     """One file and the URLs that it may come from, tried in order.
 
@@ -104,6 +122,7 @@ class FileSource:
     crc32c: str | None = None
     written: tuple[str, ...] = field(default=(), compare=False)
     ask: str | None = None
+    extract: Extraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +182,7 @@ def _canonical(source: HubSource | FilesSource) -> dict[str, object]:
                 "md5": file.md5,
                 "crc32c": file.crc32c,
                 **({"ask": file.ask} if file.ask else {}),
+                **({"extract": asdict(file.extract)} if file.extract else {}),
             }
             for file in sorted(source.files, key=lambda file: (file.place, file.path))
         ]
@@ -346,7 +366,19 @@ class _Builder:
             item.text("crc32c"),
             written,
             " ".join(ask.split()) if ask else None,
+            self._extraction(item),
         )
+
+    def _extraction(self, item: Value) -> Extraction | None:
+        place = item.text("extract")
+        if place is None:
+            for key in ("strip", "prefix", "keep_archive"):
+                value = item.get(key)
+                if value is not None and item.flag("extract") is False:
+                    self._problems.add(value.at, f"{key!r} says how to extract, and 'extract' is false")
+            return None
+        keep = item.flag("keep_archive")
+        return Extraction(place, item.number("strip") or 0, item.text("prefix"), keep is not False)
 
 
 def _texts(entry: Value, key: str) -> tuple[str, ...] | None:

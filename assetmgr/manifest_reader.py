@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from assetmgr.manifest_schema import Choice, Either, ListOf, MapOf, Number, Record, Spec, Text, text_fault
+from assetmgr.manifest_schema import Choice, Either, Flag, ListOf, MapOf, Number, Record, Spec, Text, text_fault
 from assetmgr.manifest_yaml import Mapping, Node, Problems, Scalar, Sequence, integer, shown
 
 _FOUND = {"int": "a number", "float": "a number", "bool": "true or false", "timestamp": "a date"}
+_BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}  # YAML 1.1
 _LISTED = 12
 
 
@@ -17,7 +18,7 @@ _LISTED = 12
 class Value:
     """What was read at one place. ``at`` is what to point at: the key where there is one, else the value."""
 
-    data: str | int | list[Value] | dict[str, Value]
+    data: str | int | bool | list[Value] | dict[str, Value]
     node: Node
     at: Node
 
@@ -35,7 +36,11 @@ class Value:
 
     def number(self, key: str) -> int | None:
         value = self.get(key)
-        return value.data if value and isinstance(value.data, int) else None
+        return value.data if value and isinstance(value.data, int) and not isinstance(value.data, bool) else None
+
+    def flag(self, key: str) -> bool | None:
+        value = self.get(key)
+        return value.data if value and isinstance(value.data, bool) else None
 
     def items(self) -> list[Value]:
         return self.data if isinstance(self.data, list) else []
@@ -79,6 +84,9 @@ class Reader:
             case Number():
                 number = self._number(spec, node, label)
                 return None if number is None else Value(number, node, at)
+            case Flag():
+                flag = self._flag(spec, node, label)
+                return None if flag is None else Value(flag, node, at)
             case ListOf():
                 return self._list(spec, node, label, at)
             case MapOf():
@@ -128,6 +136,13 @@ class Reader:
             self._problems.add(node, f"{label} {shown(node.text)} is not {spec.what}")
             return None
         return number
+
+    def _flag(self, spec: Flag, node: Node, label: str) -> bool | None:
+        flag = _BOOLS.get(node.text.lower()) if isinstance(node, Scalar) and node.kind == "bool" else None
+        if flag is None or flag not in spec.values:
+            self._mistyped(spec.what, node, label)
+            return None
+        return flag
 
     def _list(self, spec: ListOf, node: Node, label: str, at: Node) -> Value | None:
         if isinstance(node, Sequence):
@@ -193,14 +208,17 @@ class Reader:
             what = f"{name!r} cannot stand beside {origins[0]!r}: {spec.what} has one origin"
             self._problems.add(keys[name], what)
         for name, other in spec.needs.items():
-            if name in keys and other not in keys and origins:
-                self._problems.add(keys[name], f"{name!r} goes with {other!r}, and here is {origins[0]!r}")
+            if name in keys and other not in keys and (origins or not spec.one_of):
+                instead = f", and here is {origins[0]!r}" if origins else ""
+                self._problems.add(keys[name], f"{name!r} goes with {other!r}{instead}")
 
 
 def _accepts(spec: Spec, node: Node) -> bool:
     match spec:
         case Number():
             return isinstance(node, Scalar) and node.kind == "int"
+        case Flag():
+            return isinstance(node, Scalar) and node.kind == "bool"
         case Text():  # a number too, where nothing else takes it: the complaint then says how to quote it
             return isinstance(node, Scalar) and node.kind != "null"
         case MapOf() | Record():

@@ -26,6 +26,7 @@ _NO_CONTROL = r"^[^\u0000-\u001f]*$"
 _LINES = r"^[^\u0000-\u0009\u000b-\u001f]*$"
 _SAFE_PATH = r"^(?!/)(?!(.*/)?\.{0,2}(/|$))[^\\\u0000-\u001f]+$"
 _PLACES = rf"^(files|torch|clip)$|^lavis/{_SAFE_PATH[1:]}"
+_EXTRACT_PLACES = rf"^(files|torch|clip)$|^(files|lavis)/{_SAFE_PATH[1:]}"
 _ORDINARY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
@@ -48,6 +49,11 @@ class Number(NamedTuple):
     what: str
     minimum: int = 0
     maximum: int = 2**63 - 1
+
+
+class Flag(NamedTuple):
+    what: str
+    values: tuple[bool, ...] = (True, False)
 
 
 class ListOf(NamedTuple):
@@ -83,7 +89,7 @@ class Record(NamedTuple):
     some_of: tuple[str, ...] = ()  # at least one of these keys must be there
 
 
-Spec = Text | Choice | Number | ListOf | MapOf | Either | Record
+Spec = Text | Choice | Number | Flag | ListOf | MapOf | Either | Record
 
 
 def text_fault(spec: Text, text: str) -> str | None:
@@ -117,6 +123,14 @@ def _place_fault(text: str) -> str | None:
         return None
     if not text.startswith("lavis/"):
         return "a place is files, torch, clip or lavis/<folder>"
+    return path_fault(text)
+
+
+def _extract_fault(text: str) -> str | None:
+    if text in ("files", "torch", "clip"):
+        return None
+    if not text.startswith(("files/", "lavis/")):
+        return "archives are extracted to files, files/<folder>, torch, clip or lavis/<folder>"
     return path_fault(text)
 
 
@@ -173,8 +187,32 @@ _FILE = Record(
         "size": Field(Number("a number of bytes"), "The size in bytes, if it is known."),
         "sha256": Field(_digest("sha256"), "The sha256 that the publisher states."),
         "md5": Field(_digest("md5"), "The md5 that the publisher states."),
+        "extract": Field(
+            Either(
+                "false, or where it is extracted to: files, files/<folder>, torch, clip or lavis/<folder>",
+                (
+                    Flag("false, or files, files/<folder>, torch, clip or lavis/<folder>", (False,)),
+                    Text(
+                        "files, files/<folder>, torch, clip or lavis/<folder>",
+                        _extract_fault,
+                        _EXTRACT_PLACES,
+                    ),
+                ),
+            ),
+            "Where an archive's files go: files, files/<folder>, torch, clip, lavis/<folder>; by default nowhere.",
+        ),
+        "strip": Field(
+            Number("a number of folders", 0, 100),
+            "How many leading folders each path in the archive loses (0).",
+        ),
+        "prefix": Field(_PATH, "A folder of the archive: only what lies below it is extracted (all)."),
+        "keep_archive": Field(
+            Flag("true or false"),
+            "Whether the archive stays in the store once its files are proved (true).",
+        ),
         "crc32c": Field(_digest("crc32c"), "The crc32c that the publisher states, in hexadecimal."),
     },
+    needs=dict.fromkeys(("strip", "prefix", "keep_archive"), "extract"),
     some_of=("url", "ask"),
 )
 
@@ -253,6 +291,7 @@ _COMMON = {
     "local_dir": Field(_FOLDER, "A folder where the files stand under their own names."),
     "local_dir_links": Field(Choice("a link style", LINK_STYLES), "How they stand there; else symlink."),
 }
+_OF_A_FILE = dict.fromkeys(("extract", "strip", "prefix", "keep_archive"), "a file under 'files'")
 _NEEDS = dict.fromkeys(_HUB_ONLY, "hub")
 
 MODEL = Record(
@@ -260,7 +299,7 @@ MODEL = Record(
     {**_COMMON, "load": Field(_LOAD, "How the model is loaded.")},
     ("hub", "files"),
     _NEEDS,
-    dict.fromkeys((*_READING, "variants"), "a dataset"),
+    {**_OF_A_FILE, **dict.fromkeys((*_READING, "variants"), "a dataset")},
 )
 DATASET = Record(
     "a dataset",
@@ -274,7 +313,7 @@ DATASET = Record(
     },
     ("hub", "files"),
     _NEEDS,
-    {"load": "a model"},
+    {**_OF_A_FILE, "load": "a model"},
 )
 SECTIONS = MappingProxyType({"models": "model", "datasets": "dataset"})
 MANIFEST = Record(
@@ -312,6 +351,8 @@ def _schema(spec: Spec) -> dict[str, Any]:
             if spec.minimum == spec.maximum:
                 return {"const": spec.minimum}
             return {"type": "integer", "minimum": spec.minimum, "maximum": spec.maximum}
+        case Flag():
+            return {"type": "boolean"} if len(spec.values) > 1 else {"const": spec.values[0]}
         case ListOf():
             listed = {"type": "array", "items": _schema(spec.item), "minItems": spec.least}
             return {"anyOf": [_schema(spec.item), listed]} if spec.alone else listed

@@ -5,13 +5,39 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from assetmgr.contents import Contents, Unpacked
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.store import State
+
+# Single members are asked for only while that is far less than the whole archive: each costs a request.
+_SINGLY_MOST = 256
+_SINGLY_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacking:
+    """Members to come out of an archive. ``members`` is empty where they are not listed here: all are to come then."""
+
+    unpacked: Unpacked
+    members: tuple[LockedFile, ...]
+
+    @property
+    def archive(self) -> LockedFile:
+        return self.unpacked.archive
+
+    @property
+    def count(self) -> int:
+        return len(self.members) if self.unpacked.members is not None else self.unpacked.extract.members
+
+    @property
+    def size(self) -> int:
+        known = self.unpacked.members is not None
+        return sum(member.size for member in self.members) if known else self.unpacked.extract.size
 
 
 @dataclass(frozen=True, slots=True)
 class AssetPlan:
-    """What is to be done for one entry. Each file of the entry stands in exactly one of the four lists.
+    """What is to be done for one entry. Each file of the entry, and each member of its archives, stands in one list.
 
     Attributes
     ----------
@@ -22,7 +48,9 @@ class AssetPlan:
     link
         The same bytes are in the store under another name.
     fetch
-        To be brought from the origin.
+        To be brought from the origin; also archives that are not kept, where members are to come out of them.
+    unpack
+        Members to come out of archives.
     brought
         Bytes that an earlier run has brought already, by sha256.
     view, view_folder
@@ -37,6 +65,7 @@ class AssetPlan:
     brought: Mapping[str, int] = field(default_factory=dict)
     view: int = 0
     view_folder: str = ""
+    unpack: tuple[Unpacking, ...] = ()
 
     @property
     def staged(self) -> int:
@@ -53,9 +82,17 @@ class AssetPlan:
         return sum(file.size for file in (*self.keep, *self.prove, *self.link))
 
     @property
+    def unpack_files(self) -> int:
+        return sum(unpacking.count for unpacking in self.unpack)
+
+    @property
+    def unpack_bytes(self) -> int:
+        return sum(unpacking.size for unpacking in self.unpack)
+
+    @property
     def disk_bytes(self) -> int:
-        """Bytes that the disk must still have room for."""
-        return self.fetch_bytes + self.view
+        """Bytes that the disk must still have room for, while archives and their members are both there."""
+        return self.fetch_bytes + self.unpack_bytes + self.view
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +106,10 @@ class Plan:
         return sum(asset.fetch_bytes for asset in self.assets)
 
     @property
+    def unpack_bytes(self) -> int:
+        return sum(asset.unpack_bytes for asset in self.assets)
+
+    @property
     def disk_bytes(self) -> int:
         return sum(asset.disk_bytes for asset in self.assets)
 
@@ -77,8 +118,21 @@ def _once(files: Sequence[LockedFile]) -> dict[str | None, int]:
     return {file.sha256: max(file.size, 0) for file in files}
 
 
+def wants_ranges(archive: LockedFile, members: Sequence[LockedFile], brought: int = 0) -> bool:
+    """Whether members are better read out of an archive where it is published than by fetching it whole.
+
+    ``brought`` are the bytes of it that an earlier run has brought already.
+    """
+    return brought < archive.size and archive.path.lower().endswith(".zip") and are_few(archive, members)
+
+
+def are_few(archive: LockedFile, members: Sequence[LockedFile]) -> bool:
+    """Whether members are better had one by one than by the whole of their archive."""
+    return len(members) <= _SINGLY_MOST and sum(member.size for member in members) <= _SINGLY_SHARE * archive.size
+
+
 def plan_asset(
-    entry: LockedAsset,
+    found: Contents,
     states: Sequence[State],
     *,
     elsewhere: Collection[str] = (),
@@ -90,7 +144,7 @@ def plan_asset(
     Parameters
     ----------
     states
-        What the store holds of each file, in the entry's order.
+        What the store holds of each file, in the order of the contents.
     elsewhere
         The sha256 that can be linked from somewhere else in the store.
     brought
@@ -102,25 +156,62 @@ def plan_asset(
     prove: list[LockedFile] = []
     link: list[LockedFile] = []
     fetch: list[LockedFile] = []
-    for file, state in zip(entry.files, states, strict=True):
+    missing: list[LockedFile] = []
+    own = len(found.files) - sum(len(each.members or ()) for each in found.unpacked)
+    for number, (file, state) in enumerate(zip(found.files, states, strict=True)):
         if state is State.PROVED:
             keep.append(file)
-        elif state is State.MISSING:
-            (link if file.sha256 in elsewhere else fetch).append(file)
-        else:
+        elif state is not State.MISSING:
             prove.append(file)
-    return AssetPlan(entry, tuple(keep), tuple(prove), tuple(link), tuple(fetch), brought or {}, view)
+        elif file.sha256 in elsewhere:
+            link.append(file)
+        else:
+            (fetch if number < own else missing).append(file)
+    unpack = []
+    wanted = {(file.place, file.path) for file in missing}
+    for each in found.unpacked:
+        archive = each.archive
+        # Two archives may have one file: it comes out of the first.
+        members = tuple(file for file in each.members or () if (file.place, file.path) in wanted) if wanted else ()
+        wanted -= {(file.place, file.path) for file in members}
+        if each.members is not None and not members:
+            continue
+        there = archive.sha256 in elsewhere or (archive.is_placed and archive not in fetch)
+        there = there or archive in fetch
+        so_far = (brought or {}).get(archive.sha256 or "", 0)
+        if each.members is not None and not there and wants_ranges(archive, members, so_far):
+            fetch += members
+            continue
+        unpack.append(Unpacking(each, members))
+        if not there:
+            fetch.append(archive)
+    return AssetPlan(
+        found.entry, tuple(keep), tuple(prove), tuple(link), tuple(fetch), brought or {}, view, unpack=tuple(unpack)
+    )
 
 
 def plan_all(plans: Sequence[AssetPlan]) -> Plan:
-    """Put the assets' plans together: what one of them fetches, the next ones link."""
+    """Put the assets' plans together: what one of them fetches or unpacks, the next ones link."""
     coming: set[str | None] = set()
     merged = []
     for plan in plans:
-        again = [file for file in plan.fetch if file.sha256 in coming]
-        if again:
-            fetch = tuple(file for file in plan.fetch if file.sha256 not in coming)
-            plan = replace(plan, link=(*plan.link, *again), fetch=fetch)
+        plan = _without(plan, coming) if coming else plan
         coming.update(file.sha256 for file in plan.fetch)
+        coming.update(file.sha256 for unpacking in plan.unpack for file in unpacking.members)
         merged.append(plan)
     return Plan(tuple(merged))
+
+
+def _without(plan: AssetPlan, coming: Collection[str | None]) -> AssetPlan:
+    """A plan without what is coming for another asset: that is linked, or unpacked once more."""
+    link = [file for file in plan.fetch if file.sha256 in coming and file.is_placed]
+    unpack, idle = [], []
+    for unpacking in plan.unpack:
+        members = tuple(file for file in unpacking.members if file.sha256 not in coming)
+        link += [file for file in unpacking.members if file.sha256 in coming]
+        if members or unpacking.unpacked.members is None:
+            unpack.append(replace(unpacking, members=members))
+        else:
+            idle.append(unpacking.archive)
+    fetch = [file for file in plan.fetch if file.sha256 not in coming and (file.is_placed or file not in idle)]
+    return replace(plan, link=(*plan.link, *link), fetch=tuple(fetch), unpack=tuple(unpack))

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from assetmgr import views
@@ -33,16 +33,25 @@ class Pull:
         self.errors: list[AssetError] = []
         self.wishes = tuple(wish for wish in wishes if self._is_sound(wish))
         check_refs(wish.entry for wish in self.wishes)
-        check_places(wish.entry for wish in self.wishes)
+        self._check_places()
+
+    def _check_places(self) -> None:
+        check_places(self._store.contents(wish.entry) for wish in self.wishes)
 
     def _is_sound(self, wish: Wish) -> bool:
         """Whether an entry can be pulled at all. One that cannot does not keep the others from being pulled."""
         entry = wish.entry
-        unpinned = next((file.path for file in entry.files if file.sha256 is None), None)
+        unpinned = next((file for file in entry.files if not file.is_pinned), None)
         if unpinned is None:
+            try:
+                self._store.contents(entry)
+            except LockError as error:
+                self.errors.append(error)
+                return False
             return True
+        what = "no sha256" if unpinned.sha256 is None else "no listing of the archive's files"
         mend = f"assetmgr lock {entry.name}"
-        self.errors.append(LockError(f"{entry.name}: {unpinned} has no sha256 in the lock", mend=mend))
+        self.errors.append(LockError(f"{entry.name}: {unpinned.path} has {what} in the lock", mend=mend))
         return False
 
     def _receipt(self, wish: Wish) -> Receipt | None:
@@ -52,27 +61,31 @@ class Pull:
 
     def plan(self) -> Plan:
         """What a run would do, by a look at the disk. Nothing is read, written or asked for."""
-        surveyed = []
-        for wish in self.wishes:
-            receipt = self._receipt(wish)
-            surveyed.append((wish, self._store.survey(wish.entry, receipt.stamps if receipt else None)))
-        return self._plan(surveyed)
+        return self._plan([(wish, self._look(wish)[1]) for wish in self.wishes])
+
+    def _look(self, wish: Wish) -> tuple[Receipt | None, list[State]]:
+        """What is known of an entry, and the state of each file of its contents."""
+        receipt, found = self._receipt(wish), self._store.contents(wish.entry)
+        return receipt, self._store.survey(found.placed, self._store.known_stamps(wish.entry, receipt))
 
     def _plan(self, surveyed: Sequence[tuple[Wish, Sequence[State]]]) -> Plan:
+        found = {wish.entry.name: self._store.contents(wish.entry) for wish, _ in surveyed}
         wanted = {
             file.sha256
             for wish, states in surveyed
-            for file, state in zip(wish.entry.files, states, strict=True)
+            for file, state in zip(found[wish.entry.name].files, states, strict=True)
             if state is State.MISSING and file.sha256
         }
+        # An archive that is not kept may be kept for another asset.
+        wanted |= {each.archive.sha256 for one in found.values() for each in one.unpacked if each.archive.sha256}
         elsewhere = self._store.proved_elsewhere(wanted) if wanted else {}
         plans = []
         for wish, states in surveyed:
-            brought = self._brought(wish.entry) if State.MISSING in states else {}
+            brought = self._brought(wish.entry) if State.MISSING in states or found[wish.entry.name].unlisted else {}
             view = (
                 views.copy_bytes(self._store, wish.entry, wish.local_dir, wish.local_dir_links) if wish.local_dir else 0
             )
-            plan = plan_asset(wish.entry, states, elsewhere=elsewhere, brought=brought, view=view)
+            plan = plan_asset(found[wish.entry.name], states, elsewhere=elsewhere, brought=brought, view=view)
             plans.append(replace(plan, view_folder=wish.local_dir or ""))
         return plan_all(plans)
 
@@ -108,11 +121,11 @@ class Pull:
         """
         errors = list(self.errors)
         surveyed = []
-        done = {wish.entry.name: Pulled(wish.entry.name, kept_files=len(wish.entry.files)) for wish in self.wishes}
+        done = {wish.entry.name: Pulled(wish.entry.name, kept_files=wish.entry.count) for wish in self.wishes}
         for wish in self.wishes:
-            receipt = self._receipt(wish)
-            states = self._store.survey(wish.entry, receipt.stamps if receipt else None)
+            receipt, states = self._look(wish)
             if receipt is not None and self._is_right(wish, receipt, states):
+                self._drop_archives(wish.entry)
                 continue
             # Nothing of a lock becomes a path that is written to, or a URL that is asked, unchecked.
             try:
@@ -123,9 +136,11 @@ class Pull:
                 errors.append(type(error)(f"{wish.entry.name}: {error.message}", mend=mend))
         if surveyed and (too_big := room_error(self._store, self._plan(surveyed))):
             raise too_big
-        for wish, _ in surveyed:
+        for number, (wish, _) in enumerate(surveyed):
+            later = {file.sha256 for after, _ in surveyed[number + 1 :] for file in after.entry.files if file.extract}
             try:
-                done[wish.entry.name] = self._one(wish)
+                done[wish.entry.name] = self._one(wish, later)
+                self._drop_archives(wish.entry, later)
             except SeveralErrors as error:
                 errors += error.errors
             except AssetError as error:
@@ -139,6 +154,8 @@ class Pull:
         """Whether nothing at all is to be done, by stamps: no request, no write."""
         entry, layout = wish.entry, Layout(wish.entry)
         if any(state is not State.PROVED for state in states) or not self._describes(wish, receipt):
+            return False
+        if self._store.contents(entry).unlisted:
             return False
         if layout.ref is not None and read_ref(self._store.at(layout.ref)) != entry.commit:
             return False
@@ -160,26 +177,39 @@ class Pull:
             and (not wish.pins or receipt.pins == dict(wish.pins))
         )
 
-    def _one(self, wish: Wish) -> Pulled:
+    def _drop_archives(self, entry: LockedAsset, later: Collection[str | None] = ()) -> None:
+        """Archives that are not kept leave nothing behind, also what `lock` fetched of them to look."""
+        archives = [file for file in entry.files if not file.is_placed and file.sha256 not in later]
+        if not archives:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            left = {name[:64] for name in os.listdir(self._store.partial())}
+            for file in archives:
+                if file.sha256 in left:
+                    self._origins.fetcher().drop(file)
+
+    def _one(self, wish: Wish, later: Collection[str | None] = ()) -> Pulled:
         """Bring one asset to its whole and proved state, under the locks that keep others from doing it too."""
         entry = wish.entry
         key = repo_folder(entry.kind, entry.repo) if entry.origin == "hub" else f"files-{entry.digest()[:32]}"
         with held(self._store.mutex(key), f"pulling {entry.name}", wait=self._context.wait, say=self._reporter.say):
             # Whoever held the lock before us may have done it all.
-            receipt = self._receipt(wish)
-            states = self._store.survey(entry, receipt.stamps if receipt else None)
+            receipt, states = self._look(wish)
             if receipt is not None and self._is_right(wish, receipt, states):
-                return Pulled(entry.name, kept_files=len(entry.files))
+                return Pulled(entry.name, kept_files=entry.count)
             if entry.origin == "hub":
                 origin = self._origins.hub(wish.endpoint, wish.transport)
             else:
                 origin = self._origins.files(wish.base)
-            job = Installation(self._store, origin, wish, receipt, states, self._reporter)
+            job = Installation(self._context, origin, wish, receipt, states, self._check_places)
             try:
                 job.fill()
                 job.mark()
             finally:
-                job.save()
+                try:
+                    job.save()
+                finally:
+                    job.archives.release(whole=job.whole, later=later)
             if wish.local_dir is not None:
                 views.show(
                     self._store,
@@ -202,6 +232,8 @@ def room_error(store: Store, plan: Plan) -> DiskSpaceError | None:
         if _device(final) != _device(staged):  # a layout's folder that lies on another disk
             _add(needed, folders, final, asset.fetch_bytes)
         _add(needed, folders, staged, asset.fetch_bytes)
+        for unpacking in asset.unpack:
+            _add(needed, folders, store.at(layout.prefix(unpacking.unpacked.extract.place)), unpacking.size)
         _add(needed, folders, asset.view_folder or staged, asset.view)
     for device, count in needed.items():
         free = free_bytes(folders[device])

@@ -49,7 +49,7 @@ class Receipt(msgspec.Struct, frozen=True):
     entry
         The lock entry that was pulled.
     stamps
-        One a file, in the order of ``entry.files``; None where the file is missing or was found damaged.
+        One a file, in the order of `Contents.files`; None where the file is missing or was found damaged.
     use
         What the manifest says to loaders: ``load``, ``splits``, ``samples``, ``media``, ``variants``.
     pulled_at
@@ -131,9 +131,9 @@ def parse_receipt(data: bytes, where: str) -> Receipt:
             f"{where}: version {receipt.version} of the receipt format; this assetmgr reads version {VERSION}",
             mend="pip install --upgrade assetmgr",
         )
-    if len(receipt.stamps) != len(receipt.entry.files):
+    if len(receipt.stamps) != receipt.entry.count:
         raise IntegrityError(
-            f"{where}: damaged receipt: {len(receipt.stamps)} stamps for {len(receipt.entry.files)} files",
+            f"{where}: damaged receipt: {len(receipt.stamps)} stamps for {receipt.entry.count} files",
             mend="assetmgr pull writes it anew from what is on disk",
         )
     return receipt

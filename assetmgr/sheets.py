@@ -223,7 +223,7 @@ class Sheets:
             declared = {asset.name for asset in self.catalog.closure([asset.name for asset in sheet.manifest.assets])}
             after = {name: entry for name, entry in after.items() if name in declared}
         check_refs(after.values())
-        check_places(after.values())
+        check_places(map(self._store.contents, after.values()))
         lock = Lock(assets=after)
         data = dump_lock(lock)
         if not sheet.lock_file.exists() or sheet.lock_file.read_bytes() != data:
@@ -236,7 +236,7 @@ class Sheets:
     ) -> LockedAsset:
         if previous is not None and not _is_sound(previous):
             previous = None  # a pin that nothing may be written by is no pin to keep
-        complete = previous is not None and (not fetch or all(file.sha256 for file in previous.files))
+        complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
             return previous
         source = asset.source

@@ -15,10 +15,11 @@ from enum import Enum
 from itertools import repeat
 from pathlib import Path
 
+from assetmgr.contents import Contents, contents
 from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, IntegrityError, LockError
 from assetmgr.lock import LockedAsset, LockedFile
-from assetmgr.names import check_digest, fold
+from assetmgr.names import check_digest, fold, is_digest
 from assetmgr.placing import remove_file, write_document
 from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_receipt, receipt_name
 
@@ -70,8 +71,8 @@ class Layout:
         if prefix is None:
             if place == "torch":
                 prefix = "torch/hub/checkpoints/"
-            elif place == "files":
-                prefix = f"files/{self.entry.name}/"
+            elif place == "files" or place.startswith("files/"):
+                prefix = f"files/{self.entry.name}{place[len('files') :]}/"
             else:
                 prefix = f"{place}/"
             self._places[place] = prefix
@@ -79,14 +80,24 @@ class Layout:
 
     @property
     def folder(self) -> str:
-        """What `path NAME` prints: the snapshot, the asset's folder, or what its files have in common."""
+        """What `path NAME` prints: the snapshot, the asset's folder, or what its files have in common.
+
+        Of an archive that is extracted, it is the folder of its members that counts.
+        """
         if self.repo:
             return self._snapshot.rstrip("/")
         files = self.entry.files
-        if all(file.place == "files" for file in files):
+        places = [file.extract.place if file.extract else file.place for file in files]
+        if len(set(places)) == 1 and places[0].startswith("files/"):
+            return self.prefix(places[0]).rstrip("/")
+        if all(place == "files" or place.startswith("files/") for place in places):
             return f"files/{self.entry.name}"
-        names = [self.name(file) for file in files]
-        return names[0] if len(names) == 1 else os.path.commonpath([os.path.dirname(name) for name in names])
+        if len(files) == 1 and files[0].extract is None:
+            return self.name(files[0])
+        folders = [
+            (self.prefix(file.extract.place) if file.extract else self.name(file)).rpartition("/")[0] for file in files
+        ]
+        return os.path.commonpath(folders)
 
     @property
     def tree(self) -> str:
@@ -101,27 +112,41 @@ class Layout:
         return f"{self.repo}/refs/{self.entry.revision}"
 
 
-def check_places(entries: Iterable[LockedAsset]) -> None:
-    """Raise `LockError` when two entries want one place with different bytes, on any file system."""
-    taken: dict[str, tuple[LockedAsset, LockedFile]] = {}
-    folders: dict[str, LockedAsset] = {}
-    mend = "give one of them another name, `path:` or `place:` in the manifest"
-    for entry in entries:
-        layout = Layout(entry)
-        for file in entry.files:
+def check_places(all_contents: Iterable[Contents]) -> None:
+    """Raise `LockError` when two files want one place with different bytes, on any file system.
+
+    The members of archives count, as far as they are listed here.
+    """
+    taken: dict[str, tuple[Contents, LockedFile]] = {}
+    folders: dict[str, tuple[Contents, LockedFile]] = {}
+    for found in all_contents:
+        layout = Layout(found.entry)
+        is_hub = found.entry.origin == "hub"
+        for file in found.files:
             key = fold(layout.name(file))
-            other, same = taken.setdefault(key, (entry, file))
+            other, same = taken.setdefault(key, (found, file))
             if same.sha256 != file.sha256:
-                name = layout.name(file)
-                raise LockError(f"{other.name} and {entry.name} both want {name}, with different bytes", mend=mend)
-            if entry.origin != "hub":  # the names within one hub commit were told apart when its entry was checked
-                parent = key.rpartition("/")[0]
-                while parent and parent not in folders:
-                    folders[parent] = entry
-                    parent = parent.rpartition("/")[0]
-    for folder, entry in folders.items():
-        if folder in taken:
-            raise LockError(f"{taken[folder][0].name} wants a file and {entry.name} a folder at {folder}", mend=mend)
+                both = f"{_wanting(other, same)} and {_wanting(found, file)}"
+                raise _in_the_way(f"{both} both want {layout.name(file)}, with different bytes")
+            parent = key.rpartition("/")[0]
+            # The names within one hub commit were told apart when its entry was checked.
+            while not is_hub and parent and parent not in folders:
+                folders[parent] = (found, file)
+                parent = parent.rpartition("/")[0]
+    for folder in folders.keys() & taken.keys():
+        file_wanted, folder_wanted = _wanting(*taken[folder]), _wanting(*folders[folder])
+        raise _in_the_way(f"{file_wanted} wants a file and {folder_wanted} a folder at {folder}")
+
+
+def _wanting(found: Contents, file: LockedFile) -> str:
+    archive = found.archive_of(file)
+    if archive is not None:
+        return f"{found.entry.name} (from {archive.path})"
+    return f"{found.entry.name} (for {file.path} itself)" if file.extract else found.entry.name
+
+
+def _in_the_way(what: str) -> LockError:
+    return LockError(what, mend="give one of them another name, `path:`, `place:` or `extract:` in the manifest")
 
 
 class State(Enum):
@@ -139,6 +164,7 @@ class Store:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(os.fspath(root))
         self.state = os.path.join(self.root, ".assetmgr")
+        self._contents: dict[str, Contents] = {}
 
     def at(self, relative: str) -> str:
         """The absolute path of a name in the store."""
@@ -172,6 +198,34 @@ class Store:
         if self.read_listing(digest) is None:
             write_document(self.listing(digest), data)
         return digest
+
+    def contents(self, entry: LockedAsset) -> Contents:
+        """What an entry puts into the store, the members of its archives included.
+
+        Raises
+        ------
+        LockError
+            When a listing is not what the entry says of it.
+        """
+        archives = [file.extract for file in entry.files if file.extract is not None]
+        if not archives:
+            return Contents(entry, entry)
+        listings = [extract.listing for extract in archives if extract.listing is not None]
+        for digest in listings:
+            if not is_digest(digest, "sha256"):
+                raise LockError(f"{entry.name}: {digest[:80]!r} is no sha256 of a listing", mend="assetmgr lock")
+        key = entry.digest()
+        found = self._contents.get(key)
+        # A listing never changes under its name; it may come, or go.
+        missing = sum(not os.path.exists(self.listing(digest)) for digest in listings)
+        if found is None or len(found.unlisted) != missing + len(archives) - len(listings):
+            found = self._contents[key] = contents(entry, self.read_listing)
+        return found
+
+    def names_of(self, entry: LockedAsset) -> dict[str, str | None]:
+        """Each name that an entry stands at, relative to the root, with the sha256 of what stands there."""
+        layout = Layout(entry)
+        return {layout.name(file): file.sha256 for file in self.contents(entry).files}
 
     # --- receipts ------------------------------------------------------------------------------------------------
 
@@ -213,6 +267,24 @@ class Store:
             receipt = _read_receipt(self._receipt(name, digest))
             return receipt if receipt is not None and receipt.entry.digest() == digest else None
         return None
+
+    def known_stamps(self, entry: LockedAsset, receipt: Receipt | None) -> Sequence[Stamp | None]:
+        """A stamp for each file of an entry's contents, where there is one.
+
+        They are its receipt's. Without any, what receipts of the asset's other entries say of equal bytes at an equal
+        name counts: one more file in a lock is no reason to hash all the others.
+        """
+        found, layout = self.contents(entry), Layout(entry)
+        if receipt is not None:
+            return found.of_receipt(receipt.stamps)
+        known: dict[tuple[str, str | None], Stamp] = {}
+        for other in self.receipts_of(entry.name):
+            with contextlib.suppress(LockError):
+                there, names = self.contents(other.entry), Layout(other.entry)
+                for file, stamp in zip(there.files, there.of_receipt(other.stamps), strict=True):
+                    if stamp is not None:
+                        known.setdefault((names.name(file), file.sha256), stamp)
+        return [known.get((layout.name(file), file.sha256)) for file in found.files]
 
     def drop_receipt(self, receipt: Receipt) -> None:
         """Forget a receipt. What it speaks of stays where it is."""
@@ -266,7 +338,11 @@ class Store:
         claims: dict[str, list[str]] = {}
         for receipt in self.receipts():
             layout = Layout(receipt.entry)
-            for file, stamp in zip(receipt.entry.files, receipt.stamps, strict=True):
+            try:
+                found = self.contents(receipt.entry)
+            except LockError:
+                continue  # who asks for that very asset is told
+            for file, stamp in zip(found.files, found.of_receipt(receipt.stamps), strict=True):
                 if stamp is None or file.sha256 is None or file.sha256 not in wanted:
                     continue
                 path = self.at(layout.name(file))

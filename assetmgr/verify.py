@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +24,7 @@ class Finding(NamedTuple):
     """One thing that is not as the lock says.
 
     ``kind`` is ``missing``, ``broken link``, ``truncated``, ``altered``, ``unreadable``, ``moved ref``,
-    ``tree listing`` or ``local_dir``.
+    ``tree listing``, ``listing`` (of an archive) or ``local_dir``.
     """
 
     asset: str
@@ -118,17 +118,22 @@ def verify(
     marks
         Whether what stands beside the files is checked too.
     """
-    entry = receipt.entry
-    states = store.survey(entry, receipt.stamps)
+    entry, contents = receipt.entry, store.contents(receipt.entry)
+    files, known = contents.files, contents.of_receipt(receipt.stamps)
+    states = store.survey(contents.placed, known)
+    unlisted = [
+        Finding(entry.name, each.archive.path, "listing", f"the store has none of its {each.extract.members} files")
+        for each in contents.unlisted
+    ]
     if not full and all(state is State.PROVED for state in states):
-        found = check_marks(store, receipt, others) if marks else []
+        found = [*unlisted, *(check_marks(store, receipt, others) if marks else ())]
         return Verdict(_without_bad_tree(receipt, found), tuple(found))
     layout = Layout(entry)
-    names = [store.at(layout.name(file)) for file in entry.files]
+    names = [store.at(layout.name(file)) for file in files]
     reporter = reporter or Silent()
     todo = {
         name: file
-        for name, file, state in zip(names, entry.files, states, strict=True)
+        for name, file, state in zip(names, files, states, strict=True)
         if state is not State.MISSING and (full or state is not State.PROVED)
     }
     # Names that lead to one inode, and should hold the same, are read once.
@@ -141,8 +146,8 @@ def verify(
     unique = [(file, name) for name, file in todo.items() if same.get(name, name) == name]
     results = prove_many(unique, f"{'verifying' if full else 'proving'} {entry.name}", reporter)
     stamps: list[Stamp | None] = []
-    findings = []
-    for file, name, state, old in zip(entry.files, names, states, receipt.stamps, strict=True):
+    findings = unlisted
+    for file, name, state, old in zip(files, names, states, known, strict=True):
         if not full and state is State.PROVED:
             stamps.append(old)
             continue
@@ -154,7 +159,7 @@ def verify(
         else:
             stamps.append(None)
             findings.append(Finding(entry.name, file.path, *result))
-    fresh = msgspec.structs.replace(receipt, stamps=tuple(stamps))
+    fresh = msgspec.structs.replace(receipt, stamps=contents.for_receipt(stamps, receipt.stamps))
     if marks:
         findings += check_marks(store, fresh, others, full=full)
     return Verdict(_without_bad_tree(fresh, findings), tuple(findings), sum(file.size for file, _ in unique))
@@ -299,6 +304,11 @@ class Installed:
     @property
     def name(self) -> str:
         return self.entry.name
+
+    @property
+    def files(self) -> Sequence[LockedFile]:
+        """All that stands in the store of it, the members of its archives included."""
+        return self.store.contents(self.entry).files
 
 
 def installed(

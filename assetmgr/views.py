@@ -158,8 +158,29 @@ def read_view(store: Store, folder: str) -> View:
 
 
 def wanted_files(store: Store, entry: LockedAsset) -> dict[str, Wanted]:
-    layout = Layout(entry)
-    return {file.path: Wanted(store.at(layout.name(file)), file.sha256 or "", file.size) for file in entry.files}
+    """What a folder should show: each file at its path, and in place of an archive its members.
+
+    Raises
+    ------
+    UsageError
+        When two files of the asset would have one name there.
+    """
+    layout, contents = Layout(entry), store.contents(entry)
+    archives = {id(each.archive) for each in contents.unpacked}
+    wanted: dict[str, Wanted] = {}
+    for file in contents.files:
+        if id(file) in archives:
+            continue
+        name = file.path
+        if file.place.startswith("files/"):
+            name = f"{file.place[len('files/') :]}/{name}"
+        want = Wanted(store.at(layout.name(file)), file.sha256 or "", file.size)
+        if wanted.setdefault(name, want).sha256 != want.sha256:
+            raise UsageError(
+                f"{entry.name}: two files of it would be {name} in its local_dir: {wanted[name].target}, {want.target}",
+                mend="extract one of them into a folder of its own, or leave local_dir out",
+            )
+    return wanted
 
 
 def look(folder: str, names: Mapping[str, object]) -> dict[str, Found]:

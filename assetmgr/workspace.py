@@ -16,6 +16,7 @@ from assetmgr import views
 from assetmgr.catalog import find_manifest
 from assetmgr.errors import (
     AssetError,
+    LockError,
     LockVersionError,
     NotInstalledError,
     SeveralErrors,
@@ -341,7 +342,7 @@ class Workspace:
                 errors.append(self._not_installed(name))
                 continue
             verdict = self._verify_one(receipt, full=full)
-            assets, files = assets + 1, files + len(receipt.entry.files)
+            assets, files = assets + 1, files + receipt.entry.count
             size, hashed = size + receipt.entry.size, hashed + verdict.hashed_bytes
             if verdict.receipt != receipt:
                 self._remember(verdict.receipt, damaged=bool(verdict.findings))
@@ -422,8 +423,8 @@ class Workspace:
                     entry.kind,
                     self._state(receipt) if receipt else "not installed",
                     self._sheets.stale(entry) if name in lock.assets else False,
-                    len(entry.files),
-                    sum(max(file.size, 0) for file in entry.files),
+                    entry.count,
+                    entry.size,
                     entry.revision,
                     entry.commit,
                     receipt.proved_at() if receipt else None,
@@ -433,9 +434,15 @@ class Workspace:
         return rows
 
     def _state(self, receipt: Receipt) -> str:
-        states = set(self.store.survey(receipt.entry, receipt.stamps))
+        try:
+            contents = self.store.contents(receipt.entry)
+        except LockError:
+            return "damaged"
+        states = set(self.store.survey(contents.placed, contents.of_receipt(receipt.stamps)))
         if states & {State.MISSING, State.UNLINKED} or receipt.pulled_at <= 0:
             return "incomplete"
+        if contents.unlisted:
+            return "damaged"
         if not receipt.complete:
             return "damaged"
         return "unproved" if State.UNPROVED in states else "installed"

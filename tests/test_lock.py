@@ -15,6 +15,7 @@ from assetmgr.errors import LockError, LockVersionError, NotLockedError
 from assetmgr.lock import (
     Lock,
     LockedAsset,
+    LockedExtraction,
     LockedFile,
     changes,
     check_entry,
@@ -40,6 +41,17 @@ PATH = st.from_regex(r"([a-f]{1,3}/){0,2}[\u00e0-\u00e5 g-m]{0,4}[g-m]\.[a-z]{2}
 SIZE = st.integers(0, 2**50)
 URL = st.from_regex(r"https://[a-z]{1,8}\.example/[a-z]{1,8}", fullmatch=True) | st.just("./local file \u00e9.json")
 
+EXTRACTION = st.builds(
+    LockedExtraction,
+    place=st.sampled_from(["files", "files/x", "torch", "lavis/coco/images"]),
+    strip=st.integers(0, 2),
+    prefix=st.none() | PATH,
+    keep_archive=st.booleans(),
+    listing=st.none() | hex_digits(64),
+    members=st.integers(0, 3),
+    size=SIZE,
+)
+
 
 @st.composite
 def locked_files(draw: st.DrawFn, origin: str) -> LockedFile:
@@ -53,6 +65,7 @@ def locked_files(draw: st.DrawFn, origin: str) -> LockedFile:
         etag=draw(st.none() | st.text(max_size=10)),
         place=draw(st.sampled_from(["files", "torch", "clip", "lavis/coco", "lavis/coco/images"])),
         urls=tuple(draw(st.lists(URL, max_size=2))),
+        extract=draw(st.none() | EXTRACTION),
     )
 
 

@@ -101,7 +101,7 @@ def test_several_failures_are_all_told_and_the_gravest_gives_the_code(hub: Hub, 
         "version: 1\nmodels:\n  a: {hub: org/gated}\n  b: {hub: org/fine, revision: nope}\n  c: {hub: org/fine}\n"
     )
     done = project.run("lock", code=7)
-    assert "a: org/gated is gated" in done.err
+    assert "a: a.json: org/gated is gated" in done.err
     assert "b: org/fine has no revision" in done.err
 
 

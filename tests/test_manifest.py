@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from assetmgr.errors import ManifestError
 from assetmgr.manifest import (
     Asset,
+    Extraction,
     FileSource,
     FilesSource,
     HubSource,
@@ -65,6 +66,8 @@ datasets:
       - {{url: ./data/a.json, sha256: {SHA256}, size: 1_000}}
       - {{url: file:b%20c.json, md5: {MD5}, crc32c: '01234567', path: d/e.json, place: lavis/coco/x}}
       - {{url: 'C:\\data\\f.json', place: clip}}
+      - {{url: ./g.zip, extract: files/g, strip: 1, prefix: a/b, keep_archive: no}}
+      - {{url: ./h.zip, extract: off}}
 """
 
 
@@ -151,6 +154,8 @@ def test_every_key_of_the_format_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
                 crc32c="01234567",
             ),
             FileSource(("file:///C:/data/f.json",), "f.json", "clip"),
+            FileSource(("file:///somewhere/g.zip",), "g.zip", extract=Extraction("files/g", 1, "a/b", False)),
+            FileSource(("file:///somewhere/h.zip",), "h.zip"),
         )
     )
 
@@ -192,11 +197,12 @@ ONE_MISTAKE = {
     model("hub: o/r, allow_paterns: x"): (
         "2:24: unknown key 'allow_paterns' in a model; did you mean 'allow_patterns'?"
     ),
-    model("hub: o/r, extract: x, Revision: main"): (
-        "2:24: unknown key 'extract' in a model; it may be hub, revision, allow_patterns, ignore_patterns, transport, "
+    model("hub: o/r, colour: x, Revision: main"): (
+        "2:24: unknown key 'colour' in a model; it may be hub, revision, allow_patterns, ignore_patterns, transport, "
         "files, requires, groups, local_dir, local_dir_links, load|"
-        "2:36: unknown key 'Revision' in a model; did you mean 'revision'?"
+        "2:35: unknown key 'Revision' in a model; did you mean 'revision'?"
     ),
+    model("hub: o/r, extract: files"): "2:24: 'extract' belongs in a file under 'files', not in a model",
     model("hub: o/r, samples: vqa"): "2:24: 'samples' belongs in a dataset, not in a model",
     model("hub: o/r, files: [{url: ./x}]"): "2:24: 'files' cannot stand beside 'hub': a model has one origin",
     model("files: [{url: ./x}], revision: v1"): "2:35: 'revision' goes with 'hub', and here is 'files'",
@@ -286,6 +292,19 @@ ONE_MISTAKE = {
     ),
     file("url: ./x, path: ../y"): "2:39: path '../y': it climbs out of its folder with '..'",
     file("url: 'https://h/', path: ../y"): "2:48: path '../y': it climbs out of its folder with '..'",
+    file("url: ./x, extract: hub"): (
+        "2:42: extract 'hub': archives are extracted to files, files/<folder>, torch, clip or lavis/<folder>"
+    ),
+    file("url: ./x, extract: files/../../x"): "2:42: extract 'files/../../x': it climbs out of its folder with '..'",
+    file("url: ./x, extract: true"): (
+        "2:42: extract is true or false, true; "
+        "it must be false, or files, files/<folder>, torch, clip or lavis/<folder>"
+    ),
+    file("url: ./x, strip: 1"): "2:33: 'strip' goes with 'extract'",
+    file("url: ./x, extract: false, prefix: a"): "2:49: 'prefix' says how to extract, and 'extract' is false",
+    file("url: ./x, extract: files, prefix: /a"): "2:57: prefix '/a': it is absolute",
+    file("url: ./x, extract: files, strip: -1"): "2:56: strip '-1' is not a number of folders",
+    file("url: ./x, extract: files, keep_archive: maybe"): "2:63: keep_archive is 'maybe'; it must be true or false",
     file("url: ./x, place: hub"): "2:40: place 'hub': a place is files, torch, clip or lavis/<folder>",
     file("url: ./x, place: lavis/../hub"): ("2:40: place 'lavis/../hub': it climbs out of its folder with '..'"),
     file("url: ./x, size: -1"): "2:39: size '-1' is not a number of bytes",
@@ -501,6 +520,11 @@ def test_whatever_resolves_changes_the_digest() -> None:
         f"files: [{{url: ./x, md5: {MD5}}}]",
         f"files: [{{url: ./x, sha256: {SHA256}}}]",
         "files: [{url: ./x, crc32c: abcdef01}]",
+        "files: [{url: ./x, extract: files}]",
+        "files: [{url: ./x, extract: files/x}]",
+        "files: [{url: ./x, extract: files, strip: 1}]",
+        "files: [{url: ./x, extract: files, prefix: a}]",
+        "files: [{url: ./x, extract: files, keep_archive: false}]",
     ]
     digests = [parse(model(body)).assets[0].digest() for body in bodies]
     digests.append(parse("version: 1\ndatasets: {a: {hub: o/r}}").assets[0].digest())
@@ -514,6 +538,8 @@ def test_a_digest_does_not_depend_on_order_name_or_defaults_written_out() -> Non
         ("hub: o/r, requires: [x, y]", "hub: o/r, requires: [y, x]"),
         ("files: [{url: ./x}, {url: ./y}]", "files: [{url: ./y, path: y}, {url: ./x, place: files}]"),
         ("hub: {repo: o/r, endpoint: https://h/}", "hub: {repo: o/r, endpoint: https://h}"),
+        ("files: [{url: ./x}]", "files: [{url: ./x, extract: false}]"),
+        ("files: [{url: ./x, extract: clip}]", "files: [{url: ./x, extract: clip, strip: 0, keep_archive: true}]"),
     ]
     for one, other in pairs:
         assert parse(model(one)).assets[0].digest() == parse(model(other)).assets[0].digest()
@@ -533,6 +559,8 @@ def test_the_digest_of_a_plain_asset_never_changes() -> None:
     """A lock written by an older assetmgr must not become stale: a change here needs a new lock version."""
     expected = "4f4d5488f610b90bf65f5de79d329d2adc64fd4b6d1854a77090f6441f04b1a9"
     assert parse(model("hub: o/r")).assets[0].digest() == expected
+    expected = "d3abaa78e0fc89ef87e5dc872c31e48d7f43d5c92063f4f33bc63411fb772293"
+    assert parse(file("url: https://h/x.zip")).assets[0].digest() == expected
 
 
 def test_folders_begin_at_the_manifest_and_expand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -584,7 +612,7 @@ BEYOND_A_SCHEMA = re.compile(
     "duplicate|tag|is a model and also|requires itself|home folder|is not set|it would be|file name"
     "|names a folder"
     "|Port|it names no host|not one YAML|not valid YAML|alias|one YAML|'<<'|a key must|YAML reads (2024|no )"
-    "|control character|this machine|is not the number"
+    "|control character|this machine|is not the number|and 'extract' is false"
 )
 
 

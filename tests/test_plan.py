@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.contents import Contents, Unpacked
+from assetmgr.lock import LockedAsset, LockedExtraction, LockedFile
 from assetmgr.plan import AssetPlan, plan_all, plan_asset
 from assetmgr.store import State
 
@@ -23,11 +24,15 @@ def asset(name: str, numbers: Sequence[int]) -> LockedAsset:
     return LockedAsset("model", "files", "d", files, name)
 
 
+def contents(entry: LockedAsset) -> Contents:
+    return Contents(entry, entry)
+
+
 def plan_of(
     name: str, cases: Sequence[tuple[int, State]], *, elsewhere: Sequence[int] = (), staged: int = 0, view: int = 0
 ) -> AssetPlan:
     return plan_asset(
-        asset(name, [number for number, _ in cases]),
+        contents(asset(name, [number for number, _ in cases])),
         [state for _, state in cases],
         elsewhere={f"{number:064x}" for number in elsewhere},
         brought={f"{number:064x}": staged for number, _ in cases},
@@ -127,7 +132,7 @@ def test_staged_bytes_are_not_fetched_again_and_never_more_than_there_are() -> N
 
 def test_a_file_of_unknown_size_counts_nothing() -> None:
     entry = LockedAsset("model", "files", "d", (LockedFile("a", -1, "a" * 64, place="files"),), "m")
-    plan = plan_asset(entry, [State.MISSING])
+    plan = plan_asset(contents(entry), [State.MISSING])
     assert (plan.fetch_bytes, plan.disk_bytes) == (0, 0)
 
 
@@ -138,4 +143,72 @@ def test_what_is_proved_needs_nothing() -> None:
 
 def test_a_state_for_every_file() -> None:
     with pytest.raises(ValueError, match="zip"):
-        plan_asset(asset("m", [1, 2]), [State.MISSING])
+        plan_asset(contents(asset("m", [1, 2])), [State.MISSING])
+
+
+# --- archives -------------------------------------------------------------------------------------------------------
+
+MEMBERS = tuple(LockedFile(f"m{number}", 10**number, f"{number:064x}", place="lavis/x") for number in range(4))
+SIZE = sum(member.size for member in MEMBERS)
+
+
+def zipped(*, keep: bool, listed: bool = True, size: int = 500, sha256: str = "f" * 64, name: str = "z") -> Contents:
+    """An asset of one archive."""
+    extract = LockedExtraction("lavis/x", keep_archive=keep, listing="e" * 64, members=len(MEMBERS), size=SIZE)
+    archive = LockedFile("set.zip", size, sha256, place="files", extract=extract)
+    entry = LockedAsset("dataset", "files", "d", (archive,), name)
+    files = (*([archive] if keep else []), *(MEMBERS if listed else ()))
+    placed = LockedAsset("dataset", "files", "d", files, name)
+    return Contents(entry, placed, (Unpacked(archive, extract, MEMBERS if listed else None),))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@given(
+    states=st.lists(st.sampled_from(State), min_size=5, max_size=5),
+    elsewhere=st.sets(st.sampled_from([*(member.sha256 for member in MEMBERS), "f" * 64])),
+    staged=st.sampled_from([0, 100, 500]),
+    size=st.sampled_from([500, 1 << 20]),
+)
+def test_each_file_and_member_is_in_exactly_one_list_and_the_bytes_add_up(
+    keep: bool, states: list[State], elsewhere: set[str], staged: int, size: int
+) -> None:
+    found = zipped(keep=keep, size=size)
+    archive = found.unpacked[0].archive
+    plan = plan_asset(found, states[: len(found.files)], elsewhere=elsewhere, brought={"f" * 64: staged})
+    unpacked = [member for unpacking in plan.unpack for member in unpacking.members]
+    there = [*lists(plan), *unpacked]
+    assert sorted(file.path for file in there if file != archive or keep) == sorted(file.path for file in found.files)
+    assert plan.disk_bytes == plan.fetch_bytes + sum(member.size for member in unpacked)
+    if unpacked:
+        has_archive = keep or archive in plan.fetch or archive.sha256 in elsewhere
+        assert has_archive, "what is unpacked comes out of something"
+    elif not keep:
+        assert archive not in plan.fetch, "an archive that nobody needs is not fetched"
+    taken = states[: len(found.files)][-4:]
+    assert all(taken[MEMBERS.index(member)] is State.MISSING for member in unpacked)
+
+
+def test_a_few_members_of_a_large_remote_zip_are_fetched_alone() -> None:
+    states = [State.PROVED, State.PROVED, State.MISSING, State.PROVED]
+    small, large = (plan_asset(zipped(keep=False, size=size), states) for size in (150, 1 << 20))
+    assert ([file.path for file in large.fetch], large.unpack) == (["m2"], ())
+    assert ([file.path for file in small.fetch], small.unpack_files) == (["set.zip"], 1)
+    staged = plan_asset(zipped(keep=False, size=1 << 20), states, brought={"f" * 64: 1 << 20})
+    assert (staged.fetch_bytes, staged.unpack_files) == (0, 1), "one that lock has brought is unpacked"
+
+
+def test_an_archive_that_is_not_listed_here_counts_by_what_the_lock_says() -> None:
+    plan = plan_asset(zipped(keep=True, listed=False), [State.MISSING])
+    assert (plan.fetch_bytes, plan.unpack_files, plan.unpack_bytes) == (500, 4, SIZE)
+    assert plan.disk_bytes == 500 + SIZE
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_one_asset_unpacks_the_next_one_links(keep: bool) -> None:
+    missing = [State.MISSING] * 5
+    plans = [plan_asset(zipped(keep=keep, name=name), missing[: 4 + keep]) for name in ("a", "b")]
+    merged = plan_all(plans)
+    assert (merged.fetch_bytes, merged.unpack_bytes) == (500, SIZE)
+    assert sorted(file.path for file in merged.assets[1].link) == sorted(
+        [member.path for member in MEMBERS] + (["set.zip"] if keep else [])
+    )

@@ -24,7 +24,7 @@ def receipts(draw: st.DrawFn) -> Receipt:
     entry = draw(locked_assets(draw(NAME)))
     return Receipt(
         entry=entry,
-        stamps=tuple(draw(STAMPS) for _ in entry.files),
+        stamps=tuple(draw(STAMPS) for _ in range(entry.count)),
         pulled_at=draw(NUMBER),
         use=draw(st.dictionaries(st.text(max_size=4), st.text(max_size=4) | st.lists(st.integers(-9, 9)), max_size=2)),
         endpoint=draw(st.none() | st.just("https://hub.example")),
@@ -55,7 +55,7 @@ def test_a_damaged_receipt_is_a_receipt_or_an_integrity_error(receipt: Receipt, 
     if refusal is not None:
         assert refusal.message.startswith("receipt: ")
         assert refusal.mend
-    assert len(found.stamps) == len(found.entry.files)
+    assert len(found.stamps) == found.entry.count
 
 
 @few

@@ -10,11 +10,12 @@ an archive come files and folders, under safe and distinct names, within `Archiv
 `IntegrityError`. Nothing stands at its final name before it is whole and as the listing says.
 """
 
-from assetmgr.archives.extracting import Extracted, extract, extract_member
+from assetmgr.archives.extracting import Extracted, extract, extract_member, sweep_stages
 from assetmgr.archives.formats import Archive, open_archive, read_members
 from assetmgr.archives.limits import ArchiveLimits
 from assetmgr.archives.listings import ListedMember, dump_listing, extracted_size, listing, parse_listing
 from assetmgr.archives.members import Member, Reader
+from assetmgr.archives.source import Seekable
 from assetmgr.archives.zip_directory import ZipEntry, zip_directory
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ListedMember",
     "Member",
     "Reader",
+    "Seekable",
     "ZipEntry",
     "dump_listing",
     "extract",
@@ -33,5 +35,6 @@ __all__ = [
     "open_archive",
     "parse_listing",
     "read_members",
+    "sweep_stages",
     "zip_directory",
 ]

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import stat
 import sys
@@ -33,6 +34,7 @@ from assetmgr.receipt import Stamp
 
 _NAMED_IN_MESSAGE = 5
 _SYNCED_EACH = 32
+_STAGE = re.compile(r"\.extracting-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,15 @@ def extract_member(
 ) -> Stamp:
     """Mend one file from its archive, with the options of `extract`. Of a zip only the directory and it are read."""
     return extract(archive, folder, (member,), **options).stamps[member.path]
+
+
+def sweep_stages(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed extractions left half-written in a folder. Only for who holds the folder's lock."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as items:
+        for item in items:
+            if _STAGE.fullmatch(item.name) and item.is_dir(follow_symlinks=False):
+                with Tree(folder) as tree:
+                    tree.empty(item.name)
 
 
 @dataclass(slots=True)
@@ -265,7 +276,9 @@ class _Run:
                 if count != listed.size or digest.hexdigest() != listed.sha256:
                     found_is = f"{count} bytes with sha256 {digest.hexdigest()}"
                     _differs(archive, member.path, f"is {found_is}; the listing says {listed.size}, {listed.sha256}")
-                mode = file_mode(self._parent(listed.path))
+                # The folder is held while its descriptor is used: it is closed with the last who holds it.
+                folder = self.tree.folder(listed.path.rpartition("/")[0], make=True)
+                mode = file_mode(folder.path if folder.descriptor is None else folder.descriptor)
                 os.chmod(file.fileno() if os.chmod in os.supports_fd else stage.entry(name), mode)
                 if self.sync_each:
                     os.fsync(file.fileno())
@@ -276,10 +289,6 @@ class _Run:
                 os.unlink(stage.entry(name), dir_fd=stage.descriptor)
             raise
         return Stamp.of(found)
-
-    def _parent(self, path: str) -> str | int:
-        folder = self.tree.folder(path.rpartition("/")[0], make=True)
-        return folder.path if folder.descriptor is None else folder.descriptor
 
 
 class _NotAsListed(Exception):

@@ -2,7 +2,7 @@
 
 Invariants of every `Member` that leaves this package:
 
-- its path passed `names.check_path`; no other member has it, or has it in another case or Unicode form; no member is
+- its path passed `names.path_fault`; no other member has it, or has it in another case or Unicode form; no member is
   a file where another needs a folder;
 - it is a regular file. A link, device, fifo or sparse file ends the reading of the archive;
 - its reader never gives more bytes than its size, and raises where the archive has fewer.
@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol
 
 from assetmgr.archives.limits import ArchiveLimits
 from assetmgr.errors import IntegrityError, UnsafeNameError
-from assetmgr.names import check_path, fold
+from assetmgr.names import fold, path_fault
 
 MEND = "nothing of this member was kept; get the archive from a source that you trust, or report it to its publisher"
 
@@ -96,7 +96,7 @@ class Names:
         self._folders: dict[str, str] = {}
 
     def file(self, path: str) -> str:
-        check_path(path, f"member of {self._archive}:")
+        self._check(path)
         key = fold(path)
         if key in self._files:
             first = self._files[key]
@@ -110,8 +110,12 @@ class Names:
         return path
 
     def folder(self, path: str) -> None:
-        check_path(path, f"folder in {self._archive}:")
+        self._check(path)
         self._need_folder(fold(path), path)
+
+    def _check(self, path: str) -> None:
+        if fault := path_fault(path):
+            self._refuse(f"unsafe name {path!r}: {fault}")
 
     def _need_folder(self, key: str, path: str) -> None:
         while key and key not in self._folders:

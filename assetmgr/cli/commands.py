@@ -78,20 +78,31 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
             {
                 "root": workspace.store.root,
                 "fetch_bytes": plan.fetch_bytes,
+                "unpack_bytes": plan.unpack_bytes,
                 "disk_bytes": plan.disk_bytes,
                 "free_bytes": free,
                 "fits": error is None,
                 "assets": [
                     {
                         "name": asset.entry.name,
-                        "files": len(asset.entry.files),
+                        "files": asset.entry.count,
                         "keep": [file.path for file in asset.keep],
                         "prove": [file.path for file in asset.prove],
                         "link": [file.path for file in asset.link],
                         "fetch": [file.path for file in asset.fetch],
+                        "unpack": [
+                            {
+                                "archive": unpacking.archive.path,
+                                "to": unpacking.unpacked.extract.place,
+                                "files": unpacking.count,
+                                "bytes": unpacking.size,
+                            }
+                            for unpacking in asset.unpack
+                        ],
                         "held_bytes": asset.held_bytes,
                         "staged_bytes": asset.staged,
                         "fetch_bytes": asset.fetch_bytes,
+                        "unpack_bytes": asset.unpack_bytes,
                         "disk_bytes": asset.disk_bytes,
                     }
                     for asset in plan.assets
@@ -108,33 +119,35 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
 
 
 def _plan_table(plan: Plan) -> str:
-    rows = [("asset", "files", "to fetch", "bytes", "there", "to prove", "to link", "disk")]
+    rows = [("asset", "files", "to fetch", "bytes", "there", "to prove", "to link", "to unpack", "disk")]
     for asset in plan.assets:
         rows.append(
             (
                 asset.entry.name,
-                f"{len(asset.entry.files):,}",
+                f"{asset.entry.count:,}",
                 f"{len(asset.fetch):,}",
                 size(asset.fetch_bytes),
                 size(asset.held_bytes + asset.staged),
                 f"{len(asset.prove):,}",
                 f"{len(asset.link):,}",
+                f"{asset.unpack_files:,}",
                 size(asset.disk_bytes),
             )
         )
     rows.append(
         (
             "in all",
-            f"{sum(len(asset.entry.files) for asset in plan.assets):,}",
+            f"{sum(asset.entry.count for asset in plan.assets):,}",
             f"{sum(len(asset.fetch) for asset in plan.assets):,}",
             size(plan.fetch_bytes),
             size(sum(asset.held_bytes + asset.staged for asset in plan.assets)),
             f"{sum(len(asset.prove) for asset in plan.assets):,}",
             f"{sum(len(asset.link) for asset in plan.assets):,}",
+            f"{sum(asset.unpack_files for asset in plan.assets):,}",
             size(plan.disk_bytes),
         )
     )
-    return table(rows, right=range(1, 8))
+    return table(rows, right=range(1, 9))
 
 
 def _pull(options: argparse.Namespace, output: Output) -> int:
@@ -153,12 +166,15 @@ def _pull(options: argparse.Namespace, output: Output) -> int:
         return 0
     _tell_mirrors(workspace, output)
     fetched = sum(one.fetched_files for one in done)
+    unpacked = sum(one.unpacked_files for one in done)
     linked = sum(one.linked_files for one in done)
     kept = sum(one.kept_files for one in done)
     parts = []
     if fetched:
         amount = sum(one.fetched_bytes for one in done)
         parts.append(f"{plural(fetched, 'file')} fetched ({size(amount)}{_shares(workspace)})")
+    if unpacked:
+        parts.append(f"{plural(unpacked, 'file')} unpacked")
     if linked:
         parts.append(f"{plural(linked, 'file')} linked")
     if kept:

@@ -169,6 +169,7 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
         "names",
         metavar="NAME",
         nargs="*",
+        default=[],
         help="assets; none: all that the manifest declares, and what they require",
     )
     parser.add_argument("--group", metavar="GROUP", action="append", default=[], help="the assets of a group")

@@ -29,7 +29,7 @@ def annotation_paths(found: Installed, named: Sequence[str]) -> list[str]:
         When the asset has no such file, or several.
     """
     layout = Layout(found.entry)
-    files = {layout.name(file): file for file in found.entry.files}
+    files = {layout.name(file): file for file in found.files}
     paths = []
     for name in named:
         matches = [place for place, file in files.items() if file.path == name]
@@ -105,5 +105,6 @@ def _roots(asset: Installed) -> list[str]:
     if asset.entry.origin == "hub":
         return [asset.folder]
     layout = Layout(asset.entry)
-    places = dict.fromkeys(file.place for file in asset.entry.files)
+    files = asset.entry.files
+    places = dict.fromkeys(file.extract.place if file.extract else file.place for file in files)
     return [asset.store.at(layout.prefix(place).rstrip("/")) for place in places]

@@ -9,7 +9,7 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from assetmgr.digests import Hasher, in_parallel
@@ -19,12 +19,13 @@ from assetmgr.mirrors.bucket import PIECE, bucket_failure, check_library, open_f
 from assetmgr.mirrors.pushing import HeldFile, PushReport, damaged, unique
 from assetmgr.reporting import Progress, Reporter
 from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.rate import Bucket
 from assetmgr.transfer.retry import PassingError
 
 # What is put under a name in these is there whole or not at all. Elsewhere (sftp, smb) a name is given by a rename.
 _ATOMIC = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")
 # Several parts of as many bytes are in memory for every file that moves. S3 has at most 10,000 of them in an object.
-_PART = 8 << 20
+PART = 8 << 20
 _PARTS_MOST = 9000
 _JOBS_MOST = 4
 _AGAIN = "what was pushed stays there: repeat the command when the bucket is well again"
@@ -36,6 +37,7 @@ class BucketTarget:
         self._url, self._limits, self._reporter = url, limits, reporter
         self._atomic = url.partition(":")[0] in _ATOMIC
         self._stop = threading.Event()
+        self._rate = Bucket(limits.rate, self._stop)
         self._heard = time.monotonic()
         self._patience = limits.read_timeout
 
@@ -119,7 +121,7 @@ class BucketTarget:
             return True
         hasher = Hasher()
         while hasher.count < file.size and not self._stop.is_set():
-            data = filesystem.cat_file(path, start=hasher.count, end=min(hasher.count + _PART, file.size))
+            data = filesystem.cat_file(path, start=hasher.count, end=min(hasher.count + PART, file.size))
             if not data:
                 break
             hasher.update(data)
@@ -127,46 +129,50 @@ class BucketTarget:
         return hasher.digests()["sha256"] == file.sha256
 
     def _send(self, filesystem: Any, path: str, file: HeldFile, bar: Progress) -> None:
-        descriptor = _open_plain(file)
-        with open(descriptor, "rb", buffering=0) as source:
+        hasher = Hasher()
+        with open(_open_plain(file), "rb", buffering=0) as source:
+            pieces = self._read(source, file, hasher)
             if file.size <= PIECE:
-                data = _read(source, file, file.size + 1)
-                hasher = Hasher()
-                hasher.update(data)
+                data = b"".join(pieces)
                 _check(file, hasher)
                 filesystem.pipe_file(path, data)
                 bar.add(len(data))
                 return
-            block = max(_PART, -(-file.size // _PARTS_MOST))
-            upload = filesystem.open(path, "wb", block_size=block)
+            upload = filesystem.open(path, "wb", block_size=max(PART, -(-file.size // _PARTS_MOST)))
             try:
-                self._pour(source, upload, file, bar)
+                # The end of it is held back until the whole is seen to be right.
+                kept = b""
+                for data in pieces:
+                    upload.write(kept)
+                    bar.add(len(kept))
+                    self._hear()
+                    kept = data
+                _check(file, hasher)
+                upload.write(kept)
+                bar.add(len(kept))
+                upload.close()
             except BaseException:
                 _abandon(upload)
                 if not self._atomic:
                     with contextlib.suppress(Exception):
                         filesystem.rm_file(path)
                 raise
-            upload.close()
 
-    def _pour(self, source: io.RawIOBase, upload: Any, file: HeldFile, bar: Progress) -> None:
-        """Write all but the end of it, and that only once the whole is seen to be right."""
-        hasher = Hasher()
-        kept = b""
-        while data := _read(source, file, PIECE):
+    def _read(self, source: io.RawIOBase, file: HeldFile, hasher: Hasher) -> Iterator[bytes]:
+        """The bytes of a file as the rate allows, and no more than show that it is too long."""
+        while hasher.count <= file.size:
+            try:
+                data = source.read(self._rate.portion(PIECE))
+            except OSError as error:
+                raise damaged(file, f"{file.path}: {error.strerror}") from None
+            if not data:
+                return
             if self._stop.is_set():
                 raise OriginError(f"{self._url}: stopped")
+            if self._rate.take(len(data)):
+                self._hear()  # it is we who are silent
             hasher.update(data)
-            if hasher.count > file.size:
-                break
-            if kept:
-                upload.write(kept)
-                bar.add(len(kept))
-                self._hear()
-            kept = data
-        _check(file, hasher)
-        upload.write(kept)
-        bar.add(len(kept))
+            yield data
 
 
 def _open_plain(file: HeldFile) -> int:
@@ -180,13 +186,6 @@ def _open_plain(file: HeldFile) -> int:
         os.close(descriptor)
         raise damaged(file, f"{file.path} is no plain file")
     return descriptor
-
-
-def _read(source: io.RawIOBase, file: HeldFile, count: int) -> bytes:
-    try:
-        return source.read(count) or b""
-    except OSError as error:
-        raise damaged(file, f"{file.path}: {error.strerror}") from None
 
 
 def _check(file: HeldFile, hasher: Hasher) -> None:

@@ -85,17 +85,22 @@ def open_target(text: str, store: Store, limits: Limits, reporter: Reporter, *, 
 
 
 def held_files(store: Store, receipt: Receipt, reporter: Reporter) -> Iterator[HeldFile]:
-    """What of an asset another machine needs besides manifest and lock: its files, and the listing its entry names."""
+    """What of an asset another machine needs besides manifest and lock: its files, and the listings its entry names.
+
+    Of an archive that is not kept these are its members.
+    """
     entry, layout = receipt.entry, Layout(receipt.entry)
-    for file in entry.files:
+    for file in store.contents(entry).files:
         if file.sha256 is not None:
             yield HeldFile(entry.name, file.path, store.at(layout.name(file)), file.sha256, file.size)
-    if entry.listing is not None:
-        data = store.read_listing(entry.listing)
+    listings = {"the commit": entry.listing}
+    listings |= {file.path: file.extract.listing for file in entry.files if file.extract is not None}
+    for whose, digest in listings.items():
+        data = store.read_listing(digest) if digest is not None else b""
         if data is None:
-            reporter.say(f"{entry.name}: the commit's listing is not in the store, and is not pushed")
-        else:
-            yield HeldFile(entry.name, "its listing", store.listing(entry.listing), entry.listing, len(data))
+            reporter.say(f"{entry.name}: the listing of {whose} is not in the store, and is not pushed")
+        elif digest is not None:
+            yield HeldFile(entry.name, f"the listing of {whose}", store.listing(digest), digest, len(data))
 
 
 def unique(files: Iterable[HeldFile]) -> list[HeldFile]:

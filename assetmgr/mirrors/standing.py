@@ -80,7 +80,7 @@ class Standing:
             if self._is_local or self._in_a_row < self._limits.mirror_misses:
                 return Turn.FIRST
             self._is_lacking = True
-            enough = self._passed_bytes >= self._limits.mirror_probe
+            enough = self._passed_bytes + max(size, 0) >= self._limits.mirror_probe
             if enough or (self._files and self._passed_files >= self._gap):
                 self._gap = min(2 * self._gap, self._limits.mirror_gap)
                 self._passed_files = self._passed_bytes = 0

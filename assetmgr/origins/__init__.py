@@ -7,7 +7,7 @@ An origin turns a declaration into exact files (`resolve`), and brings the bytes
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.limits import Limits
 
 if TYPE_CHECKING:
+    from assetmgr.archives import Seekable
     from assetmgr.origins.fetching import Fetcher
 
 
@@ -73,6 +74,15 @@ class Origin(Protocol):
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         """Bring files into the store's partial folder. Each asked file comes out once, in any order."""
+
+    def mirrored(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        """Bring what mirrors have of an archive's members, or of an archive: no other place is asked."""
+
+    def mirrored_listing(self, entry: LockedAsset, digest: str) -> bytes | None:
+        """The listing of an archive from a mirror into the store; None where no mirror has it."""
+
+    def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
+        """A file where it is published, to be read in parts: one for each source that may do that, in order."""
 
     def guard(self, entry: LockedAsset) -> contextlib.AbstractContextManager[None]:
         """Hold what `bring` works in, so that two processes do not."""

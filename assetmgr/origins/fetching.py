@@ -10,9 +10,11 @@ import secrets
 import socket
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AccessError, AssetError, IntegrityError, OfflineError, OriginError, named
+from assetmgr.errors import AccessError, AssetError, BusyError, IntegrityError, OfflineError, OriginError, named
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
@@ -22,6 +24,10 @@ from assetmgr.transfer.documents import Document
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.journal import forget_journal, journal_path
 from assetmgr.transfer.source import Fetched, Source, Task
+from assetmgr.transfer.urls import local_path
+
+if TYPE_CHECKING:
+    from assetmgr.archives import Seekable
 
 SourcesOf = Callable[[LockedFile], Sequence[Source]]
 
@@ -170,6 +176,33 @@ class Fetcher:
             key=file,
         )
 
+    def in_parts(self, file: LockedFile, sources_of: SourcesOf) -> Iterator[str | Seekable]:
+        """See `Origin.in_parts`."""
+        for source in sources_of(file):
+            if source.url.startswith("file:"):
+                with contextlib.suppress(ValueError):
+                    if os.path.isfile(path := local_path(source.url)):
+                        yield path
+            elif not self._context.offline and source.url.lower().startswith(("http:", "https:")):
+                yield self._engine.in_parts(source, file.size)
+
+    def holding(self, file: LockedFile, asset: str) -> contextlib.AbstractContextManager[None]:
+        """Hold what is gathered of a file: no other process writes it or takes it meanwhile."""
+        context = self._context
+        purpose = f"reading {file.path} of {asset}"
+        return held(self._mutex(_key(file)), purpose, wait=context.wait, say=context.reporter.say)
+
+    def drop(self, file: LockedFile) -> None:
+        """Remove what `lock` or an earlier run left of a file that nobody needs any more."""
+        self._recover()
+        partial = self._context.store.partial(_key(file))
+        # Whoever holds it now needs it, and will see to it.
+        with contextlib.suppress(OSError, BusyError):
+            os.lstat(partial)
+            with held(self._mutex(_key(file)), f"removing {file.path}", wait=0):
+                remove_file(journal_path(partial))
+                remove_file(partial)
+
     @contextlib.contextmanager
     def held(self, key: str, label: str, partial: str, take: str | None = None) -> Iterator[None]:
         """Hold a partial; after a failure it stays only where a later run can go on with it.
@@ -177,9 +210,7 @@ class Fetcher:
         ``take`` is the name that a whole one is given in the end, for this process alone.
         """
         context = self._context
-        # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
-        mutex = context.store.mutex(f"bytes-{sha256_text(key)[:3]}")
-        with held(mutex, label, wait=context.wait, say=context.reporter.say):
+        with held(self._mutex(key), label, wait=context.wait, say=context.reporter.say):
             try:
                 yield
             except BaseException:
@@ -189,6 +220,10 @@ class Fetcher:
                 raise
             if take is not None:
                 os.replace(partial, take)
+
+    def _mutex(self, key: str) -> Path:
+        # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
+        return self._context.store.mutex(f"bytes-{sha256_text(key)[:3]}")
 
     def _recover(self) -> None:
         """Give whole files back that a killed process had taken for its own; drop those that are not worth it."""

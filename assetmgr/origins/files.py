@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Generator, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from assetmgr.digests import has_crc32c, hash_file, sha256_text
-from assetmgr.errors import AccessError, AssetError, FetchByHandError, IntegrityError, OfflineError, raise_all
-from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.errors import (
+    AccessError,
+    AssetError,
+    BusyError,
+    FetchByHandError,
+    IntegrityError,
+    OfflineError,
+    raise_all,
+)
+from assetmgr.lock import LockedAsset, LockedExtraction, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.by_hand import ByHand
 from assetmgr.origins.fetching import Fetcher, told
+from assetmgr.placing import remove_file
+from assetmgr.receipt import Stamp
 from assetmgr.store import Layout
 from assetmgr.transfer.engine import Engine
+from assetmgr.transfer.journal import journal_path
 from assetmgr.transfer.source import Fetched, Source, Task
 from assetmgr.transfer.urls import local_path
+
+if TYPE_CHECKING:
+    from assetmgr.archives import Seekable
 
 
 class FilesOrigin:
@@ -30,6 +45,8 @@ class FilesOrigin:
         self._base = base
         self._engine = engine
         self._fetcher = fetcher
+        self._streamed: dict[str, Stamp] = {}
+        self._fetched: dict[tuple[str, ...], Fetched] = {}
 
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
         assert isinstance(asset.source, FilesSource)
@@ -51,6 +68,59 @@ class FilesOrigin:
         )
 
     def _pin(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:
+        pinned = self._pin_bytes(asset, source, kept, may_fetch=may_fetch)
+        if source.extract is None:
+            return msgspec.structs.replace(pinned, extract=None)
+        archive = msgspec.structs.replace(pinned, extract=LockedExtraction(**dataclasses.asdict(source.extract)))
+        if archive.sha256 is None:
+            return archive
+        from assetmgr.origins.members import known_extraction
+
+        extract = known_extraction(self._context, archive, kept)
+        if extract is None and may_fetch:
+            extract = self._list(asset, source, archive)
+        return msgspec.structs.replace(archive, extract=extract or archive.extract)
+
+    def _list(self, asset: Asset, source: FileSource, archive: LockedFile) -> LockedExtraction:
+        """Take the listing of an archive, from its bytes in the store, or as they are fetched for the pull."""
+        from assetmgr.origins.members import take_listing
+
+        context, sha256 = self._context, archive.sha256 or ""
+        by_hand = self._by_hand(asset, source, source.urls)
+        handed_in = [by_hand.place] if by_hand else []
+        for path in (*handed_in, *context.store.proved_elsewhere({sha256}).get(sha256, ())):
+            with contextlib.suppress(OSError):
+                if hash_file(path)[1]["sha256"] == sha256:
+                    return take_listing(context, asset.name, archive, path)
+        partial = context.store.partial(sha256)
+        for _ in range(3):  # another process may take what was streamed
+            with self._fetcher.holding(archive, asset.name):
+                if self._is_whole(partial, archive):
+                    try:
+                        return take_listing(context, asset.name, archive, partial)
+                    except IntegrityError:
+                        remove_file(partial)
+                        self._fetched.pop(source.urls, None)
+                        raise
+            self._fetched.pop(source.urls, None)
+            self._take(asset, dataclasses.replace(source, size=archive.size, sha256=sha256))
+        raise BusyError(
+            f"{asset.name}: {archive.path}: another process removes it as often as it is fetched",
+            mend=f"when that is done: assetmgr lock {asset.name}",
+        )
+
+    def _is_whole(self, partial: str, archive: LockedFile) -> bool:
+        """Whether the bytes of an archive are all there, as they were streamed or by hashing them."""
+        try:
+            status = os.stat(partial)
+        except OSError:
+            return False
+        if status.st_size != archive.size or os.path.exists(journal_path(partial)):
+            return False
+        proof = self._streamed.get(archive.sha256 or "")
+        return (proof is not None and proof.fits(status)) or hash_file(partial)[1]["sha256"] == archive.sha256
+
+    def _pin_bytes(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:
         if kept and kept.sha256 and kept.size >= 0 and kept.urls == source.written and _agrees(kept, source):
             return msgspec.structs.replace(kept, ask=source.ask)
         pinned = LockedFile(
@@ -118,16 +188,28 @@ class FilesOrigin:
         return Fetched(size, digests, {}, Path(path).as_uri())
 
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
-        """Stream a file into the store to hash it; it stays there, whole, for the pull that follows."""
+        """Stream a file into the store to hash it; it stays there, whole, for the pull that follows.
+
+        What several assets of a run name by the same URLs is fetched once.
+        """
         context = self._context
+        known = self._fetched.get(source.urls)
+        if (
+            known
+            and source.urls
+            and source.size in (None, known.size)
+            and {**known.digests, **_pins(source), "sha256": source.sha256 or known.digests["sha256"]} == known.digests
+        ):
+            return known
         urls = [url for url in source.urls if not context.offline or _is_local(url)]
         # Of what the manifest pins, a mirror may tell the size.
         pinned = LockedFile(source.path, -1 if source.size is None else source.size, source.sha256)
         before, after = context.mirrors.sources(pinned)
         if source.urls and not urls and not before:
             raise OfflineError(
-                f"{asset.name}: {source.path}: its sha256 can only be had by fetching it",
-                mend="lock it once without --offline, or give its sha256 and size in the manifest",
+                f"{asset.name}: {source.path}: it can only be pinned by fetching it",
+                mend="lock it once without --offline"
+                + ("" if source.extract else ", or give its sha256 and size in the manifest"),
             )
         # Named for its URLs: the next run finds what a killed one left, and goes on with it.
         key = sha256_text("\n".join(source.urls))[:32]
@@ -153,9 +235,15 @@ class FilesOrigin:
                     mend += ", or give its sha256 there, which goes before what a server says"
                 raise told(outcome.error, asset.name, source.path, mend)
             fetched = outcome.fetched
-            os.replace(partial, context.store.partial(fetched.digests["sha256"]))
-        # What a mirror's server says of its blob is not what the origin says of its file.
-        return fetched if fetched.url in source.urls else replace(fetched, evidence={})
+            sha256 = fetched.digests["sha256"]
+            os.replace(partial, context.store.partial(sha256))
+            if fetched.status:
+                self._streamed[sha256] = Stamp.of(fetched.status)
+        if fetched.url not in source.urls:
+            # What a mirror's server says of its blob is not what the origin says of its file.
+            fetched = dataclasses.replace(fetched, evidence={})
+        self._fetched[source.urls] = fetched
+        return fetched
 
     @staticmethod
     def _algorithms(source: FileSource) -> tuple[str, ...]:
@@ -174,6 +262,15 @@ class FilesOrigin:
                 by_hand = self._by_hand(entry, arrival.file, self.sources(entry, arrival.file))
                 again = f"assetmgr pull {entry.name}"
                 yield arrival._replace(error=by_hand.told(arrival.error, again) if by_hand else arrival.error)
+
+    def mirrored(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        return self._fetcher.bring_mirrored(entry, files)
+
+    def mirrored_listing(self, entry: LockedAsset, digest: str) -> bytes | None:
+        return self._fetcher.mirrored_listing(entry, digest)
+
+    def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
+        return self._fetcher.in_parts(file, lambda file: self._ways(entry, file))
 
     def _ways(self, entry: LockedAsset, file: LockedFile) -> Sequence[Source]:
         urls = list(self.sources(entry, file))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from assetmgr.digests import hash_file
 from assetmgr.errors import (
@@ -32,6 +32,9 @@ from assetmgr.origins.hub_snapshot import Staging
 from assetmgr.placing import place, remove_file
 from assetmgr.store import Layout
 from assetmgr.transfer.urls import clean, safe_url
+
+if TYPE_CHECKING:
+    from assetmgr.archives import Seekable
 
 
 def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
@@ -259,6 +262,15 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
                 self._context.reporter.say(f"{entry.name}: snapshot_download does not keep to --limit-rate")
             return {file.path for file in candidates}
         return self._direct.over_xet(entry, candidates) if candidates else set()
+
+    def mirrored(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
+        return self._fetcher.bring_mirrored(entry, files)
+
+    def mirrored_listing(self, entry: LockedAsset, digest: str) -> bytes | None:
+        return self._fetcher.mirrored_listing(entry, digest)
+
+    def in_parts(self, entry: LockedAsset, file: LockedFile) -> Iterator[str | Seekable]:
+        return iter(())  # a hub file is not extracted
 
     def finish(self, entry: LockedAsset) -> None:
         self._staging.finish(entry)

@@ -29,7 +29,7 @@ _KINDS = {
 }
 
 
-class RefusedError(OriginError):
+class RefusedError(Exception):
     """A hub's final answer that is no document. ``answer`` is as `as_error` takes it, which knows what to say."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:

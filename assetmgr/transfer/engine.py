@@ -14,6 +14,7 @@ from assetmgr.transfer.crew import Crew
 from assetmgr.transfer.documents import Document, read_document
 from assetmgr.transfer.fetch import fetch_task
 from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.remote import RemoteFile
 from assetmgr.transfer.small import is_small
 from assetmgr.transfer.source import Outcome, Source, Task
 from assetmgr.transfer.wire import StoppedError, Wire
@@ -103,6 +104,10 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
                 wire.close()
                 self._wire = Wire(self._limits)
                 crew.join(0.5)
+
+    def in_parts(self, source: Source, size: int) -> RemoteFile:
+        """A file of a known size on a server, to be read in parts."""
+        return RemoteFile(self._wire, source, size)
 
     def read(self, source: Source, *, most: int, label: str) -> Document:
         """A small document into memory; see `read_document`."""

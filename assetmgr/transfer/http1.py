@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LONGEST_HEAD = 64 * 1024
 _LONGEST_LINE = 4096
+# A head, or the line before a chunk, may take so many times as long as the wait for its first byte.
+_DRIP_TIMES = 2
 _READ = 16 * 1024
 # Bytes: enough for 1 GB/s at the round-trip time that the handshake had; the most before the system's choice is better.
 _LEAST_WINDOW = 256 * 1024
@@ -125,7 +127,7 @@ class Connection:
             lines.append(f"{name}: {value}\r\n")
         lines.append("\r\n")
         self._socket.sendall("".join(lines).encode("latin-1"))
-        until = time.monotonic() + self._patience
+        until = time.monotonic() + _DRIP_TIMES * self._patience
         while True:
             response = self._response(until)
             if response.status >= 200:
@@ -150,7 +152,7 @@ class Connection:
         """Take what comes next; False when the server hung up. What drips is no better than what is silent."""
         more = self._socket.recv(_READ)
         if time.monotonic() > until:
-            raise TimeoutError("timed out")
+            raise TimeoutError(f"the head of the answer did not end in {_DRIP_TIMES * self._patience:.0f} s")
         self._rest += more
         return bool(more)
 
@@ -166,7 +168,7 @@ class Connection:
 
     def take_line(self) -> bytes:
         """The next line, with its end."""
-        until = time.monotonic() + self._patience
+        until = time.monotonic() + _DRIP_TIMES * self._patience
         while (end := self._rest.find(b"\n")) < 0:
             if len(self._rest) > _LONGEST_LINE:
                 raise HttpError("an endless line among the chunks")

@@ -57,9 +57,9 @@ mirror_retry_after_most
     mirror_misses
         How many files in a row a mirror may lack before it is asked after the origin.
     mirror_probe, mirror_gap
-        A mirror that is asked after the origin is tried first again once others have brought so many bytes since, and,
-        where it ever had a file, after 1, 2, 4, ... files, ``mirror_gap`` at the most: a request in vain then costs
-        little beside what it might spare.
+        A mirror that is asked after the origin is tried first again for each so many bytes that are wanted, and, where
+        it ever had a file, after 1, 2, 4, ... files, ``mirror_gap`` at the most: a request in vain then costs little
+        beside what it might spare.
     listing_largest
         Bytes after which a listing, whose size no lock names, is given up.
     push_timeout

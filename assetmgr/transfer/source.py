@@ -64,7 +64,7 @@ class Source:
     url: str
     token: str | None = field(default=None, repr=False)
     logins: bool = True
-    refusal: Callable[[int, Headers], AssetError] | None = field(default=None, compare=False)
+    refusal: Callable[[int, Headers], Exception] | None = field(default=None, compare=False)
     limits: Limits | None = field(default=None, repr=False, compare=False)
     opener: Opener | None = field(default=None, repr=False, compare=False)
     watch: Watch | None = field(default=None, repr=False, compare=False)

@@ -131,8 +131,8 @@ def test_zip_refuses(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", OUTSIDE)
 def test_a_name_that_leaves_its_folder_is_refused(path: str, tmp_path: Path) -> None:
-    refused(tmp_path, tar_end(tar_entry(path.encode(), b"x")), match="unsafe member")
-    refused(tmp_path, zip_parts(ZipPart(path.encode(), b"x")), match="unsafe member")
+    refused(tmp_path, tar_end(tar_entry(path.encode(), b"x")), match="unsafe name")
+    refused(tmp_path, zip_parts(ZipPart(path.encode(), b"x")), match="unsafe name")
 
 
 @pytest.mark.parametrize("case", PAIRS)

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from assetmgr.lock import Lock, LockedAsset, LockedFile, dump_lock
+from assetmgr.archives import ListedMember, dump_listing, extracted_size
+from assetmgr.lock import Lock, LockedAsset, LockedExtraction, LockedFile, dump_lock
 from assetmgr.manifest import load_manifest
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.store import Layout, Store
@@ -25,7 +26,7 @@ FORMAT = "%s %T@ %i %p\n"
 def verify_quick(bench: Bench) -> Iterator[Row]:
     """Quick `assetmgr verify` of 100,000 small files, against `find -printf` of the same."""
     count = 5_000 if bench.quick else 100_000
-    for words, build in (("files", files_store), ("hub", hub_store)):
+    for words, build in (("files", files_store), ("hub", hub_store), ("archive", archive_store)):
         project, folder = build(bench.place / words, count)
         took = alternate(
             bench.rounds(11),
@@ -39,7 +40,7 @@ def verify_quick(bench: Bench) -> Iterator[Row]:
 def files_store(place: Path, count: int) -> tuple[Project, str]:
     """A project whose store holds one `files` asset, and the folder of its files.
 
-    The manifest names one URL where the lock has them all, as it will be with an archive's members.
+    The manifest names one URL where the lock has them all: only what is read here need be as a pull would leave it.
     """
     project = Project(place)
     project.write(f"version: 1\ndatasets:\n  {NAME}:\n    files:\n      - url: https://example.org/all.tar\n")
@@ -76,6 +77,24 @@ def hub_store(place: Path, count: int) -> tuple[Project, str]:
     return _installed(project, entry, listing)
 
 
+def archive_store(place: Path, count: int) -> tuple[Project, str]:
+    """A project whose store holds what came out of one archive, and the folder of it."""
+    project = Project(place)
+    url = "https://example.org/all.zip"
+    how = "extract: files, keep_archive: false"
+    project.write(f"version: 1\ndatasets:\n  {NAME}:\n    files:\n      - {{url: {url}, {how}}}\n")
+    members = [
+        ListedMember(_path(number), len(data), hashlib.sha256(data).hexdigest())
+        for number, data in enumerate(map(_content, range(count)))
+    ]
+    listing = Store(project.root).write_listing(dump_listing(members))
+    extract = LockedExtraction(
+        "files", keep_archive=False, listing=listing, members=count, size=extracted_size(members)
+    )
+    archive = LockedFile("all.zip", 1, "0" * 64, place="files", urls=(url,), extract=extract)
+    return _installed(project, LockedAsset("dataset", "files", _declared(project), (archive,), NAME))
+
+
 def _path(number: int) -> str:
     return f"train/{number // 1000:03}/{number:06}.txt"
 
@@ -94,7 +113,7 @@ def _installed(project: Project, entry: LockedAsset, listing: bytes | None = Non
     store, layout, now = Store(project.root), Layout(entry), int(time.time())
     stamps: list[Stamp] = []
     folders: set[Path] = set()
-    for number, file in enumerate(entry.files):
+    for number, file in enumerate(store.contents(entry).files):
         path, name = Path(store.at(layout.bytes(file))), Path(store.at(layout.name(file)))
         for folder in {path.parent, name.parent} - folders:
             folder.mkdir(parents=True, exist_ok=True)

@@ -18,13 +18,13 @@ import pytest
 from assetmgr.errors import AssetError, OriginError, UsageError
 from assetmgr.mirrors import open_mirror
 from assetmgr.mirrors.bucket import PIECE, BucketMirror
-from assetmgr.mirrors.bucket_target import BucketTarget
+from assetmgr.mirrors.bucket_target import PART, BucketTarget
 from assetmgr.mirrors.pushing import HeldFile
 from assetmgr.reporting import Silent
 from assetmgr.transfer.wire import StoppedError
 from tests.hub import Fault, Hub
 from tests.mirrors.support import QUICK, blob, bring, locked, sha256
-from tests.support import Project, clean_environment
+from tests.support import Project, clean_environment, eventually
 from tests.transfer.support import body
 
 SERVER = """
@@ -152,6 +152,42 @@ def test_what_is_damaged_in_the_store_never_appears_in_a_bucket(s3: Any, tmp_pat
     (error,) = pushed.errors
     assert f"m: {name}: not pushed: {path}: expected" in str(error)
     assert not s3.exists(f"assets/{blob(CONTENTS[name])}")
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_file_of_several_parts_is_there_whole_or_leaves_nothing(s3: Any, tmp_path: Path, is_damaged: bool) -> None:
+    data = body(2 * PART + 5, 92)
+    (file,) = held(tmp_path / "held", {"parts": data})
+    if is_damaged:
+        Path(file.path).write_bytes(data[:-1] + b"\0")
+    pushed = push("s3://assets", [file])
+    assert (pushed.files, len(pushed.errors)) == ((0, 1) if is_damaged else (1, 0))
+    assert s3.exists(f"assets/{blob(data)}") is not is_damaged
+    assert s3.call_s3("list_multipart_uploads", Bucket="assets").get("Uploads", []) == []
+    if not is_damaged:
+        assert s3.cat_file(f"assets/{blob(data)}") == data
+
+
+def test_a_push_that_is_killed_leaves_no_part_of_a_file_and_is_gone_on_with(
+    s3: Any, s3_endpoint: str, tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "project", env=aws(s3_endpoint))
+    project.folder.mkdir()
+    contents = {"a": b"a", "b": body(3 * PART, 93)}
+    for name, data in contents.items():
+        (project.folder / name).write_bytes(data)
+    project.write("version: 1\nmodels:\n  m:\n    files: [{url: ./a}, {url: ./b}]\n")
+    project.run("lock")
+    project.run("pull")
+    for _ in range(3):
+        process = project.start("mirror", "push", "s3://assets")
+        eventually(lambda: bool(s3.call_s3("list_multipart_uploads", Bucket="assets").get("Uploads")), 10)
+        process.kill()
+        process.communicate()
+        for path in s3.find("assets"):
+            assert sha256(s3.cat_file(path)) == path.rpartition("/")[2]
+    project.run("mirror", "push", "s3://assets")
+    assert s3.find("assets") == sorted(f"assets/{blob(data)}" for data in contents.values())
 
 
 def test_a_bucket_that_is_not_there_is_an_error_of_push_and_a_lack_of_pull(
@@ -316,6 +352,7 @@ def test_without_its_library_a_bucket_names_the_extra(tmp_path: Path) -> None:
 
 
 def test_nothing_of_a_bucket_is_imported_until_it_is_asked(tmp_path: Path) -> None:
+    pytest.importorskip("s3fs")
     code = (
         "import sys, json\n"
         "from assetmgr import Workspace\n"

@@ -186,6 +186,31 @@ def test_a_mirror_that_drips_is_left_out(origin: Hub, mirror: Hub, tmp_path: Pat
     assert "stalled" in report(brought, mirror).why
 
 
+def test_a_mirror_whose_answers_never_begin_to_bring_bytes_is_left_out(origin: Hub, tmp_path: Path) -> None:
+    publish(origin, SMALL_FILES)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server, contextlib.ExitStack() as stack:
+
+        def drip(connection: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.05)
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection = stack.enter_context(server.accept()[0])
+                    threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        limits = dataclasses.replace(QUICK, mirror_read_timeout=0.3, mirror_attempts=1)
+        brought = bring(tmp_path, locked(SMALL_FILES, origin.endpoint), [address], limits=limits)
+    assert brought.contents == SMALL_FILES
+    assert "did not end" in brought.traffic.mirrors[0].why
+
+
 def test_a_mirror_where_nobody_listens_is_left_out(origin: Hub, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         dead = f"http://127.0.0.1:{server.getsockname()[1]}"

@@ -14,6 +14,7 @@ import pytest
 
 from assetmgr.mirrors.folder_target import FolderTarget
 from assetmgr.mirrors.pushing import held_files
+from assetmgr.mutex import held
 from assetmgr.reporting import Silent
 from assetmgr.store import Store
 from assetmgr.transfer.limits import Limits
@@ -225,6 +226,15 @@ def test_planted_links_and_pipes_in_a_target_are_replaced_never_followed(project
     for name in ("03", "05"):
         assert not (blobs / blob(CONTENTS[name])).is_symlink()
         assert (blobs / blob(CONTENTS[name])).read_bytes() == CONTENTS[name]
+
+
+def test_a_second_push_from_the_same_store_waits_for_the_first(project: Project) -> None:
+    project.run("mirror", "push", "mirror")
+    (lock,) = (project.folder / "mirror" / ".pushing").glob("*/lock")
+    with held(lock, "pushing"):
+        said = project.run("mirror", "push", "mirror", "--wait", "0", code=8).err
+    assert "still holds it" in said
+    project.run("mirror", "push", "mirror")
 
 
 # --- kills --------------------------------------------------------------------------------------------------------

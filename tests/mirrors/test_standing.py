@@ -45,7 +45,7 @@ def test_a_mirror_that_lacks_several_files_in_a_row_is_passed_by(has: str, story
 
 
 def test_a_mirror_is_tried_again_when_a_vain_request_costs_nothing_beside_the_bytes() -> None:
-    assert asked(Standing("x", LIMITS, is_local=False), has="-" * 12, size=500) == "---..-..-..-"
+    assert asked(Standing("x", LIMITS, is_local=False), has="-" * 12, size=500) == "---.-.-.-.-."
 
 
 def test_a_folder_is_always_looked_at_for_that_costs_nothing() -> None:

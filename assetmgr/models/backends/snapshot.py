@@ -54,7 +54,7 @@ def examine(found: Installed) -> Snapshot:
     IntegrityError
         When config.json or a weights index is not what it should be, or unproved weights stand in the way.
     """
-    names = {file.path for file in found.entry.files}
+    names = {file.path for file in found.files}
     if "config.json" not in names:
         raise _incomplete(found, "config.json", ["config.json"])
     config = _read_json(found, "config.json")
@@ -137,7 +137,7 @@ def _incomplete(found: Installed, what: str, names: Collection[str]) -> AssetErr
             mend=f"add {patterns} to allow_patterns of {found.name} in the manifest (or take it out of "
             f"ignore_patterns), then: assetmgr lock {found.name} && assetmgr pull {found.name}",
         )
-    files = ", ".join(sorted(file.path for file in found.entry.files)[:8])
+    files = ", ".join(sorted(file.path for file in found.files)[:8])
     return UsageError(
         f"{message}; it has {files}", mend="name a repository that publishes a model for transformers, with its weights"
     )

@@ -1,0 +1,66 @@
+"""Who still wants what stands in the store, and what is to go when nobody does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from assetmgr.errors import AssetError
+from assetmgr.lock import LockedAsset, check_entry, load_lock, lock_path
+from assetmgr.placing import remove_empty_folders, remove_file
+from assetmgr.receipt import Receipt
+from assetmgr.store import Layout, Store
+
+
+def wants(manifest: str, entry: LockedAsset) -> bool:
+    """Whether a project still wants an entry: its manifest is there, and its lock names it or cannot be read."""
+    if not os.path.exists(manifest):
+        return False
+    try:
+        lock = load_lock(lock_path(Path(manifest)), check=False)
+    except AssetError:
+        return True
+    return lock is not None and lock.assets.get(entry.name) == entry
+
+
+def remove_stale(store: Store, entry: LockedAsset, *, manifest: str | None, also: Iterable[Receipt] = ()) -> None:
+    """Remove what archives of replaced entries have put into the store, and no receipt names any more.
+
+    A replaced entry is one of the asset's own that no project's lock names, or one in ``also``. Of its files those go
+    that are as they were proved; folders that this leaves empty go too, and its receipt.
+    """
+    replaced = {receipt.entry.digest(): receipt for receipt in also}
+    for receipt in store.receipts_of(entry.name):
+        # What was pulled without any manifest is nobody's to remove but who pulls without one.
+        asked = bool(receipt.wanted_by) or manifest is None
+        if receipt.entry != entry and asked and not any(wants(user, receipt.entry) for user in receipt.wanted_by):
+            replaced[receipt.entry.digest()] = receipt
+    replaced = {digest: receipt for digest, receipt in replaced.items() if any(f.extract for f in receipt.entry.files)}
+    if not replaced:
+        return
+    named = set(store.names_of(entry))
+    for receipt in store.receipts():
+        if receipt.entry.digest() not in replaced:
+            with contextlib.suppress(AssetError):
+                named |= store.names_of(receipt.entry).keys()
+    for receipt in replaced.values():
+        with contextlib.suppress(AssetError):  # of names that are not safe nothing is removed
+            _remove(store, receipt, named)
+        store.drop_receipt(receipt)
+
+
+def _remove(store: Store, receipt: Receipt, named: set[str]) -> None:
+    check_entry(receipt.entry)
+    layout, found = Layout(receipt.entry), store.contents(receipt.entry)
+    folders: dict[str, str] = {}
+    for file, stamp in zip(found.files, found.of_receipt(receipt.stamps), strict=True):
+        name = layout.name(file)
+        path = store.at(name)
+        with contextlib.suppress(OSError):
+            if stamp is not None and name not in named and stamp.fits(os.lstat(path)):
+                remove_file(path)
+                folders[os.path.dirname(path)] = store.at(layout.prefix(file.place).rstrip("/"))
+    for folder, stop in folders.items():
+        remove_empty_folders(folder, stop)
