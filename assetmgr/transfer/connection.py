@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 import threading
 import time
 from collections import defaultdict
@@ -122,8 +121,6 @@ class Pool:
                 else:
                     connection.wait_at_most(limits.read_timeout)
                 return _PooledAnswer(self, connection, connection.ask(target, headers), url)
-            except ssl.SSLCertVerificationError as error:
-                raise certificate_error(url, error) or error from None
             except UnicodeError:
                 raise OriginError(
                     f"{safe_url(url)}: leads to what is no http or https URL", mend="correct the url in the manifest"
@@ -134,7 +131,7 @@ class Pool:
                 # The server may have hung up a kept connection as we wrote: that says nothing of the server.
                 if not is_new and not self._closed and isinstance(error, ConnectionError):
                     continue
-                raise PassingError(reason(error)) from None
+                raise certificate_error(url, error) or PassingError(reason(error)) from None
             except BaseException:
                 if connection is not None:
                     self.drop(connection)

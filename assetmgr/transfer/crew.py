@@ -35,8 +35,15 @@ class Crew:
         with self._lock:
             for _ in range(min(by, self._most - len(self._threads))):
                 thread = threading.Thread(target=self._work, name="assetmgr-fetch", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._threads.append(thread)  # first: it may be done at once, and is to be counted then
+                try:
+                    thread.start()
+                except RuntimeError:  # the system gives no more: those who are there do the work
+                    self._threads.remove(thread)
+                    if not self._threads:
+                        raise
+                    self._most = len(self._threads)
+                    return
 
     @property
     def patience(self) -> float:

@@ -17,6 +17,7 @@ _HTML_START = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html|head)\b",
     re.I | re.S,
 )
+_CODED_NAMES = (".gz", ".tgz", ".svgz", ".z", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".br")
 _HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml")
 
 
@@ -127,6 +128,17 @@ def expects_html(url: str, label: str) -> bool:
     """Whether a page is what was asked for, by its name."""
     names = (urlsplit(url).path, label)
     return any(name.lower().endswith(_HTML_NAMES) for name in names)
+
+
+def coded(headers: Headers) -> str:
+    """How a body is encoded besides; nothing where it is the file as it stands."""
+    coding = headers.get("Content-Encoding", "").strip().lower()
+    return "" if coding == "identity" else coding[:40]
+
+
+def expects_coding(*names: str) -> bool:
+    """Whether a file is compressed by its name: many servers announce a .gz file as another one, encoded."""
+    return any(urlsplit(name).path.lower().endswith(_CODED_NAMES) for name in names)
 
 
 def says_html(headers: Headers) -> bool:

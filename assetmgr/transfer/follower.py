@@ -8,9 +8,8 @@ from collections import deque
 from collections.abc import Mapping
 
 from assetmgr.digests import Hasher
-from assetmgr.transfer.partial import Partial
+from assetmgr.transfer.partial import BUFFER, Partial
 
-BUFFER = 256 * 1024
 BUFFERS = 8
 
 

@@ -10,10 +10,10 @@ from types import TracebackType
 from assetmgr.digests import Hasher
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.evidence import evidence, validator
-from assetmgr.transfer.follower import BUFFER, Follower
+from assetmgr.transfer.follower import Follower
 from assetmgr.transfer.journal import Header, Journal, Noted, forget_journal, is_part_of, name_url, read_journal
 from assetmgr.transfer.judging import ChangedError, WrongBytesError, judge, wrong_digest
-from assetmgr.transfer.partial import Partial
+from assetmgr.transfer.partial import BUFFER, Partial
 from assetmgr.transfer.parts import gives_parts, has_changed, is_whole_again, part_fault
 from assetmgr.transfer.pieces import Claim, Pieces, piece_size
 from assetmgr.transfer.pouring import pour
@@ -94,7 +94,7 @@ class Gatherer:
     def _begin(self, header: Header, marks: tuple[int, ...] | None) -> Gathering:
         assert self._journal is not None
         hasher = Hasher(self._algorithms, size=header.size)
-        pieces = Pieces(header.size, header.piece, marks, self._journal.mark)
+        pieces = Pieces(header.size, header.piece, marks, self._journal.mark, self._limits.piece_most)
         follower = Follower(self._partial, hasher)
         follower.reach(pieces.frontier())
         self._gathering = Gathering(self._wire, self._partial, pieces, follower, self._count)
@@ -198,7 +198,7 @@ class Gatherer:
         pieces, follower = self._gathering.pieces, self._gathering.follower
         last = answer
         while not pieces.is_whole():
-            claim = pieces.claim()
+            claim = pieces.claim(self._streams())
             if claim is None:
                 pieces.wait(0.1)
             else:
@@ -216,6 +216,9 @@ class Gatherer:
                 raise self._helpers.error
         return self._proved(source, last, pieces.size, follower.finish(pieces.size))
 
+    def _streams(self) -> int:
+        return 1 + (self._helpers.alive() if self._helpers is not None else 0)
+
     def _valid(self, source: Source) -> str:
         """What to hold a source to: the etag that it gave itself. Another source's etags mean nothing to it."""
         assert self._journal is not None
@@ -224,11 +227,10 @@ class Gatherer:
 
     def _ask_part(self, source: Source, claim: Claim) -> Answer:
         assert self._gathering is not None
-        size, valid = self._gathering.pieces.size, self._valid(source)
-        alone = self._helpers is None or not self._helpers.alive()
-        end = size if alone else claim.end
-        answer = self._wire.ask(source, claim.start, None if alone else end, valid)
-        if alone and claim.start == 0 and is_whole_again(answer, size, valid):
+        pieces, valid = self._gathering.pieces, self._valid(source)
+        size, end = pieces.size, pieces.run(claim) if self._streams() == 1 else claim.end
+        answer = self._wire.ask(source, claim.start, None if end == size else end, valid)
+        if claim.start == 0 and end == size and is_whole_again(answer, size, valid):
             return answer
         fault = part_fault(answer, claim.start, end, size, valid)
         if fault is None:

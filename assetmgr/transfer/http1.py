@@ -10,17 +10,25 @@ import contextlib
 import re
 import select
 import socket
-import ssl
+import struct
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from assetmgr.transfer.urls import Address
 
+if TYPE_CHECKING:
+    import ssl
+
 _LONGEST_HEAD = 64 * 1024
 _LONGEST_LINE = 4096
-# A head may take so many times as long as the wait for its first byte.
-_HEAD_TIMES = 2
+# A head, or the line before a chunk, may take so many times as long as the wait for its first byte.
+_DRIP_TIMES = 2
 _READ = 16 * 1024
+# Bytes: enough for 1 GB/s at the round-trip time that the handshake had; the most before the system's choice is better.
+_LEAST_WINDOW = 256 * 1024
+_WINDOW_A_MICROSECOND = 1000
+_MOST_WINDOW = 4 << 20
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.ASCII)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?\n", re.S)
@@ -75,6 +83,7 @@ class Connection:
         if hasattr(select, "poll"):
             self._poll = select.poll()
             self._poll.register(sock, select.POLLIN)
+        self._patience = read_timeout
         sock.settimeout(read_timeout)
 
     @classmethod
@@ -91,6 +100,7 @@ class Connection:
         sock = socket.create_connection((key.host, key.port), timeout=connect_timeout)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _fit_window(sock)
             if context is not None:
                 sock = context.wrap_socket(sock, server_hostname=key.host)
             return cls(key, sock, read_timeout)
@@ -117,32 +127,34 @@ class Connection:
             lines.append(f"{name}: {value}\r\n")
         lines.append("\r\n")
         self._socket.sendall("".join(lines).encode("latin-1"))
+        until = time.monotonic() + _DRIP_TIMES * self._patience
         while True:
-            response = self._response()
+            response = self._response(until)
             if response.status >= 200:
                 return response
 
-    def _response(self) -> Response:
-        data = self._rest
-        patience = self._socket.gettimeout() or 0.0
-        until = time.monotonic() + _HEAD_TIMES * patience
-        while (end := _END_OF_HEAD.search(data)) is None:
-            if len(data) > _LONGEST_HEAD:
+    def _response(self, until: float) -> Response:
+        while (end := _END_OF_HEAD.search(self._rest)) is None:
+            if len(self._rest) > _LONGEST_HEAD:
                 raise HttpError("an endless head")
-            if time.monotonic() > until:  # which drips, so that no single wait is too long
-                raise TimeoutError(f"the head of the answer did not end in {_HEAD_TIMES * patience:.0f} s")
-            more = self._socket.recv(_READ)
-            if not more:
-                if data:
+            if not self._receive_more(until):
+                if self._rest:
                     raise HttpError("the answer ended in its head")
                 raise ConnectionResetError("the server hung up without an answer")
-            data += more
-        self._rest = data[end.end() :]
-        first, *lines = data[: end.start()].decode("latin-1").replace("\r\n", "\n").split("\n")
+        head, self._rest = self._rest[: end.start()], self._rest[end.end() :]
+        first, *lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
         status = _STATUS_LINE.fullmatch(first)
         if status is None:
             raise HttpError(f"{first[:40]!r} for a status line")
         return Response(self, int(status[2]), Fields(lines), is_old=status[1] == "0")
+
+    def _receive_more(self, until: float) -> bool:
+        """Take what comes next; False when the server hung up. What drips is no better than what is silent."""
+        more = self._socket.recv(_READ)
+        if time.monotonic() > until:
+            raise TimeoutError(f"the head of the answer did not end in {_DRIP_TIMES * self._patience:.0f} s")
+        self._rest += more
+        return bool(more)
 
     def take(self, view: memoryview) -> int:
         """Fill a view with what is there, waiting only where there is nothing; 0 when the server hung up."""
@@ -156,13 +168,12 @@ class Connection:
 
     def take_line(self) -> bytes:
         """The next line, with its end."""
+        until = time.monotonic() + _DRIP_TIMES * self._patience
         while (end := self._rest.find(b"\n")) < 0:
             if len(self._rest) > _LONGEST_LINE:
                 raise HttpError("an endless line among the chunks")
-            more = self._socket.recv(_READ)
-            if not more:
+            if not self._receive_more(until):
                 raise HttpError("the body ended among its chunks")
-            self._rest += more
         line, self._rest = self._rest[: end + 1], self._rest[end + 1 :]
         return line
 
@@ -179,6 +190,7 @@ class Connection:
 
     def wait_at_most(self, seconds: float) -> None:
         """Wait no longer than this for the next bytes, from now on."""
+        self._patience = seconds
         self._socket.settimeout(seconds)
 
     def cut(self) -> None:
@@ -189,6 +201,21 @@ class Connection:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.close()
+
+
+def _fit_window(sock: socket.socket) -> None:
+    """Let no more lie between a near server and us than keeps the flow up: after a kill it is sent again.
+
+    Left alone, the system lets megabytes gather on each side of a connection whose reader is busy hashing. A distant
+    server needs them; there the system's own choice stands.
+    """
+    if not hasattr(socket, "TCP_INFO"):
+        return
+    with contextlib.suppress(OSError, struct.error):
+        (microseconds,) = struct.unpack_from("=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 72), 68)
+        window = max(_LEAST_WINDOW, microseconds * _WINDOW_A_MICROSECOND)
+        if window <= _MOST_WINDOW:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
 
 
 class Response:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from assetmgr.errors import IntegrityError, OriginError
 from assetmgr.transfer.connection import Answer
-from assetmgr.transfer.evidence import expects_html, looks_like_html, says_html
+from assetmgr.transfer.evidence import coded, expects_coding, expects_html, looks_like_html, says_html
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source, Task
 from assetmgr.transfer.urls import safe_url
@@ -40,7 +40,7 @@ def judge(task: Task, source: Source, answer: Answer, limits: Limits) -> int | N
     IntegrityError
         When the announced length cannot be the file's.
     OriginError
-        When what comes is a page, and no page was asked for.
+        When what comes is a page, or encoded, and no such thing was asked for.
     """
     length, where = answer.length, safe_url(source.url)
     most = limits.largest if task.size is None else task.size
@@ -52,10 +52,17 @@ def judge(task: Task, source: Source, answer: Answer, limits: Limits) -> int | N
         page = looks_like_html(bytes(start[: answer.receive(memoryview(start))]))
     if page and not expects_html(source.url, task.label):
         raise page_error(source.url, answer.url)
+    coding = coded(answer.headers)
+    if coding and task.sha256 is None and not expects_coding(source.url, answer.url, task.label):
+        raise OriginError(
+            f"{where}: sends the file encoded ({coding}), which was not asked for",
+            mend="give the file's own sha256 and size in the manifest, or another url",
+        )
+    how = f" (encoded: {coding})" if coding else ""
     if length is not None and length > most:
-        raise IntegrityError(f"{where}: more than the {most} bytes expected: {length}")
+        raise IntegrityError(f"{where}: more than the {most} bytes expected: {length}{how}")
     if not fits:
-        raise IntegrityError(f"{where}: expected {task.size} bytes, found {length}")
+        raise IntegrityError(f"{where}: expected {task.size} bytes, found {length}{how}")
     return length if task.size is None else task.size
 
 

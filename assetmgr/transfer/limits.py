@@ -47,7 +47,8 @@ class Limits:
     slow
         Bytes a second below which a connection counts as slow, and a large file is given more of them.
     piece_least, piece_most
-        Bounds in bytes of the pieces that connections share a file by; between them, an eighth of a connection's share.
+        What one connection takes of a shared file at a time, in bytes: at least, which is also how finely a journal
+        notes what is there, and at most.
     idle
         Seconds after which a connection that nobody uses is not used again.
     mirror_connect_timeout, mirror_read_timeout, mirror_least_rate, mirror_attempts, mirror_backoff, \
@@ -84,7 +85,7 @@ mirror_retry_after_most
     connections: int = 8
     connections_most: int = 32
     slow: float = 100e6
-    piece_least: int = 1 << 20
+    piece_least: int = 1 << 19
     piece_most: int = 16 << 20
     idle: float = 20.0
     mirror_connect_timeout: float = 3.0

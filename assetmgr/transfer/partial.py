@@ -9,6 +9,9 @@ import threading
 
 from assetmgr.placing import make_folder, remove_file
 
+# The most that is received, written and hashed at a time. Measured: 64 to 256 kB are best.
+BUFFER = 256 * 1024
+
 _FLAGS = (
     os.O_RDWR
     | getattr(os, "O_NOFOLLOW", 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from assetmgr.errors import IntegrityError
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.judging import refuse_page
@@ -25,18 +27,19 @@ def pour(task: Task, source: Source, answer: Answer, claim: Claim, at: Gathering
     IntegrityError
         When it goes on after the file's end.
     """
-    pieces, follower, bucket = at.pieces, at.follower, at.wire.bucket
+    pieces, follower = at.pieces, at.follower
     pace = Pace(at.wire.limits_of(source))
-    offset = claim.start
     try:
         while True:
+            offset = claim.at
             buffer = follower.borrow()
             view = memoryview(buffer)
             try:
-                count = answer.receive(view[: bucket.portion(min(len(view), claim.end - offset))])
+                began = time.monotonic()
+                count, waited, fault = at.wire.fill(answer, view[: claim.end - offset])
+                received = time.monotonic() - began - waited
                 if not count:
                     raise PassingError(f"the body ended after {offset} of {pieces.size} bytes")
-                at.wire.check()
                 if not offset:
                     refuse_page(task, source, view[:count])
                 at.partial.write_at(offset, view[:count])
@@ -44,20 +47,22 @@ def pour(task: Task, source: Source, answer: Answer, claim: Claim, at: Gathering
                 follower.give_back(buffer)
                 raise
             follower.offer(offset, buffer, count)
-            pieces.advance(claim.piece, count)
+            pieces.advance(claim, count)
             follower.reach(pieces.frontier())
             at.count(count)
-            offset += count
-            pace.count(count, bucket.take(count))
-            if offset == claim.end:
-                if offset == pieces.size:
+            if fault is not None:
+                raise fault
+            pace.count(count, waited)
+            if helpers is not None:
+                helpers.look(claim, received)
+            if claim.at == claim.end:
+                if claim.end == pieces.size:
                     _expect_end(source, answer, pieces.size)
                     return
-                if answer.length == 0 or (following := pieces.follow(claim.piece)) is None:
+                streams = 1 + (helpers.alive() if helpers is not None else 0)
+                if answer.length == 0 or (following := pieces.follow(claim, streams)) is None:
                     return
                 claim = following
-            if helpers is not None:
-                helpers.look()
     finally:
         pieces.release(claim)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
-import random
 import re
 import time
 
@@ -33,6 +31,8 @@ def retry_after(value: str | None, now: float) -> float | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value)
+    import email.utils  # rarely needed, and not cheap
+
     try:
         date = email.utils.parsedate_to_datetime(value)
         return max(0.0, date.timestamp() - now)
@@ -64,6 +64,8 @@ def delay(attempt: int, asked: str | None, limits: Limits, *, now: float | None 
     wanted = retry_after(asked, time.time() if now is None else now)
     if wanted is not None:
         return wanted if wanted <= limits.retry_after_most else None
+    import random
+
     most: float = min(limits.backoff * 2 ** (attempt - 1), limits.backoff_most)
     return most * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
 

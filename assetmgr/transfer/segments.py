@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from assetmgr.errors import AssetError
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.follower import Follower
+from assetmgr.transfer.growth import Growth
 from assetmgr.transfer.partial import Partial
 from assetmgr.transfer.parts import part_fault
 from assetmgr.transfer.pieces import Claim, Pieces
@@ -18,11 +19,11 @@ from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.wire import StoppedError, Wire
 
-# How often the flow is looked at, in seconds; how far below what is slow it must be for all streams to be had at once;
-# by how much the flow must have grown for the last step to have been worth it.
-_LOOK = 0.04
-_CRAWL = 0.25
-_WORTH = 1.15
+# How often the flow is looked at, in seconds, and how long new streams are given to get going first.
+_LOOK = 0.025
+_SETTLE = 0.15
+# What share of that time must have been spent waiting for bytes.
+_WAITING = 0.5
 _BUFFER = 128 * 1024
 
 
@@ -48,41 +49,51 @@ class Helpers:
         self._stop = threading.Event()
         self._done_growing = False
         self._since = time.monotonic()
+        self._next_look = self._since + _LOOK
         self._before = gathering.pieces.arrived
-        self._flow_before = 0.0
+        self._growth = Growth(gathering.wire.limits)
+        self._received = 0.0
         self.error: OSError | None = None
 
     def alive(self) -> int:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         return len(self._threads)
 
-    def look(self) -> None:
-        """Look at the flow now and then; while it is slow for each stream and growing helps, add streams."""
+    def look(self, claim: Claim, received: float) -> None:
+        """Look at the flow now and then; while it is slow for each stream and growing helps, add streams.
+
+        ``claim`` is the first stream's, which is left its share. ``received`` are the seconds that it has just waited
+        for bytes: where it is the disk or the hash that is waited for, more streams only let more lie in the buffers of
+        the system.
+        """
+        self._received += received
         now = time.monotonic()
-        if self._done_growing or now - self._since < _LOOK:
+        if self._done_growing or now < self._next_look:
             return
-        wire, limits = self._at.wire, self._at.wire.limits
+        wire = self._at.wire
+        share, self._received = self._received / (now - self._since), 0.0
         arrived = self._at.pieces.arrived
         flow = (arrived - self._before) / (now - self._since)
-        self._since, self._before = now, arrived
+        self._since, self._before, self._next_look = now, arrived, now + _LOOK
         streams = 1 + self.alive()
-        if self._threads and flow < self._flow_before * _WORTH:
-            self._done_growing = True
+        if share < _WAITING:
             return
-        free = wire.bucket.rate is None or flow < 0.7 * wire.bucket.rate
-        if flow / streams >= limits.slow or streams >= limits.connections or not free:
+        if wire.bucket.rate is not None and flow > 0.7 * wire.bucket.rate:
             return
-        wanted = limits.connections if flow / streams < _CRAWL * limits.slow else streams
-        more = min(wanted, limits.connections - streams, max(self._at.pieces.open() - streams, 0))
-        self._flow_before = flow
-        for _ in range(wire.join_streams(more, wanted=True)):
+        more = min(self._growth.wanted(flow, streams), max(self._at.pieces.open() - streams, 0))
+        more = wire.join_streams(more, wanted=True)
+        if not more:
+            return
+        self._next_look = now + _SETTLE
+        self._at.pieces.extend(claim, streams + more)
+        for _ in range(more):
             thread = threading.Thread(target=self._run, name="assetmgr-part", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _run(self) -> None:
         try:
-            while not self._stop.is_set() and (claim := self._at.pieces.claim()) is not None:
+            while not self._stop.is_set() and (claim := self._claim()) is not None:
                 try:
                     self._bring(claim)
                 finally:
@@ -94,29 +105,31 @@ class Helpers:
         finally:
             self._at.wire.leave_streams(1)
 
+    def _claim(self) -> Claim | None:
+        return self._at.pieces.claim(1 + len(self._threads))
+
     def _bring(self, claim: Claim) -> None:
-        at, wire = self._at, self._at.wire
-        answer = wire.ask(self.source, claim.start, claim.end, self._valid)
+        at, wire, end = self._at, self._at.wire, claim.end
+        answer = wire.ask(self.source, claim.start, end, self._valid)
         self._answers[threading.current_thread()] = answer
         try:
-            if fault := part_fault(answer, claim.start, claim.end, at.pieces.size, self._valid):
-                raise PassingError(fault)
-            view = memoryview(bytearray(min(_BUFFER, claim.end - claim.start)))
+            if wrong := part_fault(answer, claim.start, end, at.pieces.size, self._valid):
+                raise PassingError(wrong)
+            view = memoryview(bytearray(min(_BUFFER, end - claim.start)))
             pace = Pace(wire.limits_of(self.source))
-            offset = claim.start
-            while offset < claim.end:
-                count = answer.receive(view[: wire.bucket.portion(min(len(view), claim.end - offset))])
+            while claim.at < claim.end:
+                count, waited, fault = wire.fill(answer, view[: claim.end - claim.at])
                 if not count:
                     raise PassingError("the body ended early")
                 if self._stop.is_set():
                     raise StoppedError
-                wire.check()
-                at.partial.write_at(offset, view[:count])
-                at.pieces.advance(claim.piece, count)
+                at.partial.write_at(claim.at, view[:count])
+                at.pieces.advance(claim, count)
                 at.follower.reach(at.pieces.frontier())
                 at.count(count)
-                offset += count
-                pace.count(count, wire.bucket.take(count))
+                if fault is not None:
+                    raise fault
+                pace.count(count, waited)
         finally:
             self._answers.pop(threading.current_thread(), None)
             answer.close()

@@ -15,7 +15,7 @@ from assetmgr.digests import Hasher
 from assetmgr.placing import remove_file
 from assetmgr.transfer.evidence import evidence
 from assetmgr.transfer.journal import forget_journal
-from assetmgr.transfer.judging import WrongBytesError, judge
+from assetmgr.transfer.judging import WrongBytesError, judge, wrong_digest
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.partial import read_own, write_own
 from assetmgr.transfer.retry import PassingError
@@ -59,7 +59,7 @@ class SmallFile:
             hasher = self._hasher()
             hasher.update(data)
             digests = hasher.digests()
-            if status.st_size == task.size and digests["sha256"] == task.sha256:
+            if status.st_size == task.size and wrong_digest(task, digests, {}) is None:
                 forget_journal(task.partial)
                 self._count(len(data))
                 return Fetched(len(data), digests, {}, "", status)
@@ -102,9 +102,8 @@ class SmallFile:
             take_straight(task, source, answer, wire, data.extend, hasher, self._count)
             said = evidence(answer.headers)
         digests = hasher.digests()
-        if task.sha256 and digests["sha256"] != task.sha256:
-            raise WrongBytesError(
-                f"expected sha256 {task.sha256}, found {digests['sha256']}", is_fresh=True, start=bytes(data[:1024])
-            )
+        if fault := wrong_digest(task, digests, said):
+            raise WrongBytesError(fault, is_fresh=True, start=bytes(data[:1024]))
+        said = {name: digest for name, digest in said.items() if digests.get(name, digest) == digest}
         status = write_own(task.partial, data)
         return Fetched(hasher.count, digests, said, source.url, status)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from assetmgr.digests import Hasher
 from assetmgr.errors import IntegrityError
 from assetmgr.transfer.connection import Answer
-from assetmgr.transfer.follower import BUFFER
 from assetmgr.transfer.judging import refuse_page
+from assetmgr.transfer.partial import BUFFER
 from assetmgr.transfer.rate import Pace
 from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.source import Source, Task

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import ssl
+from typing import TYPE_CHECKING
 
 from assetmgr.errors import OriginError
 from assetmgr.transfer.urls import safe_url
+
+if TYPE_CHECKING:
+    import ssl  # a good part of the start-up, and no matter of plain http
 
 _VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -48,6 +51,8 @@ def trusting_context() -> ssl.SSLContext:
 
 @functools.cache
 def _context(where: str) -> ssl.SSLContext:
+    import ssl
+
     folder = os.path.isdir(where)
     try:
         return ssl.create_default_context(cafile=None if folder else where, capath=where if folder else None)
@@ -60,6 +65,8 @@ def _context(where: str) -> ssl.SSLContext:
 
 def certificate_error(url: str, error: BaseException) -> OriginError | None:
     """What to tell where a server's certificate was the reason of a failure; None where it was not."""
+    import ssl
+
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, ssl.SSLCertVerificationError):
         seen = seen.__cause__ or seen.__context__ or _inner(seen)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from assetmgr.errors import AccessError, OriginError
 from assetmgr.transfer.connection import Answer, Pool
@@ -19,11 +21,31 @@ from assetmgr.transfer.retry import PASSING, PassingError, window_end
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import Address, address, local_path, redirect_target, request_target, safe_url
 
+# Seconds that bytes are gathered for before they are written, where they come slowly.
+_MOMENT = 0.05
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class StoppedError(Exception):
     """The run was interrupted. What has arrived stays, and is gone on with."""
+
+
+class Filled(NamedTuple):
+    """What came of one filling.
+
+    Attributes
+    ----------
+    size
+        Bytes; 0 at the end of the body.
+    waited
+        Seconds that our own limit on the rate made us wait.
+    fault
+        What ended it early. The bytes before it are good.
+    """
+
+    size: int
+    waited: float
+    fault: PassingError | None = None
 
 
 class Wire:
@@ -60,6 +82,31 @@ class Wire:
     def leave_streams(self, count: int) -> None:
         with self._lock:
             self._streams -= count
+
+    def fill(self, answer: Answer, view: memoryview) -> Filled:
+        """Fill a view, or as much of it as comes within a moment: less is not worth a write, a mark and a hash each.
+
+        Raises
+        ------
+        PassingError
+            When nothing came, for what may pass. After something, the failure is told with it.
+        """
+        filled, waited, until = 0, 0.0, time.monotonic() + _MOMENT
+        while filled < len(view):
+            try:
+                count = answer.receive(view[filled : filled + self.bucket.portion(len(view) - filled)])
+            except PassingError as fault:
+                if not filled:
+                    raise
+                return Filled(filled, waited, fault)
+            if not count:
+                break
+            self.check()
+            filled += count
+            waited += self.bucket.take(count)
+            if time.monotonic() > until:
+                break
+        return Filled(filled, waited)
 
     def limits_of(self, source: Source) -> Limits:
         """How patient to be with a source."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tests.benchmarks.kills import kills
+from tests.benchmarks.memory import memory
 from tests.benchmarks.pull_cold import pull_cold
 from tests.benchmarks.pull_warm import pull_warm
 from tests.benchmarks.runner import Bench, Row, table
@@ -28,8 +30,10 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "verify-quick": verify_quick,
     "pull-cold": pull_cold,
     "transfer": transfer,
+    "kills": kills,
+    "memory": memory,
 }
-ROOM = 6 << 30
+ROOM = 10 << 30
 MEMORY = Path("/dev/shm")
 
 
@@ -38,7 +42,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(BENCHMARKS)}; none: all")
     parser.add_argument("--quick", action="store_true", help="small and short: whether they run, not what to quote")
     parser.add_argument(
-        "--folder", type=Path, help="where to work (else /dev/shm with 6 GB free, else the temporary one)"
+        "--folder", type=Path, help="where to work (else /dev/shm with 10 GB free, else the temporary one)"
     )
     options = parser.parse_args()
     unknown = sorted(set(options.names) - BENCHMARKS.keys())

@@ -37,6 +37,7 @@ def served(**repos: Path) -> Iterator[tuple[str, Callable[[], int]]]:
 
 def main(arguments: list[str]) -> None:
     hub = Hub()
+    hub.page_size = 10_000  # each page is cut from the whole listing: let there be few
     for argument in arguments:
         name, _, folder = argument.partition("=")
         hub.create(f"bench/{name}").commit_folder(Path(folder))

@@ -23,6 +23,15 @@ def write_files(folder: Path, count: int, size: int) -> None:
         path.write_bytes(source.randbytes(size))
 
 
+def write_large(path: Path, size: int) -> None:
+    """Write one file of random bytes, the same in every run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source, step = random.Random(size), 50_000_000
+    with path.open("wb") as file:
+        for at in range(0, size, step):
+            file.write(source.randbytes(min(step, size - at)))
+
+
 def hub_project(folder: Path, endpoint: str, repo: str) -> Project:
     """A project that declares one hub repo. Its environment serves ``hf`` as well, with a cache of its own."""
     project = Project(folder, endpoint, env={"HF_HUB_DISABLE_UPDATE_CHECK": "1"})

@@ -16,10 +16,21 @@ _CHUNK = 64 * 1024
 
 
 class Relay:
-    """Listens on a port of its own until `close`; every connection is carried to the target port of this machine."""
+    """Listens on a port of its own until `close`; every connection is carried to the target port of this machine.
 
-    def __init__(self, target: int, *, rate: float | None = None, context: ssl.SSLContext | None = None) -> None:
+    With ``cut_after``, which may be changed at any time, each is cut after so many bytes of answers.
+    """
+
+    def __init__(
+        self,
+        target: int,
+        *,
+        rate: float | None = None,
+        context: ssl.SSLContext | None = None,
+        cut_after: int | None = None,
+    ) -> None:
         self._target, self._rate, self._context = target, rate, context
+        self.cut_after = cut_after
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
@@ -41,14 +52,22 @@ class Relay:
                 # Else the buffers of the system would carry megabytes at any speed.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHUNK)
             there = socket.create_connection(("127.0.0.1", self._target))
+            if self._rate is not None:
+                there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
+            for end in (connection, there):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as servers do, for a body's last bytes
             self._open += [connection, there]
-            threading.Thread(target=self._pump, args=(connection, there, None), daemon=True).start()
-            self._pump(there, connection, self._rate)
+            threading.Thread(target=self._pump, args=(connection, there, False), daemon=True).start()
+            self._pump(there, connection, True)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, rate: float | None) -> None:
-        paid = time.monotonic()
+    def _pump(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
+        rate = self._rate if is_answer else None
+        paid, carried = time.monotonic(), 0
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK):
+                carried += len(data)
+                if is_answer and self.cut_after is not None and carried > self.cut_after:
+                    break
                 if rate is not None:
                     # A burst of a twentieth of a second, and then not a byte faster.
                     paid = max(paid, time.monotonic() - 0.05) + len(data) / rate

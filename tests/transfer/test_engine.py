@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -138,6 +139,13 @@ def test_a_wrong_small_file_is_never_on_disk(hub: Hub, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
+def test_a_small_file_is_held_to_every_digest_that_is_pinned(hub: Hub, tmp_path: Path) -> None:
+    (wanted,) = tasks(hub, tmp_path, {"a": b"right"})
+    wanted = dataclasses.replace(wanted, algorithms=("sha256", "md5"), pins={"md5": "0" * 32})
+    assert isinstance(run([wanted])["a"].error, IntegrityError)
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.parametrize("before", [b"right", b"wrong", b"longer than it", b""])
 def test_a_small_file_that_stands_already_is_asked_for_only_where_it_is_not_right(
     hub: Hub, tmp_path: Path, before: bytes
@@ -225,6 +233,15 @@ def test_a_connection_that_drips_counts_as_stalled(hub: Hub, attempt: Attempt) -
     assert time.monotonic() - began < 5
     attempt.assert_whole(fetched, BODY)
     assert "stalled" in attempt.said[0]
+
+
+def test_what_came_before_a_stall_is_kept_and_the_stall_waited_for_once(hub: Hub, attempt: Attempt) -> None:
+    hub.faults.add(Fault(stall_after=1_000_000, stall_seconds=30))
+    began = time.monotonic()
+    fetched = attempt(f"{hub.endpoint}/w.bin", size=len(BODY), sha256=SHA256, limits=limits(read_timeout=1))
+    assert time.monotonic() - began < 1.9
+    attempt.assert_whole(fetched, BODY)
+    assert hub.requests[-1].headers["range"] == "bytes=1000000-"
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -184,6 +186,38 @@ def test_the_host_is_named_as_it_must_be(key: Address, host: str) -> None:
     _, connection, request = answer(b"HTTP/1.1 204 No\r\n\r\n", key=key)
     assert f"\r\nHost: {host}\r\n".encode() in request
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_what_drips_is_not_waited_for_longer_than_what_is_silent(
+    ends: tuple[socket.socket, socket.socket], start: bytes
+) -> None:
+    """A head, interim answers, the line before a chunk: none of them ever ends."""
+    ours, theirs = ends
+    stop = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            theirs.sendall(start)
+            while not stop.wait(0.05):
+                theirs.sendall(start if b"100" in start else b"1")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    connection = Connection(HERE, ours, 0.4)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        body_of(connection.ask("/x", {}))
+    assert time.monotonic() - began < 5
+    stop.set()
+    thread.join()
 
 
 def test_a_header_with_a_line_break_is_never_sent(ends: tuple[socket.socket, socket.socket]) -> None:

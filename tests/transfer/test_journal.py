@@ -107,37 +107,95 @@ def test_pieces_are_within_bounds_and_few(size: int) -> None:
     limits = Limits()
     piece = piece_size(size, limits)
     assert limits.piece_least <= piece <= limits.piece_most
-    assert piece >= size // (8 * limits.connections) or piece == limits.piece_most
+    assert -(-size // piece) <= 4096 or piece == limits.piece_most
+
+
+def test_claims_are_large_in_the_beginning_and_small_in_the_end() -> None:
+    pieces = Pieces(1 << 30, 1 << 20, None, lambda piece, mark: None, 16 << 20)
+    taken = []
+    while (claim := pieces.claim(8)) is not None:
+        taken.append((claim.end - claim.start) >> 20)
+        pieces.advance(claim, claim.end - claim.start)
+    assert sum(taken) == 1024
+    assert taken[0] == 16
+    assert taken == sorted(taken, reverse=True)
+    assert taken[-1] == 1
+
+
+def test_a_stream_that_is_alone_runs_on_and_leaves_the_rest_to_others() -> None:
+    pieces = Pieces(8 << 20, 1 << 20, None, lambda piece, mark: None, 16 << 20)
+    alone = pieces.claim()
+    assert alone is not None
+    assert (alone.start, alone.end, pieces.run(alone)) == (0, 1 << 20, 8 << 20)
+    pieces.extend(alone, 2)  # another one comes
+    assert alone.end == 4 << 20
+    other = pieces.claim(2)
+    assert other is not None
+    assert (other.start, pieces.run(alone)) == (4 << 20, 4 << 20)
+    pieces.advance(alone, 4 << 20)
+    assert pieces.follow(alone) is None
+    pieces.release(other)
+    pieces.extend(alone, 1)  # done, and goes on
+    pieces.release(alone)
+    assert pieces.open() == 4, "nothing is anybody's"
+
+
+def test_a_stream_that_is_done_takes_over_half_of_what_the_slowest_lacks() -> None:
+    pieces = Pieces(8 << 20, 1 << 20, None, lambda piece, mark: None, 16 << 20)
+    slow = pieces.claim()
+    assert slow is not None
+    pieces.extend(slow, 1)
+    assert (slow.start, slow.end, pieces.open()) == (0, 8 << 20, 0)
+    pieces.advance(slow, 100_000)
+    taken = pieces.claim(2)
+    assert taken is not None
+    assert (slow.end, taken.start, taken.end) == (5 << 20, 5 << 20, 8 << 20)
+    pieces.release(taken)
+    assert pieces.open() == 3
+
+
+def test_what_a_stream_may_be_writing_is_not_taken_over() -> None:
+    pieces = Pieces(300_000, 100_000, None, lambda piece, mark: None, 300_000)
+    claim = pieces.claim()
+    assert claim is not None
+    pieces.extend(claim, 1)
+    assert pieces.claim(2) is None
+    pieces.advance(claim, 10_000)
+    assert pieces.claim(2) is None
+    assert claim.end == 300_000
 
 
 @given(
-    st.integers(1, 100), st.integers(1, 20), st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=200)
+    st.integers(1, 100),
+    st.integers(1, 20),
+    st.integers(1, 60),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=200),
 )
-def test_every_byte_is_somebodys_once(size: int, piece: int, steps: list[tuple[int, int]]) -> None:
+def test_every_byte_is_somebodys_once(size: int, piece: int, most: int, steps: list[tuple[int, int]]) -> None:
     """Four streams take, bring and give back in any order: no byte is brought twice, and all are in the end."""
     marks: dict[int, int] = {}
-    pieces = Pieces(size, piece, None, marks.__setitem__)
+    pieces = Pieces(size, piece, None, marks.__setitem__, most, 30)
     brought = [0] * size
     claims: dict[int, Claim] = {}
-    for stream, amount in [*steps, *((number % 4, 30) for number in range(4 * size))]:
+    for stream, amount in [*steps, *((number % 4, 30) for number in range(8 * size))]:
         if stream not in claims:
-            claim = pieces.claim()
-            if claim is None:
+            new = pieces.claim(1 + stream)
+            if new is None:
                 continue
-            claims[stream] = claim
-        number, start, end = claims.pop(stream)
-        count = min(amount, end - start)
-        for at in range(start, start + count):
+            claims[stream] = new
+        claim = claims[stream]
+        count = min(amount, claim.end - claim.at)
+        for at in range(claim.at, claim.at + count):
             brought[at] += 1
-        pieces.advance(number, count)
-        if start + count == end:
-            following = pieces.follow(number) if amount % 2 else None
+        pieces.advance(claim, count)
+        if claim.at == claim.end:
+            del claims[stream]
+            following = pieces.follow(claim) if amount % 2 else None
             if following is not None:
+                assert following.start == claim.end <= pieces.run(claim)
                 claims[stream] = following
-        elif amount % 3:
-            claims[stream] = Claim(number, start + count, end)
-        else:
-            pieces.release(Claim(number, start, end))
+        elif amount % 3 == 0:
+            pieces.release(claims.pop(stream))
     assert all(count <= 1 for count in brought)
     assert pieces.arrived == sum(brought) == sum(marks.values())
     frontier = brought.index(0) if 0 in brought else size
