@@ -1,4 +1,4 @@
-"""Locking and pulling what was never here, from the loopback hub, beside ``hf download``."""
+"""Locking and pulling what was never here, from a hub served by nginx, beside ``hf download``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.benchmarks.hub_process import served
+from tests.benchmarks.nginx_hub import served
 from tests.benchmarks.runner import Bench, Row, alternate, at_most, process
+from tests.benchmarks.transfer import SERVER_ABSENT, is_absent
 from tests.benchmarks.workplace import ASSETMGR, HF, hub_project, write_files, write_large
 
 SMALL, LARGE = 0.2, 0.35
@@ -15,12 +16,14 @@ SMALL, LARGE = 0.2, 0.35
 
 def pull_cold(bench: Bench) -> Iterator[Row]:
     """`assetmgr lock` and `pull` into an empty store, against `hf download` into an empty cache."""
+    if is_absent("nginx"):
+        bench.note(f"pull-cold: skipped, for {SERVER_ABSENT}")
+        return
     count, size = (200, 20_000_000) if bench.quick else (2000, 2_000_000_000)
     write_files(bench.place / "many", count, 2000)
     write_large(bench.place / "one" / "x.bin", size)
-    with served(many=bench.place / "many", one=bench.place / "one") as (endpoint, requests):
+    with served(bench.place / "nginx", many=bench.place / "many", one=bench.place / "one") as endpoint:
         yield from _cold(bench, endpoint, "many", f"{count:,} x 2 kB", SMALL)
-        requests()
         yield from _cold(bench, endpoint, "one", f"1 x {size // 1_000_000:,} MB", LARGE)
 
 
