@@ -229,6 +229,8 @@ class Sheets:
         if not sheet.lock_file.exists() or sheet.lock_file.read_bytes() != data:
             write_document(sheet.lock_file, data)
         self._locks[sheet.lock_file] = lock
+        if not by_hand:
+            origins.settle()
         return LockChange(sheet.lock_file, tuple(changes(before.assets, after)), len(after), tuple(by_hand))
 
     def _resolve(

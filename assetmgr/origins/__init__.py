@@ -15,6 +15,7 @@ from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset, Transport
 from assetmgr.mirrors.run import Mirrors
+from assetmgr.placing import remove_file
 from assetmgr.receipt import Stamp
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.store import Store
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 class Context:
     """What an origin works with.
 
-    ``transport`` is for every hub, whatever the manifests say; ``mirrors`` are asked before any origin.
+    ``transport`` is for every hub, whatever the manifests say; ``mirrors`` are asked before any origin; ``unsettled``
+    are notes in the partial folder, of what was resolved in this run and no lock says yet.
     """
 
     store: Store
@@ -40,6 +42,7 @@ class Context:
     wait: float = 3600.0
     transport: Transport | None = None
     mirrors: Mirrors = field(default_factory=lambda: Mirrors((), Limits()))
+    unsettled: list[str] = field(default_factory=list)
 
 
 class Arrival(NamedTuple):
@@ -135,6 +138,12 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
         if self._engine is None:
             self._engine = self._stack.enter_context(Engine(self.context.limits, self.context.reporter))
         return self._engine
+
+    def settle(self) -> None:
+        """Forget the notes of what was resolved: a lock says it now."""
+        for note in self.context.unsettled:
+            remove_file(note)
+        self.context.unsettled.clear()
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +24,16 @@ from assetmgr.errors import (
 from assetmgr.lock import LockedAsset, LockedExtraction, LockedFile
 from assetmgr.manifest import Asset, FileSource, FilesSource
 from assetmgr.manifest_urls import resolve_url
+from assetmgr.names import check_digest
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.by_hand import ByHand
 from assetmgr.origins.fetching import Fetcher, told
-from assetmgr.placing import remove_file
+from assetmgr.placing import remove_file, write_document
 from assetmgr.receipt import Stamp
 from assetmgr.store import Layout
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.journal import journal_path
+from assetmgr.transfer.looking import header_of
 from assetmgr.transfer.source import Fetched, Source, Task
 from assetmgr.transfer.urls import local_path
 
@@ -193,13 +195,16 @@ class FilesOrigin:
         What several assets of a run name by the same URLs is fetched once.
         """
         context = self._context
-        known = self._fetched.get(source.urls)
+        # Named for its URLs: the next run finds what a killed one left, and goes on with it.
+        key = sha256_text("\n".join(source.urls))[:32]
+        known = self._fetched.get(source.urls) or self._noted(key, source)
         if (
             known
             and source.urls
             and source.size in (None, known.size)
             and {**known.digests, **_pins(source), "sha256": source.sha256 or known.digests["sha256"]} == known.digests
         ):
+            self._fetched[source.urls] = known
             return known
         urls = [url for url in source.urls if not context.offline or _is_local(url)]
         # Of what the manifest pins, a mirror may tell the size.
@@ -211,8 +216,6 @@ class FilesOrigin:
                 mend="lock it once without --offline"
                 + ("" if source.extract else ", or give its sha256 and size in the manifest"),
             )
-        # Named for its URLs: the next run finds what a killed one left, and goes on with it.
-        key = sha256_text("\n".join(source.urls))[:32]
         partial = context.store.partial(f"lock-{key}")
         task = Task(
             label=f"{asset.name}: {source.path}",
@@ -243,7 +246,32 @@ class FilesOrigin:
             # What a mirror's server says of its blob is not what the origin says of its file.
             fetched = dataclasses.replace(fetched, evidence={})
         self._fetched[source.urls] = fetched
+        if fetched.status and fetched.url.startswith("http") and "etag" in fetched.evidence:
+            note = _Note(fetched.size, fetched.digests, fetched.evidence, fetched.url, Stamp.of(fetched.status))
+            write_document(self._note(key), msgspec.json.encode(note))
+            context.unsettled.append(self._note(key))
         return fetched
+
+    def _note(self, key: str) -> str:
+        return self._context.store.partial(f"lock-{key}.json")
+
+    def _noted(self, key: str, source: FileSource) -> Fetched | None:
+        """What a run that wrote no lock has streamed from the same URLs, while it is here and its server has it so."""
+        try:
+            with open(self._note(key), "rb") as file:
+                note = msgspec.json.decode(file.read(), type=_Note)
+            sha256 = check_digest(note.digests["sha256"], "sha256", "note")
+            if not note.stamp.fits(os.stat(self._context.store.partial(sha256))):
+                return None
+        except (OSError, msgspec.DecodeError, KeyError, AssetError):
+            return None
+        if note.url not in source.urls or self._context.offline:
+            return None
+        if header_of(Source(note.url), "ETag", self._context.limits) != note.evidence.get("etag"):
+            return None
+        self._streamed[sha256] = note.stamp
+        self._context.unsettled.append(self._note(key))
+        return Fetched(note.size, note.digests, note.evidence, note.url)
 
     @staticmethod
     def _algorithms(source: FileSource) -> tuple[str, ...]:
@@ -290,6 +318,16 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
+
+
+class _Note(msgspec.Struct, frozen=True):
+    """Of a file that was streamed to be pinned, until a lock says it: a lock of many files may be interrupted."""
+
+    size: int
+    digests: Mapping[str, str]
+    evidence: Mapping[str, str]
+    url: str
+    stamp: Stamp
 
 
 def _pins(source: FileSource) -> dict[str, str]:

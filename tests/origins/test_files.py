@@ -511,3 +511,26 @@ def test_offline_says_what_is_lacking_and_uses_what_is_staged(hub: Hub, project:
     assert "m: w.bin" in done.err
     assert "assetmgr pull m" in done.err
     assert hub.count("GET") == 1
+
+
+# --- a lock that was not written ------------------------------------------------------------------------------------
+
+
+def test_what_a_lock_that_failed_has_streamed_is_not_fetched_again(hub: Hub, project: Project) -> None:
+    urls = "".join(
+        f"  {name}:\n    files:\n      - {{url: '{{endpoint}}/f/{name}.bin'}}\n" for name in ("one", "two", "gone")
+    )
+    project.write(f"version: 1\ndatasets:\n{urls}")
+    for name in ("one", "two"):
+        hub.publish(f"/f/{name}.bin", name.encode() * 1_000_000)
+    project.run("lock", code=5)
+    hub.publish("/f/gone.bin", b"back")
+    hub.publish("/f/two.bin", b"changed" * 1_000_000)
+    hub.reset_log()
+    project.run("lock")
+    assert [hub.count("GET", f"/{name}.bin") for name in ("one", "two", "gone")] == [0, 1, 1]
+    assert locked(project, "two")[0]["sha256"] == hashlib.sha256(b"changed" * 1_000_000).hexdigest()
+    assert not list(project.root.glob(".assetmgr/partial/lock-*")), "a lock says it now"
+    project.run("pull")
+    assert hub.count("GET", "/one.bin") == 0
+    project.run("verify", "--full", "--offline")
