@@ -204,7 +204,7 @@ def test_a_limit_that_snapshot_download_cannot_keep_is_told(project: Project) ->
 # --- as huggingface_hub has it ---------------------------------------------------------------------------------------
 
 _PATHS = st.lists(st.text("ab/.*[]!?-", min_size=1, max_size=8), max_size=6)
-_GLOBS = st.none() | st.lists(st.text("ab/.*[]!?-", max_size=6), max_size=3)
+_GLOBS = st.none() | st.lists(st.text("ab/.*[]!?-", min_size=1, max_size=6), max_size=3)
 
 
 @given(_PATHS, _GLOBS, _GLOBS)
