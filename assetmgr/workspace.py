@@ -4,47 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
-
-import msgspec
+from typing import TYPE_CHECKING, Literal
 
 from assetmgr import views
 from assetmgr.catalog import find_manifest
 from assetmgr.errors import (
     AssetError,
     LockError,
-    LockVersionError,
     NotInstalledError,
     SeveralErrors,
     StaleLockError,
     UsageError,
-    about,
     raise_all,
 )
 from assetmgr.lock import LockedAsset
-from assetmgr.manifest import HubSource, Transport, load_manifest
-from assetmgr.manifest_schema import TRANSPORTS
-from assetmgr.mutex import held
+from assetmgr.manifest import HubSource, load_manifest
+from assetmgr.network import Network
+from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, State, Store, default_root
-from assetmgr.verify import Finding, Installed, Verdict, claimed_refs, installed, verify
+from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
     from assetmgr.datasets import ImageTextDataset
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
-    from assetmgr.mirrors.run import Mirrors, TrafficReport
+    from assetmgr.mirrors.run import TrafficReport
     from assetmgr.models import LoadedModel
     from assetmgr.origins import Origins
     from assetmgr.plan import Plan
     from assetmgr.pull import Pull
-    from assetmgr.transfer.limits import Limits
 
 Check = Literal["quick", "full", "none"]
 
@@ -126,21 +120,20 @@ class Workspace:
         self.manifests = tuple(load_manifest(Path(path)) for path in manifests)
         roots = [manifest.cache_root for manifest in self.manifests if manifest.cache_root]
         self.store = Store(default_root(os.fspath(root) if root else None, roots[-1] if roots else None))
-        self.offline = offline or any(
-            # As huggingface_hub reads them.
-            os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
-            for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-        )
         self.reporter = reporter or Silent()
-        self._transport = _chosen_transport()
-        self._jobs = jobs
-        if rate is not None and not rate >= 1024:
-            raise UsageError(f"rate={rate!r} is less than 1024 bytes a second")
-        self._rate = rate
-        self._wait = wait
         asked = [mirrors] if isinstance(mirrors, str | os.PathLike) else mirrors
-        self._asked_mirrors = tuple(os.fspath(mirror) for mirror in asked)
-        self._mirrors: Mirrors | None = None
+        self._network = Network(
+            self.store,
+            self.reporter,
+            offline=offline,
+            jobs=jobs,
+            rate=rate,
+            wait=wait,
+            mirrors=[os.fspath(mirror) for mirror in asked],
+            declared=[mirror for manifest in self.manifests for mirror in manifest.mirrors],
+        )
+        self._wait = wait
+        self._prover = Prover(self.store, self.reporter, wait)
         self._sheets = Sheets(self.manifests, self.store)
         self.catalog = self._sheets.catalog
 
@@ -156,8 +149,8 @@ class Workspace:
         A pin that the manifest still allows is kept, without asking anybody. Names in ``upgrade`` move to the newest
         commit of their revision. ``fetch=False`` leaves the sha256 of files open for which the origin publishes none.
         """
-        self._mirrors = None
-        with self._origins() as origins:
+        self._network.renew()
+        with self._network.origins() as origins:
             return self._sheets.lock(origins, names, upgrade=upgrade, fetch=fetch)
 
     def check_lock(self, names: Iterable[str] = ()) -> None:
@@ -171,7 +164,7 @@ class Workspace:
         errors: list[AssetError] = []
         wishes = self._wishes(names, errors)
         raise_all(errors)
-        with self._origins() as origins:
+        with self._network.origins() as origins:
             pull = self._pull(wishes, origins)
             raise_all(pull.errors)
             return pull.plan()
@@ -182,7 +175,7 @@ class Workspace:
         ``locked=True`` refuses a lock that the manifest has outrun; otherwise the locked bytes are pulled and a word
         is said.
         """
-        self._mirrors = None
+        self._network.renew()
         errors: list[AssetError] = []
         wishes = self._wishes(names, errors)
         stale = [wish.entry.name for wish in wishes if self._sheets.stale(wish.entry)]
@@ -196,7 +189,7 @@ class Workspace:
                 f"{', '.join(stale)}: the manifest changed since the lock was made; pulling what is locked "
                 f"(to follow the manifest: assetmgr lock {' '.join(stale)})"
             )
-        with self._origins() as origins:
+        with self._network.origins() as origins:
             pull = self._pull(wishes, origins)
             pull.errors += errors
             return pull.run()
@@ -233,40 +226,11 @@ class Workspace:
 
         return Pull(self.store, origins, wishes)
 
-    def _origins(self) -> Origins:
-        from assetmgr.origins import Context, Origins
-
-        limits = self._limits()
-        mirrors = self._opened(limits)
-        return Origins(Context(self.store, limits, self.reporter, self.offline, self._wait, self._transport, mirrors))
-
-    def _limits(self) -> Limits:
-        from assetmgr.transfer.limits import Limits, environment_rate
-
-        try:
-            rate = environment_rate() if self._rate is None else self._rate
-        except ValueError as error:
-            raise UsageError(f"ASSETMGR_LIMIT_RATE: {error}", mend="correct the variable, or unset it") from None
-        limits = Limits(rate=rate)
-        return dataclasses.replace(limits, jobs=self._jobs) if self._jobs else limits
-
     # --- mirrors -------------------------------------------------------------------------------------------------
-
-    def _opened(self, limits: Limits) -> Mirrors:
-        """The mirrors of the command under way. One that failed is left out to its end."""
-        if self._mirrors is None:
-            from assetmgr.mirrors.chosen import chosen_mirrors
-            from assetmgr.mirrors.run import Mirrors
-
-            declared = [mirror for manifest in self.manifests for mirror in manifest.mirrors]
-            self._mirrors = Mirrors(chosen_mirrors(self._asked_mirrors, declared), limits, offline=self.offline)
-        return self._mirrors
 
     def traffic(self) -> TrafficReport:
         """What came from which mirror and from the origins in the last `lock`, `pull` or `verify`."""
-        from assetmgr.mirrors.run import TrafficReport
-
-        return self._mirrors.report() if self._mirrors else TrafficReport()
+        return self._network.traffic()
 
     def push(self, target: str, names: Iterable[str] = (), *, full: bool = False) -> PushReport:
         """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets.
@@ -283,7 +247,7 @@ class Workspace:
         """
         from assetmgr.mirrors.pushing import HeldFile, held_files, open_target
 
-        place = open_target(target, self.store, self._limits(), self.reporter, wait=self._wait)
+        place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self._wait)
         errors: list[AssetError] = []
         files: list[HeldFile] = []
         for name, receipt in self._receipts(names):
@@ -329,23 +293,23 @@ class Workspace:
 
     def verify(self, names: Iterable[str] = (), *, full: bool = False, repair: bool = False) -> Verification:
         """Prove what is installed; with ``repair``, fetch anew what is damaged, and nothing else."""
-        self._mirrors = None
+        self._network.renew()
         said = tuple(names)
         errors: list[AssetError] = []
         findings: list[Finding] = []
         repaired: list[Finding] = []
         assets = files = size = hashed = 0
         if not said and not self.manifests:
-            self._check_store(findings, errors)
+            self._prover.look_at_receipts(findings, errors)
         for name, receipt in self._receipts(said):
             if receipt is None:
                 errors.append(self._not_installed(name))
                 continue
-            verdict = self._verify_one(receipt, full=full)
+            verdict = self._prover.prove(receipt, full=full)
             assets, files = assets + 1, files + receipt.entry.count
             size, hashed = size + receipt.entry.size, hashed + verdict.hashed_bytes
             if verdict.receipt != receipt:
-                self._remember(verdict.receipt, damaged=bool(verdict.findings))
+                self._prover.remember(verdict.receipt, damaged=bool(verdict.findings))
             left: tuple[Finding, ...] = verdict.findings
             if repair and (left or verdict.receipt.pulled_at <= 0):
                 try:
@@ -353,59 +317,21 @@ class Workspace:
                 except AssetError as error:
                     errors += error.errors if isinstance(error, SeveralErrors) else [error]
                 # Repaired is what a second look no longer finds.
-                left = self._verify_one(self.store.read_receipt(receipt.entry) or verdict.receipt, full=full).findings
+                left = self._prover.prove(self.store.read_receipt(receipt.entry) or verdict.receipt, full=full).findings
                 still = {(finding.path, finding.kind) for finding in left}
                 repaired += [finding for finding in verdict.findings if (finding.path, finding.kind) not in still]
             findings += left
         return Verification(assets, files, size, hashed, tuple(findings), tuple(repaired), tuple(errors))
 
-    def _check_store(self, findings: list[Finding], errors: list[AssetError]) -> None:
-        """Without any manifest the receipts say what there is: a store without any, or with one unreadable, is told."""
-        if not os.path.isdir(self.store.state):
-            message = f"nothing is installed in {self.store.root}"
-            errors.append(NotInstalledError(message, mend="check --root, ASSETMGR_ROOT, and that the disk is mounted"))
-        for name, error in self.store.damaged_receipts():
-            if isinstance(error, LockVersionError):
-                errors.append(about(error, name))
-            else:
-                findings.append(Finding(name, "its receipt", "damaged receipt", error.message))
-
-    def _verify_one(self, receipt: Receipt, *, full: bool) -> Verdict:
-        verdict = verify(self.store, receipt, full=full, reporter=self.reporter, others=lambda: self._claims(receipt))
-        if verdict.receipt.pulled_at <= 0 and not verdict.findings and verdict.receipt.complete:
-            # Whole after all: what an interrupted pull left out is there and proved.
-            whole = msgspec.structs.replace(verdict.receipt, pulled_at=int(time.time()))
-            return dataclasses.replace(verdict, receipt=whole)
-        return verdict
-
-    def _claims(self, receipt: Receipt) -> set[tuple[str, str]]:
-        return claimed_refs(self.store.receipts(), receipt.entry)
-
     def _repair(self, receipt: Receipt) -> None:
         wish = self._wish(receipt.entry, receipt)
-        with self._origins() as origins:
+        with self._network.origins() as origins:
             self._pull([wish], origins).run()
         for folder in receipt.local_dirs:
             shown = views.read_view(self.store, folder).files.values()
             styles = [own.asked for own in shown if receipt.entry.name in own.owners]
             if styles and folder != wish.local_dir and os.path.isdir(folder):
                 views.show(self.store, receipt.entry, folder, styles[0], self.reporter, wait=self._wait)
-
-    def _remember(self, receipt: Receipt, *, damaged: bool = False) -> None:
-        """Keep fresh stamps, where the store may be written. A reader of a shared store proves again each time."""
-        what = f"{receipt.entry.name}: {'looked at' if damaged else 'proved'}, but"
-        try:
-            with held(self.store.mutex("receipts"), f"proving {receipt.entry.name}", wait=self._wait):
-                now = self.store.read_receipt(receipt.entry)
-                if now is not None and now.pulled_at > receipt.pulled_at > 0:
-                    return  # pulled anew meanwhile
-                self.store.save_receipt(receipt)
-        except PermissionError:
-            self.reporter.say(f"{what} {self.store.root} is not writable: that is not kept")
-        except OSError as error:
-            self.reporter.say(f"{what} that is not kept: {error.strerror}")
-        except AssetError as error:
-            self.reporter.say(f"{what} that is not kept: {error.message}")
 
     def status(self, names: Iterable[str] = ()) -> list[AssetStatus]:
         """The state of each asset, by a look at names and stamps."""
@@ -466,7 +392,7 @@ class Workspace:
             raise self._not_installed(name)
         found, fresh = installed(self.store, receipt, check=check)
         if fresh is not receipt:
-            self._remember(fresh)
+            self._prover.remember(fresh)
         asset = self._sheets.asset(name)
         if asset is not None and name in self._sheets.locked(self._sheets.of(name)).assets:
             found = Installed(found.entry, found.folder, dict(asset.use), found.store)
@@ -523,12 +449,3 @@ class Workspace:
                 mend=f"assetmgr.load_{found.entry.kind}({name!r})",
             )
         return found
-
-
-def _chosen_transport() -> Transport | None:
-    """What ``ASSETMGR_TRANSPORT`` says over every manifest: for who finds out which one a network lets through."""
-    chosen = os.environ.get("ASSETMGR_TRANSPORT") or None
-    if chosen is not None and chosen not in TRANSPORTS:
-        known = ", ".join(TRANSPORTS)
-        raise UsageError(f"ASSETMGR_TRANSPORT={chosen!r} is none of {known}", mend="correct or unset it")
-    return cast("Transport | None", chosen)

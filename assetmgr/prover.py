@@ -1,0 +1,63 @@
+"""Proofs that are kept: what was proved is written into its receipt, where the store may be written."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+
+import msgspec
+
+from assetmgr.errors import AssetError, LockVersionError, NotInstalledError, about
+from assetmgr.mutex import held
+from assetmgr.receipt import Receipt
+from assetmgr.reporting import Reporter
+from assetmgr.store import Store
+from assetmgr.verify import Finding, Verdict, claimed_refs, verify
+
+
+class Prover:
+    """Proves receipts of one store, and keeps what it found."""
+
+    def __init__(self, store: Store, reporter: Reporter, wait: float) -> None:
+        self._store, self._reporter, self._wait = store, reporter, wait
+
+    def look_at_receipts(self, findings: list[Finding], errors: list[AssetError]) -> None:
+        """Without any manifest the receipts say what there is: a store without any, or with one unreadable, is told."""
+        if not os.path.isdir(self._store.state):
+            message = f"nothing is installed in {self._store.root}"
+            errors.append(NotInstalledError(message, mend="check --root, ASSETMGR_ROOT, and that the disk is mounted"))
+        for name, error in self._store.damaged_receipts():
+            if isinstance(error, LockVersionError):
+                errors.append(about(error, name))
+            else:
+                findings.append(Finding(name, "its receipt", "damaged receipt", error.message))
+
+    def prove(self, receipt: Receipt, *, full: bool) -> Verdict:
+        """Prove an entry against its receipt, which `remember` keeps."""
+
+        def others() -> set[tuple[str, str]]:
+            return claimed_refs(self._store.receipts(), receipt.entry)
+
+        verdict = verify(self._store, receipt, full=full, reporter=self._reporter, others=others)
+        if verdict.receipt.pulled_at <= 0 and not verdict.findings and verdict.receipt.complete:
+            # Whole after all: what an interrupted pull left out is there and proved.
+            whole = msgspec.structs.replace(verdict.receipt, pulled_at=int(time.time()))
+            return dataclasses.replace(verdict, receipt=whole)
+        return verdict
+
+    def remember(self, receipt: Receipt, *, damaged: bool = False) -> None:
+        """Keep fresh stamps, where the store may be written. A reader of a shared store proves again each time."""
+        what = f"{receipt.entry.name}: {'looked at' if damaged else 'proved'}, but"
+        try:
+            with held(self._store.mutex("receipts"), f"proving {receipt.entry.name}", wait=self._wait):
+                now = self._store.read_receipt(receipt.entry)
+                if now is not None and now.pulled_at > receipt.pulled_at > 0:
+                    return  # pulled anew meanwhile
+                self._store.save_receipt(receipt)
+        except PermissionError:
+            self._reporter.say(f"{what} {self._store.root} is not writable: that is not kept")
+        except OSError as error:
+            self._reporter.say(f"{what} that is not kept: {error.strerror}")
+        except AssetError as error:
+            self._reporter.say(f"{what} that is not kept: {error.message}")
