@@ -94,6 +94,22 @@ def test_an_archive_whose_listing_is_lost_is_not_called_pushed(
     assert (project.folder / "mirror/blobs/sha256" / listing.name).is_file()
 
 
+@pytest.mark.parametrize("offline", [False, True])
+def test_one_rotten_member_costs_that_member_alone(hub: Hub, project: Project, offline: bool) -> None:
+    other, mirror = mirrored(project, "zip", "false")
+    flip_byte(mirror / blob(MEMBERS["n/0.bin"]))
+    hub.reset_log()
+    if offline:
+        other.run("pull", "--offline", code=5)
+        there = [name for name in MEMBERS if (other.root / "lavis/x" / name).is_file()]
+        assert len(there) == len(MEMBERS) - 1
+        return
+    said = other.run("pull").err
+    assert visible(other) == visible(project)
+    assert f"mirror {mirror} holds what is no good" in said
+    assert sum(request.sent for request in hub.requests) < len(zip_of(MEMBERS)) // 2, "read out of the published one"
+
+
 def test_a_mirror_that_lies_about_a_member_changes_nothing(hub: Hub, project: Project) -> None:
     other, mirror = mirrored(project, "zip", "false")
     path = mirror / blob(MEMBERS["n/7.bin"])
