@@ -81,6 +81,9 @@ def open_target(text: str, store: Store, limits: Limits, reporter: Reporter, *, 
         return BucketTarget(target, limits, reporter)
     from assetmgr.mirrors.folder_target import FolderTarget
 
+    inside, root = os.path.realpath(target), os.path.realpath(store.root)
+    if inside == root or inside.startswith(root + os.sep):
+        raise UsageError(f"mirror {target} lies inside the store {store.root}", mend="choose a folder outside")
     return FolderTarget(target, store, limits, reporter, wait=wait)
 
 
