@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from assetmgr.archives import Seekable
 
 
+# What a file system can count; that a disk is too small is for who pulls.
+_SIZES = 1 << 63
+
+
 def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
     """A commit's listing as a document: the same commit, the same bytes."""
     rows = sorted(tree, key=lambda file: file["path"])
@@ -114,7 +118,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         )
         try:
             for file in files:
-                if not 0 <= file.size <= self._context.limits.largest:
+                if not 0 <= file.size < _SIZES:
                     raise IntegrityError(f"{file.path}: a size of {file.size:,} bytes, which no file has")
             check_entry(entry)
         except AssetError as error:
