@@ -122,9 +122,9 @@ class HubListing:
 
 
 def _files(row: object, url: str) -> Iterator[dict[str, Any]]:
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or not isinstance(row.get("type"), str):
         raise _no_listing(url)
-    if row.get("type") != "file":
+    if row["type"] != "file":
         return
     file = {"path": row.get("path"), "size": row.get("size"), "git_sha1": row.get("oid")}
     lfs = row.get("lfs")

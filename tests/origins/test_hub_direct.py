@@ -164,6 +164,7 @@ def row(path: str = "a", size: int = 1, **more: object) -> dict[str, object]:
         ("/tree/", [row(), row()], 3, "lists 'a' twice"),
         ("/tree/", [row("a\ud800")], 5, "not what a hub's API says"),
         ("/tree/", [row(oid="\udfff")], 5, "not what a hub's API says"),
+        ("/tree/", [row(), {**row("b"), "type": ["file"]}], 5, "not what a hub's API says"),
         ("/tree/", [row(size=-1)], 3, "a size of -1 bytes"),
         ("/tree/", [row(lfs={"oid": "0" * 64, "size": -7})], 3, "a size of -7 bytes"),
         ("/tree/", [row(lfs={"oid": "0" * 64, "size": 1 << 63})], 3, "which no file has"),
