@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from assetmgr.errors import AssetError, IntegrityError
+from assetmgr.errors import AssetError, IntegrityError, raise_all
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.origins import Arrival, Context, Origin
 from assetmgr.placing import link, place, remove_file, sync_folder
@@ -82,7 +82,14 @@ class Filling:
         return key_of(file) in self.stamps
 
     def prove_present(self, files: Sequence[LockedFile]) -> list[LockedFile]:
-        """Hash what stands at its place already, whoever put it there; return what is missing or wrong."""
+        """Hash what stands at its place already, whoever put it there; return what is missing or wrong.
+
+        Raises
+        ------
+        IntegrityError
+            When a folder stands where a file belongs: whatever was fetched for it could not be placed.
+        """
+        self._refuse_folders(files)
         candidates: dict[str, list[LockedFile]] = {}
         for file in files:
             if self._states[key_of(file)] is not State.MISSING and not self._leads_out(file):
@@ -102,6 +109,19 @@ class Filling:
                     self.reporter.say(f"{self.entry.name}: {file.path}: {result[0]}: {result[1]}; it will be replaced")
                 rest.append(file)
         return rest
+
+    def _refuse_folders(self, files: Sequence[LockedFile]) -> None:
+        blocked = []
+        # Where a member cannot stand, its extraction says so, once the others are out.
+        own = {key_of(file) for file in self.entry.files if file.is_placed}
+        for file in files:
+            names = (self.at(file), self.store.at(self.layout.name(file))) if key_of(file) in own else ()
+            for path in dict.fromkeys(names):
+                if os.path.isdir(path) and not os.path.islink(path):
+                    what = f"{self.entry.name}: {file.path}: a folder stands at {path}, where the file belongs"
+                    mend = f"move it away, then: assetmgr pull {self.entry.name}"
+                    blocked.append(IntegrityError(what, mend=mend))
+        raise_all(merged(blocked))
 
     def _leads_out(self, file: LockedFile) -> bool:
         """Whether what stands at a file's place is a link to somewhere outside the store, whatever bytes are there."""

@@ -143,6 +143,7 @@ def place(staged: str, final: str, *, sync: bool = True) -> os.stat_result:
             os.replace(staged, final)
             return os.stat(final)
     except OSError as error:
+        _refuse_folder(final)
         if error.errno != errno.EXDEV:
             raise  # else a layout's folder really lies on another disk
     link(staged, final, "copy")
@@ -196,12 +197,19 @@ def link(target: str, name: str, style: LinkStyle, *, relative: bool = False) ->
             return attempt
         except OSError as error:
             remove_file(temporary)
+            _refuse_folder(name)
             if attempt == "copy" or not _is_refusal(error):
                 raise
         except BaseException:
             remove_file(temporary)
             raise
     raise AssertionError("a copy either succeeds or raises")
+
+
+def _refuse_folder(name: str) -> None:
+    """Say of a rename that failed since a folder stands at the final name, that it is this name and not the other."""
+    if os.path.isdir(name) and not os.path.islink(name):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
 
 
 @functools.lru_cache(maxsize=256)

@@ -97,6 +97,11 @@ class Changes:
     """Wanted names at which somebody's own file stands: fine where the bytes are equal, else an error."""
     join: tuple[str, ...] = ()
     """Wanted names at which another asset shows the same bytes already."""
+    adopt: tuple[str, ...] = ()
+    """Wanted names at which the very link stands already, and the record does not know it."""
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.remove or self.foreign or self.join or self.adopt)
 
 
 def decide(
@@ -107,7 +112,7 @@ def decide(
     found: Mapping[str, Found],
 ) -> Changes:
     """Decide without I/O what to change. ``found`` names what exists among the wanted and the recorded names."""
-    put, foreign, join = [], [], []
+    put, foreign, join, adopt = [], [], [], []
     for name, want in wanted.items():
         seen, own = found.get(name), record.get(name)
         if seen is None:
@@ -121,14 +126,16 @@ def decide(
                     join.append(name)
             elif own.sha256 != want.sha256 or own.asked != style or own.target not in ("", want.target):
                 put.append(name)
-        elif not (seen.target and seen.target == want.target):
+        elif seen.target and seen.target == want.target:
+            adopt.append(name)
+        else:
             foreign.append(name)
     remove = [
         name
         for name, own in record.items()
         if own.owners == {asset} and name not in wanted and name in found and _is(own, found[name])
     ]
-    return Changes(tuple(put), tuple(remove), tuple(foreign), tuple(join))
+    return Changes(tuple(put), tuple(remove), tuple(foreign), tuple(join), tuple(adopt))
 
 
 def _is(own: Shown, seen: Found) -> bool:
@@ -221,9 +228,9 @@ def copy_bytes(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) 
 
 def is_shown(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) -> bool:
     """Whether a folder shows an asset as it should, by a look at names and stamps."""
-    wanted, record = wanted_files(store, entry), read_view(store, folder).files
-    changes = decide(wanted, style, entry.name, record, look(folder, {**wanted, **record}))
-    return not (changes.put or changes.remove or changes.foreign or changes.join)
+    wanted, view = wanted_files(store, entry), read_view(store, folder)
+    changes = decide(wanted, style, entry.name, view.files, look(folder, {**wanted, **view.files}))
+    return not (changes or view.intent)
 
 
 def problems(store: Store, entry: LockedAsset, folder: str, *, full: bool = False) -> list[tuple[str, str]]:
@@ -234,21 +241,29 @@ def problems(store: Store, entry: LockedAsset, folder: str, *, full: bool = Fals
     """
     if not os.path.isdir(folder):
         return []
-    record = {name: own for name, own in read_view(store, folder).files.items() if entry.name in own.owners}
-    wanted = wanted_files(store, entry)
-    found = look(folder, record)
+    view, wanted = read_view(store, folder), wanted_files(store, entry)
+    record = {name: own for name, own in view.files.items() if entry.name in own.owners}
+    found = look(folder, {**record, **wanted})
     wrong = []
     for name, own in record.items():
         if name not in wanted or wanted[name].sha256 != own.sha256:
-            continue  # the folder shows another revision of the asset by now
+            continue  # the folder shows another revision of the asset by now, or does not show this one yet
         if name not in found:
             wrong.append((name, "missing"))
         elif not _is(own, found[name]):
             wrong.append((name, "altered"))
-        elif own.style == "symlink" and not os.path.exists(os.path.join(folder, *name.split("/"))):
-            wrong.append((name, "broken link"))
         elif full and own.style == "copy" and not _holds(folder, name, wanted[name]):
             wrong.append((name, f"altered: expected sha256 {own.sha256}"))
+    told = {name for name, _ in wrong}
+    for name, seen in found.items():
+        # Whatever the record says of it: a link into the store that leads nowhere is no good to any revision.
+        if name not in told and _within(seen.target, store.root) and not os.path.exists(seen.target):
+            wrong.append((name, "broken link"))
+            told.add(name)
+    for name, sha256 in view.intent.items():
+        put = name in record and record[name].sha256 == sha256
+        if name not in told and not put and name in wanted and wanted[name].sha256 == sha256:
+            wrong.append((name, "not shown: the run that was to put it did not end"))
     return wrong
 
 
@@ -296,6 +311,8 @@ def show(
         try:
             for name in changes.join:
                 files[name] = files[name].owned_by(files[name].owners | {entry.name}) or files[name]
+            for name in changes.adopt:
+                files[name] = Shown(entry.name, wanted[name].sha256, style, "symlink", wanted[name].target)
             for name in changes.remove:
                 path = os.path.join(folder, *name.split("/"))
                 remove_file(path)
@@ -347,13 +364,18 @@ def _with_interrupted(store: Store, entry: LockedAsset, folder: str, style: Link
     files = dict(view.files)
     for name in {os.path.dirname(os.path.join(folder, *name.split("/"))) for name in view.intent}:
         sweep_temporary(name)
-    for name, seen in look(folder, {name: None for name in view.intent if name not in files}).items():
-        sha256 = view.intent[name]
+    for name, seen in look(folder, view.intent).items():
+        sha256, own = view.intent[name], files.get(name)
+        if own is not None and _is(own, seen):
+            continue  # the run did not come to it
         if seen.target:
-            if _within(seen.target, store.root):
-                files[name] = Shown(entry.name, sha256, style, "symlink", seen.target)
-        elif _holds(folder, name, Wanted("", sha256, seen.size)):
-            files[name] = Shown(entry.name, sha256, style, "copy", "", seen.size, seen.mtime_ns, seen.inode)
+            is_ours = _within(seen.target, store.root)
+            shown = Shown(entry.name, sha256, style, "symlink", seen.target)
+        else:
+            is_ours = _holds(folder, name, Wanted("", sha256, seen.size))
+            shown = Shown(entry.name, sha256, style, "copy", "", seen.size, seen.mtime_ns, seen.inode)
+        if is_ours:
+            files[name] = (shown.owned_by(own.owners) if own is not None else None) or shown
     return View(folder, files, view.intent)
 
 

@@ -254,7 +254,11 @@ class Workspace:
             if receipt is None:
                 errors.append(self._not_installed(name))
             else:
-                files += held_files(self.store, receipt, self.reporter)
+                for held in held_files(self.store, receipt, self.reporter):
+                    if isinstance(held, HeldFile):
+                        files.append(held)
+                    else:
+                        errors.append(held)
         report = place.put(files, full=full)
         return dataclasses.replace(report, errors=(*errors, *report.errors))
 

@@ -145,6 +145,36 @@ def test_a_folder_whose_filling_was_killed_is_known_for_ours(hub: Hub, project: 
     assert (view / names[0]).read_bytes() == names[0].encode() * 51
 
 
+@pytest.mark.parametrize("stands_at", ["name", "blob", "plain file"])
+def test_a_folder_where_a_file_belongs_is_told_before_anything_is_fetched(
+    hub: Hub, project: Project, stands_at: str
+) -> None:
+    file, other = "model.safetensors", "config.json"
+    if stands_at == "plain file":
+        hub.publish("/f/model.safetensors", WEIGHTS)
+        hub.publish("/f/config.json", b"{}")
+        urls = "".join(f"      - url: '{{endpoint}}/f/{name}'\n" for name in (file, other))
+        project.write(f"version: 1\nmodels:\n  m:\n    files:\n{urls}")
+    project.run("lock")
+    project.run("pull")
+    path, elsewhere = project.path("m") / file, (project.path("m") / other).resolve()
+    if stands_at == "blob":
+        path = path.resolve()
+    path.unlink()
+    (path / "mine").mkdir(parents=True)
+    elsewhere.unlink()
+    hub.reset_log()
+    for command in ("pull", "verify --repair"):
+        said = project.run(*command.split(), code=3).err
+        assert f"m: {file}: a folder stands at {path}, where the file belongs" in said
+        assert "move it away, then: assetmgr pull m" in said
+        assert ".linking-" not in said
+    assert sum(request.sent for request in hub.requests) == 0
+    path.rename(project.folder / "away")
+    project.run("pull")
+    project.run("verify", "--full")
+
+
 def test_a_local_dir_that_was_taken_away_is_no_damage(project: Project) -> None:
     project.write(hub_manifest(extra=["local_dir: ./view"]))
     project.run("lock")

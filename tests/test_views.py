@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from assetmgr import views
 from assetmgr.errors import AssetError, IntegrityError, UsageError
 from assetmgr.lock import LockedAsset, LockedFile
-from assetmgr.placing import LinkStyle
+from assetmgr.placing import LinkStyle, link, write_document
 from assetmgr.reporting import Silent
 from assetmgr.store import Layout, Store
 from assetmgr.views import Found, Shown, Wanted, decide
@@ -128,12 +128,12 @@ class Stage:
         self.view = folder / "view"
         self.words = Words()
 
-    def asset(self, files: dict[str, str], name: str = "m") -> LockedAsset:
+    def asset(self, files: dict[str, str], name: str = "m", place: str = "files") -> LockedAsset:
         """An asset whose files stand in the store."""
         locked = []
         for path, text in files.items():
             data = text.encode()
-            locked.append(LockedFile(path, len(data), hashlib.sha256(data).hexdigest(), place="files"))
+            locked.append(LockedFile(path, len(data), hashlib.sha256(data).hexdigest(), place=place))
         entry = LockedAsset("model", "files", "d", tuple(locked), name)
         for file, text in zip(locked, files.values(), strict=True):
             stored = Path(self.store.at(Layout(entry).name(file)))
@@ -444,6 +444,74 @@ def test_what_was_put_before_a_failure_is_recorded_as_ours(stage: Stage, monkeyp
     assert files_below(stage.view) == {"a"}
     stage.show(stage.asset({"b": "b"}))
     assert stage.texts() == {"b": "b"}
+
+
+def killed_after_one(stage: Stage, entry: LockedAsset, style: LinkStyle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show an asset and be killed when one file is put: nothing is written down after the intent."""
+    written: list[str] = []
+    put: list[str] = []
+
+    def only_the_intent(path: str, data: bytes) -> None:
+        if not written:
+            write_document(path, data)
+            written.append(path)
+
+    def one_only(target: str, name: str, style: LinkStyle) -> LinkStyle:
+        if put:
+            raise KeyboardInterrupt
+        put.append(name)
+        return link(target, name, style)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(views, "write_document", only_the_intent)
+        patched.setattr(views, "link", one_only)
+        with pytest.raises(KeyboardInterrupt):
+            stage.show(entry, style)
+
+
+@pytest.mark.parametrize("between", ["shown again", "not shown again"])
+@pytest.mark.parametrize("style", STYLES)
+def test_a_kill_while_a_revision_is_replaced_leaves_a_folder_that_every_later_revision_can_be_shown_in(
+    stage: Stage, style: LinkStyle, between: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As an archive that is unpacked somewhere else from one revision to the next: what the links led to is gone.
+    first, second, third = (stage.asset({"a": f"a {v}", "b": f"b {v}"}, place=f"lavis/{v}") for v in (1, 2, 3))
+    stage.show(first, style)
+    for file in first.files:
+        Path(stage.store.at(Layout(first).name(file))).unlink()
+    killed_after_one(stage, second, style, monkeypatch)
+    assert not stage.is_shown(second, style)
+    assert [name for name, _ in stage.problems(second)], "a folder that is half remade is no good"
+    if between == "shown again":
+        stage.show(second, style)
+        assert stage.texts() == {"a": "a 2", "b": "b 2"}
+        assert stage.is_shown(second, style)
+        assert stage.problems(second) == []
+    stage.show(third, style)
+    assert stage.texts() == {"a": "a 3", "b": "b 3"}
+    assert stage.problems(third) == []
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_somebody_put_where_a_run_was_killed_stays_theirs(
+    stage: Stage, style: LinkStyle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.show(stage.asset({"a": "a 1", "b": "b 1"}), style)
+    killed_after_one(stage, stage.asset({"a": "a 2", "b": "b 2"}), style, monkeypatch)
+    for name in ("a", "b"):
+        (stage.view / name).unlink()
+        (stage.view / name).write_text("mine")
+    with pytest.raises(IntegrityError, match="did not put there"):
+        stage.show(stage.asset({"a": "a 3", "b": "b 3"}), style)
+    assert stage.texts() == {"a": "mine", "b": "mine"}
+
+
+def test_a_link_that_leads_nowhere_is_told_whichever_revision_put_it(stage: Stage) -> None:
+    stage.show(stage.asset({"a": "old", "b": "old"}))
+    entry = stage.asset({"a": "new", "b": "new"})
+    for name in ("a", "b"):
+        Path(stage.store.at(f"files/m/{name}")).unlink()
+    assert stage.problems(entry) == [("a", "broken link"), ("b", "broken link")]
 
 
 def test_a_damaged_record_is_an_error_that_says_what_to_do_and_touches_nothing(stage: Stage) -> None:

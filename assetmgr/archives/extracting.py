@@ -25,7 +25,7 @@ from assetmgr.archives.folders import Tree
 from assetmgr.archives.formats import Archive, open_archive
 from assetmgr.archives.limits import ArchiveLimits
 from assetmgr.archives.listings import ListedMember, check_members, chosen, dump_listing
-from assetmgr.archives.members import Member
+from assetmgr.archives.members import STAGE_PREFIX, Member
 from assetmgr.archives.source import Seekable
 from assetmgr.digests import CHUNK, hash_descriptor, in_parallel, sha256_text
 from assetmgr.errors import DiskSpaceError, IntegrityError
@@ -34,7 +34,7 @@ from assetmgr.receipt import Stamp
 
 _NAMED_IN_MESSAGE = 5
 _SYNCED_EACH = 32
-_STAGE = re.compile(r"\.extracting-[0-9a-f]{16}")
+_STAGE = re.compile(re.escape(STAGE_PREFIX) + "[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class _Run:
     @contextlib.contextmanager
     def staging(self, archive: str) -> Iterator[None]:
         """A folder for files that are not whole yet, on the same file system. One that a killed run left is emptied."""
-        self.stage = f".extracting-{sha256_text(dump_listing(self.listed.values()))[:16]}"
+        self.stage = f"{STAGE_PREFIX}{sha256_text(dump_listing(self.listed.values()))[:16]}"
         self.prefix = secrets.token_hex(8)
         # Many files are synced at once, before their stamps are used: one by one, 5,000 small ones take four times as
         # long (measured, ext4).

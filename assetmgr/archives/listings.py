@@ -14,11 +14,11 @@ import msgspec
 
 from assetmgr.archives.formats import Archive, open_archive
 from assetmgr.archives.limits import ArchiveLimits
-from assetmgr.archives.members import Member, Names, selected
+from assetmgr.archives.members import Member, Names, member_fault, selected
 from assetmgr.archives.source import Seekable
 from assetmgr.digests import CHUNK, Hasher, in_parallel
-from assetmgr.errors import AssetError, LockError, LockVersionError
-from assetmgr.names import check_digest, check_distinct, check_path
+from assetmgr.errors import AssetError, LockError, LockVersionError, UnsafeNameError
+from assetmgr.names import check_digest, check_distinct
 
 VERSION = 1
 
@@ -141,7 +141,8 @@ def check_members(members: Sequence[ListedMember]) -> None:
     UnsafeNameError, LockError
     """
     for member in members:
-        check_path(member.path, "path in a listing")
+        if fault := member_fault(member.path):
+            raise UnsafeNameError(f"unsafe path in a listing {member.path!r}: {fault}")
         check_digest(member.sha256, "sha256", f"{member.path}: sha256")
         if member.size < 0:
             raise LockError(f"{member.path}: negative size {member.size}")

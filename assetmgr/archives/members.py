@@ -18,6 +18,8 @@ from assetmgr.archives.limits import ArchiveLimits
 from assetmgr.errors import IntegrityError, UnsafeNameError
 from assetmgr.names import fold, path_fault
 
+# An extraction keeps what is not whole yet in a folder of this kind of name, and whatever has one may be removed.
+STAGE_PREFIX = ".extracting-"
 MEND = "nothing of this member was kept; get the archive from a source that you trust, or report it to its publisher"
 
 
@@ -51,6 +53,13 @@ class Member:
 def refuse(archive: str, what: str, member: str | None = None) -> NoReturn:
     """Raise `IntegrityError` with the names of the archive and the member."""
     raise IntegrityError(f"{archive}: {member!r} {what}" if member is not None else f"{archive}: {what}", mend=MEND)
+
+
+def member_fault(path: str) -> str | None:
+    """Why no member may have this name; None for a fine one."""
+    if any(fold(part).startswith(STAGE_PREFIX) for part in path.split("/")):
+        return f"names that begin with {STAGE_PREFIX} are assetmgr's own, for what it is unpacking"
+    return path_fault(path)
 
 
 class Census:
@@ -114,7 +123,7 @@ class Names:
         self._need_folder(fold(path), path)
 
     def _check(self, path: str) -> None:
-        if fault := path_fault(path):
+        if fault := member_fault(path):
             self._refuse(f"unsafe name {path!r}: {fault}")
 
     def _need_folder(self, key: str, path: str) -> None:

@@ -7,6 +7,7 @@ must not damage the other, and a mirror is what a damaged store is mended from.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from assetmgr.digests import hash_file, in_parallel, sha256_text
-from assetmgr.errors import AccessError, AssetError, DiskSpaceError, IntegrityError, OriginError
+from assetmgr.errors import AccessError, AssetError, DiskSpaceError, IntegrityError, OriginError, UsageError
 from assetmgr.mirrors import blob_path
 from assetmgr.mirrors.pushing import HeldFile, PushReport, store_fault, unique
 from assetmgr.mutex import held
@@ -28,6 +29,14 @@ from assetmgr.transfer.source import Source, Task
 # So many files, or bytes, are made durable at once before they get their names.
 _BATCH = 256
 _BATCH_BYTES = 1 << 30
+
+
+def _blocking(path: str) -> str | None:
+    """What stands, on the way to a folder, where a folder would have to: a file, or a link that leads nowhere."""
+    for part in (*reversed(Path(path).parents), Path(path)):
+        if os.path.lexists(part) and not os.path.isdir(part):
+            return str(part)
+    return None
 
 
 class FolderTarget:
@@ -45,7 +54,22 @@ class FolderTarget:
             with held(Path(self._partials, "lock"), purpose, wait=self._wait, say=self._reporter.say):
                 return self._put(unique(files), full=full)
         except OSError as error:
-            raise disk_error(self._folder, error) from None
+            raise self._fault(disk_error(self._folder, error), error) from None
+
+    def _fault(self, error: AssetError, cause: OSError | None = None) -> AssetError:
+        """What is wrong with the target, with a mend that speaks of it and not of the store."""
+        if isinstance(error, DiskSpaceError):
+            return DiskSpaceError(error.message, mend="make room there and push again: it goes on where it was")
+        for path in (self._partials, os.path.dirname(self._final("0" * 64))):
+            if (blocking := _blocking(path)) is not None:
+                return UsageError(
+                    f"mirror {self._folder}: {blocking} is no folder", mend="move it away, or push to another folder"
+                )
+        mend = f"see who owns {self._folder} and may write there, or push to another folder"
+        if cause is not None and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return AccessError(error.message, mend=mend)
+        error.mend = mend
+        return error
 
     def _final(self, sha256: str) -> str:
         return os.path.join(self._folder, *blob_path(sha256).split("/"))
@@ -54,11 +78,23 @@ class FolderTarget:
         present = {
             file.sha256 for file, is_there in in_parallel(lambda file: self._holds(file, full), files) if is_there
         }
-        todo = [file for file in files if file.sha256 not in present]
+        errors: list[AssetError] = []
+        todo = []
+        for each in files:
+            if each.sha256 in present:
+                continue
+            if os.path.isdir(final := self._final(each.sha256)) and not os.path.islink(final):
+                errors.append(
+                    IntegrityError(
+                        f"{each.label}: not pushed: a folder stands at {blob_path(each.sha256)} of {self._folder}",
+                        mend=f"move {final} away, and push again",
+                    )
+                )
+            else:
+                todo.append(each)
         self._check_room(sum(file.size for file in todo))
         sent: list[HeldFile] = []
         arrived: list[tuple[Task, HeldFile]] = []
-        errors: list[AssetError] = []
         tasks = (
             Task(
                 file.label,
@@ -87,7 +123,7 @@ class FolderTarget:
                         remove_file(outcome.task.partial)
                     errors.append(store_fault(file, error))
                 else:
-                    raise error
+                    raise self._fault(error)
             sent += self._place(arrived)
         there = [file for file in files if file.sha256 in present]
         return PushReport(

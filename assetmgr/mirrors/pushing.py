@@ -81,26 +81,32 @@ def open_target(text: str, store: Store, limits: Limits, reporter: Reporter, *, 
         return BucketTarget(target, limits, reporter)
     from assetmgr.mirrors.folder_target import FolderTarget
 
+    inside, root = os.path.realpath(target), os.path.realpath(store.root)
+    if inside == root or inside.startswith(root + os.sep):
+        raise UsageError(f"mirror {target} lies inside the store {store.root}", mend="choose a folder outside")
     return FolderTarget(target, store, limits, reporter, wait=wait)
 
 
-def held_files(store: Store, receipt: Receipt, reporter: Reporter) -> Iterator[HeldFile]:
+def held_files(store: Store, receipt: Receipt, reporter: Reporter) -> Iterator[HeldFile | IntegrityError]:
     """What of an asset another machine needs besides manifest and lock: its files, and the listings its entry names.
 
-    Of an archive that is not kept these are its members.
+    Of an archive that is not kept these are its members. In place of an archive's listing that is lost comes the error
+    that says so: without it nobody knows what is in the archive.
     """
     entry, layout = receipt.entry, Layout(receipt.entry)
     for file in store.contents(entry).files:
         if file.sha256 is not None:
             yield HeldFile(entry.name, file.path, store.at(layout.name(file)), file.sha256, file.size)
-    listings = {"the commit": entry.listing}
-    listings |= {file.path: file.extract.listing for file in entry.files if file.extract is not None}
-    for whose, digest in listings.items():
+    named = {"the commit": entry.listing}
+    named |= {file.path: file.extract.listing for file in entry.files if file.extract is not None}
+    for whose, digest in named.items():
         data = store.read_listing(digest) if digest is not None else b""
-        if data is None:
+        if data is None and whose == "the commit":
+            # A pull without the hub has none, and all the files: who pulls from this mirror gets as much.
             reporter.say(f"{entry.name}: the listing of {whose} is not in the store, and is not pushed")
         elif digest is not None:
-            yield HeldFile(entry.name, f"the listing of {whose}", store.listing(digest), digest, len(data))
+            listing = HeldFile(entry.name, f"the listing of {whose}", store.listing(digest), digest, len(data or b""))
+            yield listing if data is not None else damaged(listing, f"{listing.path} is missing or damaged")
 
 
 def unique(files: Iterable[HeldFile]) -> list[HeldFile]:

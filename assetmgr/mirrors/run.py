@@ -25,11 +25,12 @@ class TrafficReport:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The `Watch` over one blob of a mirror: what it lacks, it is asked for once in a run."""
+    """The `Watch` over one blob of a mirror: what it lacks, or has in bad shape, it is asked for once in a run."""
 
     standing: Standing
     absent: set[tuple[str, str]]
     blob: tuple[str, str]
+    is_local: bool
 
     def is_wanted(self) -> bool:
         return self.standing.is_wanted() and self.blob not in self.absent
@@ -41,6 +42,9 @@ class _Asked:
         if isinstance(error, OriginError) and error.is_absent:
             self.absent.add(self.blob)
             self.standing.lacks()
+        elif self.is_local:
+            self.absent.add(self.blob)
+            self.standing.has_bad(error)
         else:
             self.standing.fails(error)
 
@@ -93,7 +97,7 @@ class Mirrors:
         except AssetError as error:
             standing.fails(error)
             return []
-        watch = _Asked(standing, self._absent, (mirror.name, file.sha256 or ""))
+        watch = _Asked(standing, self._absent, (mirror.name, file.sha256 or ""), mirror.is_local)
         # Whatever a mirror says of itself: no login goes to it.
         return [replace(source, token=None, logins=False, limits=self._limits, watch=watch) for source in found]
 

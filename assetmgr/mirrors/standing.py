@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from assetmgr.errors import AssetError
+from assetmgr.errors import AssetError, IntegrityError
 from assetmgr.transfer.limits import Limits
 
 
@@ -33,13 +33,14 @@ class MirrorReport:
         How many files it was asked for in vain.
     state
         ``used``; ``unused``; ``lacking``, where it lacked so many files that it was asked after the origin, or all that
-        it was asked for; ``left out``, where something was wrong with it.
+        it was asked for; ``damaged``, where blobs of a folder were no good and its others stayed in use; ``left out``,
+        where something was wrong with it.
     why
         What was wrong.
     """
 
     mirror: str
-    state: Literal["used", "unused", "lacking", "left out"] = "unused"
+    state: Literal["used", "unused", "lacking", "damaged", "left out"] = "unused"
     files: int = 0
     bytes: int = 0
     lacked: int = 0
@@ -49,6 +50,8 @@ class MirrorReport:
         """A sentence on a mirror that was no good, or None."""
         if self.state == "left out":
             return f"mirror {self.mirror} was left out of this run: {self.why}"
+        if self.state == "damaged":
+            return f"mirror {self.mirror} holds what is no good, which was passed over: {self.why}"
         if self.state == "lacking":
             return f"mirror {self.mirror} lacked {self.lacked} of the {self.lacked + self.files} files it was asked for"
         return None
@@ -57,9 +60,10 @@ class MirrorReport:
 class Standing:
     """One mirror's. Thread-safe.
 
-    A mirror that once lied, stalled or failed is asked no more; one on this machine, of which a single blob may be
-    rotten, is asked after the origin. One that lacks several files in a row is asked after the origin too, and tried
-    again now and then.
+    A mirror that once lied, stalled or failed is asked no more. Of one on this machine a single blob may be rotten:
+    that one is passed over, and the others stay in use; only where it is not there at all, or several blobs in a row
+    cannot be read, it is asked after the origin. One that lacks several files in a row is asked after the origin too,
+    and tried again now and then.
     """
 
     def __init__(self, name: str, limits: Limits, *, is_local: bool) -> None:
@@ -69,7 +73,8 @@ class Standing:
         self._in_a_row = 0
         self._gap = 1
         self._passed_files = self._passed_bytes = 0
-        self._why = ""
+        self._why = self._bad_why = ""
+        self._unreadable = 0
         self._is_lacking = False
 
     def turn(self, size: int) -> Turn:
@@ -98,7 +103,7 @@ class Standing:
         with self._lock:
             self._files += 1
             self._bytes += size
-            self._in_a_row, self._gap = 0, 1
+            self._in_a_row, self._gap, self._unreadable = 0, 1, 0
 
     def lacks(self) -> None:
         """It has no such file. That is no fault."""
@@ -111,11 +116,21 @@ class Standing:
         with self._lock:
             self._why = self._why or error.message
 
+    def has_bad(self, error: AssetError) -> None:
+        """One blob of it, on this machine, is no good. A disk that fails may take long to say so of each."""
+        with self._lock:
+            self._bad_why = self._bad_why or error.message
+            self._unreadable += not isinstance(error, IntegrityError)
+            if self._unreadable >= self._limits.mirror_misses:
+                self._why = self._why or error.message
+
     def report(self) -> MirrorReport:
         with self._lock:
-            state: Literal["used", "unused", "lacking", "left out"] = "used" if self._files else "unused"
+            state: Literal["used", "unused", "lacking", "damaged", "left out"] = "used" if self._files else "unused"
             if self._why:
                 state = "left out"
+            elif self._bad_why:
+                state = "damaged"
             elif self._is_lacking or (self._lacked and not self._files):
                 state = "lacking"
-            return MirrorReport(self._name, state, self._files, self._bytes, self._lacked, self._why)
+            return MirrorReport(self._name, state, self._files, self._bytes, self._lacked, self._why or self._bad_why)

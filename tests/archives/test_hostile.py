@@ -25,6 +25,9 @@ OUTSIDE = [
     "con",
     "a/NUL.txt",
     "x.",
+    ".extracting-0123456789abcdef/x",
+    ".Extracting-x",
+    "a/.EXTRACTING-0123456789abcdef/x",
 ]
 PAIRS = {
     "twice": ("a/x", "a/x"),

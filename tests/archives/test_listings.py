@@ -43,6 +43,7 @@ def test_the_document_is_sorted_with_one_member_a_line() -> None:
         b"[" * 100_000,
         document({"path": "../x", "size": 1, "sha256": DIGEST}),
         document({"path": "/x", "size": 1, "sha256": DIGEST}),
+        document({"path": ".Extracting-0123456789abcdef/x", "size": 1, "sha256": DIGEST}),
         document({"path": "x", "size": -1, "sha256": DIGEST}),
         document({"path": "x", "size": "1", "sha256": DIGEST}),
         document({"path": "x", "size": 1, "sha256": "../../x"}),

@@ -12,7 +12,7 @@ from tests.archives.building import build, zip_of
 from tests.hub import Hub
 from tests.mirrors.support import blob
 from tests.mirrors.test_push import another_machine
-from tests.support import Project, files_below, served
+from tests.support import Project, files_below, flip_byte, served
 from tests.test_archives_command import declare, partials, visible, write, zipped
 from tests.transfer.support import body
 
@@ -70,6 +70,44 @@ def test_one_member_is_mended_from_the_mirror(hub: Hub, project: Project, kind: 
     other.run("verify", "--repair")
     assert victim.read_bytes() == MEMBERS["n/7.bin"], "and from the origin where the mirror lacks it"
     assert hub.count() > 0
+
+
+@pytest.mark.parametrize("keep", ["true", "false"])
+@pytest.mark.parametrize("damage", ["lost", "damaged"])
+def test_an_archive_whose_listing_is_lost_is_not_called_pushed(
+    hub: Hub, project: Project, keep: str, damage: str
+) -> None:
+    write(project, declare(zipped(f"extract: lavis/x, keep_archive: {keep}")))
+    project.run("lock")
+    project.run("pull")
+    (listing,) = (project.root / ".assetmgr/listings").iterdir()
+    if damage == "lost":
+        listing.unlink()
+    else:
+        flip_byte(listing)
+    told = project.run("mirror", "push", "mirror", "--json", code=3)
+    (error,) = told.json["errors"]
+    assert "set.zip: not pushed" in error["message"]
+    assert error["mend"] == "assetmgr verify m --repair, and push again"
+    project.run("verify", "m", "--repair")
+    project.run("mirror", "push", "mirror")
+    assert (project.folder / "mirror/blobs/sha256" / listing.name).is_file()
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_one_rotten_member_costs_that_member_alone(hub: Hub, project: Project, offline: bool) -> None:
+    other, mirror = mirrored(project, "zip", "false")
+    flip_byte(mirror / blob(MEMBERS["n/0.bin"]))
+    hub.reset_log()
+    if offline:
+        other.run("pull", "--offline", code=5)
+        there = [name for name in MEMBERS if (other.root / "lavis/x" / name).is_file()]
+        assert len(there) == len(MEMBERS) - 1
+        return
+    said = other.run("pull").err
+    assert visible(other) == visible(project)
+    assert f"mirror {mirror} holds what is no good" in said
+    assert sum(request.sent for request in hub.requests) < len(zip_of(MEMBERS)) // 2, "read out of the published one"
 
 
 def test_a_mirror_that_lies_about_a_member_changes_nothing(hub: Hub, project: Project) -> None:

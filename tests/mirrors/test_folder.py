@@ -6,12 +6,13 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.hub import Hub
-from tests.mirrors.support import blob, bring, locked, sha256, stock
+from tests.mirrors.support import QUICK, blob, bring, locked, sha256, stock
 from tests.support import Project, flip_byte, served
 from tests.transfer.support import body
 
@@ -85,7 +86,7 @@ def test_what_is_no_blob_neither_hangs_nor_harms_and_the_folder_is_named(
     brought = bring(tmp_path / "root", locked({"x": b"x"}, origin.endpoint), [str(tmp_path / "mirror")])
     assert brought.contents == {"x": b"x"}
     (report,) = brought.traffic.mirrors
-    assert report.state == "left out"
+    assert report.state == "damaged"
     assert str(path.parent) in report.why
 
 
@@ -96,10 +97,31 @@ def test_one_rotten_blob_of_a_stick_costs_that_file_alone_offline(origin: Hub, t
     brought = bring(tmp_path / "root", entry, [str(tmp_path / "mirror")], offline=True)
     assert brought.contents == {name: data for name, data in CONTENTS.items() if name != "03"}
     assert f"expected sha256 {sha256(CONTENTS['03'])}" in brought.errors["03"]
+    assert brought.traffic.mirrors[0].state == "damaged"
+
+
+def test_one_rotten_blob_of_a_folder_leaves_its_others_before_the_origin(origin: Hub, tmp_path: Path) -> None:
+    stock(tmp_path / "mirror", *CONTENTS.values())
+    first = next(iter(CONTENTS))
+    flip_byte(tmp_path / "mirror" / blob(CONTENTS[first]))
+    for name, data in CONTENTS.items():
+        origin.publish(f"/f/{name}", data)
+    entry = locked(CONTENTS, origin.endpoint)
+    brought = bring(tmp_path / "root", entry, [str(tmp_path / "mirror")], limits=replace(QUICK, jobs=1))
+    assert brought.contents == CONTENTS
+    assert origin.count("GET") == 1
+
+
+def test_a_folder_whose_blobs_cannot_be_read_is_asked_after_the_origin(origin: Hub, tmp_path: Path) -> None:
+    for name, data in CONTENTS.items():
+        (tmp_path / "mirror" / blob(data)).mkdir(parents=True)
+        origin.publish(f"/f/{name}", data)
+    brought = bring(tmp_path / "root", locked(CONTENTS, origin.endpoint), [str(tmp_path / "mirror")])
+    assert brought.contents == CONTENTS
     assert brought.traffic.mirrors[0].state == "left out"
 
 
-def test_a_folder_with_a_rotten_blob_is_asked_after_the_origin(origin: Hub, tmp_path: Path) -> None:
+def test_a_rotten_folder_costs_nothing_but_its_reading(origin: Hub, tmp_path: Path) -> None:
     stock(tmp_path / "mirror", *CONTENTS.values())
     for data in CONTENTS.values():
         flip_byte(tmp_path / "mirror" / blob(data))

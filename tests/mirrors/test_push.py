@@ -13,14 +13,23 @@ from pathlib import Path
 import pytest
 
 from assetmgr.mirrors.folder_target import FolderTarget
-from assetmgr.mirrors.pushing import held_files
+from assetmgr.mirrors.pushing import HeldFile, held_files
 from assetmgr.mutex import held
 from assetmgr.reporting import Silent
 from assetmgr.store import Store
 from assetmgr.transfer.limits import Limits
 from tests.hub import Fault, Hub
 from tests.mirrors.support import blob, sha256, stock
-from tests.support import Project, eventually, files_below, flip_byte, hub_manifest, served, truncate
+from tests.support import (
+    Project,
+    eventually,
+    files_below,
+    flip_byte,
+    hub_manifest,
+    served,
+    truncate,
+    without_root_powers,
+)
 from tests.transfer.support import body
 
 CONTENTS = {f"{number:02}": body(300, number) for number in range(9)} | {"big": body(3 << 20, 8)}
@@ -205,11 +214,55 @@ def test_a_target_that_cannot_be_pushed_to_is_an_error_of_usage(project: Project
     assert "secret" not in said
 
 
-def test_a_folder_that_cannot_be_made_is_one_error(project: Project) -> None:
-    (project.folder / "file").write_text("")
-    said = project.run("mirror", "push", "file/mirror", code=1).err
+@pytest.mark.parametrize("below", ["", ".assetmgr", "files/m", "link"])
+def test_a_target_inside_the_store_is_refused(project: Project, below: str) -> None:
+    target = project.root / below
+    if below == "link":
+        target = project.folder / "link"
+        target.symlink_to(project.root / "files")
+    before = files_below(project.root)
+    said = project.run("mirror", "push", str(target), code=2).err
+    assert "inside the store" in said
+    assert files_below(project.root) == before
+
+
+@pytest.mark.parametrize("blocking", ["mirror", "mirror/blobs", "mirror/blobs/sha256", "mirror/.pushing"])
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+@pytest.mark.parametrize("target", ["mirror", "mirror/below"])
+def test_what_stands_in_the_way_of_a_target_is_named(project: Project, blocking: str, kind: str, target: str) -> None:
+    path = project.folder / blocking.replace("mirror/", f"{target}/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "file":
+        path.write_text("mine")
+    else:
+        path.symlink_to("nowhere")
+    said = project.run("mirror", "push", target, code=2).err
     assert said.count("error:") == 1
-    assert str(project.folder / "file") in said
+    assert f"{path} is no folder" in said
+    assert "store" not in said.partition("mend:")[2]
+    path.unlink()
+    project.run("mirror", "push", target)
+
+
+def test_a_target_that_may_not_be_written_is_named_with_who_may(project: Project) -> None:
+    project.prefix = without_root_powers()
+    mirror = project.folder / "mirror"
+    mirror.mkdir(mode=0o555)
+    said = project.run("mirror", "push", "mirror", code=7).err
+    assert f"see who owns {mirror}" in said
+
+
+def test_a_folder_at_a_blobs_name_is_named_and_the_rest_is_pushed(project: Project) -> None:
+    taken = project.folder / "mirror" / blob(CONTENTS["03"])
+    (taken / "mine").mkdir(parents=True)
+    done = project.run("mirror", "push", "mirror", "--json", code=3).json
+    (error,) = done["errors"]
+    assert f"m: 03: not pushed: a folder stands at {blob(CONTENTS['03'])}" in error["message"]
+    assert str(taken) in error["mend"]
+    assert done["pushed"]["files"] == len(CONTENTS) - 1
+    assert (taken / "mine").is_dir()
+    taken.rename(project.folder / "away")
+    assert project.run("mirror", "push", "mirror", "--json").json["pushed"]["files"] == 1
 
 
 def test_planted_links_and_pipes_in_a_target_are_replaced_never_followed(project: Project, tmp_path: Path) -> None:
@@ -286,7 +339,8 @@ def test_a_push_that_is_killed_within_a_large_file_goes_on_there(tmp_path: Path)
     bar = Bar()
     store = Store(project.root)
     (receipt,) = store.receipts()
-    report = FolderTarget(str(project.folder / "mirror"), store, Limits(), bar).put(held_files(store, receipt, bar))
+    files = [file for file in held_files(store, receipt, bar) if isinstance(file, HeldFile)]
+    report = FolderTarget(str(project.folder / "mirror"), store, Limits(), bar).put(files)
     assert report.files == 1
     assert bar.steps[0] >= 4 << 20, "what was there is counted at once, and not read again"
     assert sum(bar.steps) == len(data)

@@ -68,6 +68,19 @@ def test_one_fault_is_enough(error: AssetError) -> None:
         assert standing.report() == MirrorReport("x", "left out", 1, 10, 0, error.message)
 
 
+def test_a_bad_blob_of_a_folder_is_not_held_against_the_others_unless_none_can_be_read() -> None:
+    standing = Standing("/x", LIMITS, is_local=True)
+    for _ in range(9):
+        standing.has_bad(IntegrityError("m: x: wrong"))
+    assert standing.turn(1) is Turn.FIRST
+    assert standing.report() == MirrorReport("/x", "damaged", why="m: x: wrong")
+    for _ in range(LIMITS.mirror_misses):
+        assert standing.turn(1) is Turn.FIRST
+        standing.has_bad(OriginError("m: x: Input/output error"))
+    assert standing.turn(1) is Turn.LAST
+    assert standing.report().state == "left out"
+
+
 @given(st.text("+-", max_size=300))
 def test_however_files_are_spread_few_requests_are_in_vain(has: str) -> None:
     limits = replace(LIMITS, mirror_gap=64)
@@ -81,4 +94,5 @@ def test_what_a_report_complains_of() -> None:
     assert MirrorReport("x", "used", 1, 1).complaint() is None
     assert MirrorReport("x").complaint() is None
     assert MirrorReport("x", "lacking", 2, 9, 5).complaint() == "mirror x lacked 5 of the 7 files it was asked for"
+    assert "passed over: wrong" in (MirrorReport("x", "damaged", why="wrong").complaint() or "")
     assert MirrorReport("x", "left out", why="it lied").complaint() == "mirror x was left out of this run: it lied"
