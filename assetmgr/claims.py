@@ -15,9 +15,17 @@ from assetmgr.store import Layout, Store
 
 
 def wants(manifest: str, entry: LockedAsset) -> bool:
-    """Whether a project still wants an entry: its manifest is there, and its lock names it or cannot be read."""
-    if not os.path.exists(manifest):
-        return False
+    """Whether a project still wants an entry: its lock names it, or cannot be read.
+
+    A manifest that cannot be seen says nothing: its folder may be another user's, or on a share that is not mounted.
+    One is gone only where its folder is there without it.
+    """
+    try:
+        os.stat(manifest)
+    except FileNotFoundError:
+        return not os.path.isdir(os.path.dirname(manifest))
+    except OSError:
+        return True
     try:
         lock = load_lock(lock_path(Path(manifest)), check=False)
     except AssetError:
@@ -28,15 +36,19 @@ def wants(manifest: str, entry: LockedAsset) -> bool:
 def remove_stale(store: Store, entry: LockedAsset, *, manifest: str | None, also: Iterable[Receipt] = ()) -> None:
     """Remove what archives of replaced entries have put into the store, and no receipt names any more.
 
-    A replaced entry is one of the asset's own that no project's lock names, or one in ``also``. Of its files those go
-    that are as they were proved; folders that this leaves empty go too, and its receipt.
+    A replaced entry is one of the asset's own, or in ``also``, that ``manifest`` wants no more, and that every other
+    project that pulled it has left by a pull of its own: nothing goes that another project still has, whatever its lock
+    says. Of its files those go that are as they were proved; folders that this leaves empty go too, and its receipt.
     """
-    replaced = {receipt.entry.digest(): receipt for receipt in also}
-    for receipt in store.receipts_of(entry.name):
+    replaced = {
+        receipt.entry.digest(): receipt
+        for receipt in (*also, *store.receipts_of(entry.name))
+        if receipt.entry != entry
         # What was pulled without any manifest is nobody's to remove but who pulls without one.
-        asked = bool(receipt.wanted_by) or manifest is None
-        if receipt.entry != entry and asked and not any(wants(user, receipt.entry) for user in receipt.wanted_by):
-            replaced[receipt.entry.digest()] = receipt
+        and (receipt.wanted_by or manifest is None)
+        and not any(wants(user, receipt.entry) for user in receipt.wanted_by)
+        and all(user == manifest or _has_left(store, user, receipt.entry) for user in receipt.wanted_by)
+    }
     replaced = {digest: receipt for digest, receipt in replaced.items() if any(f.extract for f in receipt.entry.files)}
     if not replaced:
         return
@@ -51,6 +63,17 @@ def remove_stale(store: Store, entry: LockedAsset, *, manifest: str | None, also
         store.drop_receipt(receipt)
 
 
+def _has_left(store: Store, manifest: str, entry: LockedAsset) -> bool:
+    """Whether a project has pulled, in place of an entry, what its lock names now."""
+    try:
+        lock = load_lock(lock_path(Path(manifest)), check=False)
+    except AssetError:
+        return False
+    now = lock.assets.get(entry.name) if lock is not None else None
+    receipt = store.read_receipt(now) if now is not None else None
+    return receipt is not None and receipt.pulled_at > 0 and manifest in receipt.wanted_by
+
+
 def _remove(store: Store, receipt: Receipt, named: set[str]) -> None:
     check_entry(receipt.entry)
     layout, found = Layout(receipt.entry), store.contents(receipt.entry)
@@ -59,7 +82,7 @@ def _remove(store: Store, receipt: Receipt, named: set[str]) -> None:
         name = layout.name(file)
         path = store.at(name)
         with contextlib.suppress(OSError):
-            if stamp is not None and name not in named and stamp.fits(os.lstat(path)):
+            if file.ask is None and stamp is not None and name not in named and stamp.fits(os.lstat(path)):
                 remove_file(path)
                 folders[os.path.dirname(path)] = store.at(layout.prefix(file.place).rstrip("/"))
     for folder, stop in folders.items():

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assetmgr.claims import remove_stale, wants
+from assetmgr.contents import Unpacked
 from assetmgr.errors import IntegrityError, LockError, UsageError, raise_all
 from assetmgr.filling import Filling, key_of, merged
 from assetmgr.lock import LockedAsset, LockedFile
@@ -91,6 +92,9 @@ class Installation:
         self._refuse_others_places(files.missing())
         if self.archives.learn():
             self._refuse_others_places(files.missing())
+        if self._has_archives:
+            # Said before anything is taken for ours: what a receipt names is not another project's to remove.
+            self.save(claim=True)
         pending = files.link_same(files.prove_present(files.missing()))
         missing = {key_of(file) for file in pending}
         own = [file for file in entry.files if file.is_placed and key_of(file) in missing]
@@ -102,13 +106,31 @@ class Installation:
         errors += self.archives.unpack([each for each in short if all(file != each.archive for file, _ in failed)])
         raise_all(merged(errors))
         self._name_all()
-        # What these spoke of stands here no more, and no project wants it.
         replaced = list(self._rivals(files.contents.files)) if entry.origin != "hub" else []
         remove_stale(self.store, entry, manifest=self.wish.manifest, also=replaced)
         for other in replaced:
-            self.store.drop_receipt(other)
+            if not any(file.extract for file in other.entry.files):
+                # What it spoke of stands here no more, and no project wants it.
+                self.store.drop_receipt(other)
+        if self._has_archives and (gone := self._changed()):
+            raise IntegrityError(
+                f"{entry.name}: {gone[0].path}"
+                + (f" and {len(gone) - 1} more files" if len(gone) > 1 else "")
+                + " went away or changed while it was pulled",
+                mend=f"assetmgr pull {entry.name}",
+            )
         self.whole = True
         self.origin.finish(entry)
+
+    def _changed(self) -> list[LockedFile]:
+        """The files that are no more as they were proved: another project's pull may have removed what was its own."""
+        contents = self.files.contents
+        states = self.store.survey(contents.placed, [self.files.stamps.get(key_of(file)) for file in contents.files])
+        return [file for file, state in zip(contents.files, states, strict=True) if state is not State.PROVED]
+
+    @property
+    def _has_archives(self) -> bool:
+        return any(file.extract is not None for file in self.entry.files)
 
     def _refuse_others_places(self, files: Sequence[LockedFile]) -> None:
         """A place outside the hub's layout holds one content: what another project keeps there is not taken from it."""
@@ -119,7 +141,8 @@ class Installation:
             if users:
                 raise UsageError(
                     f"{self.entry.name}: a place of it is held with other bytes by {other.entry.name} of {users[0]}",
-                    mend="give this asset another name or `path:`, or use a store of its own with --root",
+                    mend="give this asset another name or `path:`, or use a store of its own with --root; if that "
+                    f"project is gone for good: rm '{self.store.receipt_path(other)}'",
                 )
 
     def _rivals(self, files: Sequence[LockedFile]) -> Iterator[Receipt]:
@@ -129,8 +152,15 @@ class Installation:
             if other.entry != self.entry and other.entry.origin != "hub":
                 with contextlib.suppress(LockError):  # of whose listing is damaged, what can be known is not much
                     names = self.store.names_of(other.entry)
-                    if any(places.get(name, sha256) != sha256 for name, sha256 in names.items()):
+                    differs = any(places.get(name, sha256) != sha256 for name, sha256 in names.items())
+                    unlisted = self.store.contents(other.entry).unlisted
+                    if differs or any(self._may_hold(other, archive) for archive in unlisted):
                         yield other
+
+    def _may_hold(self, other: Receipt, archive: Unpacked) -> bool:
+        """Whether one of our places may be a member's of an archive whose listing is lost."""
+        folder = Layout(other.entry).prefix(archive.extract.place)
+        return any(self.layout.name(file).startswith(folder) for file in self.files.missing())
 
     def _name_all(self) -> None:
         """Give hub blobs their names in the snapshot."""
@@ -200,12 +230,15 @@ class Installation:
                 else:
                     write_document(store.at(layout.ref), entry.commit.encode())
 
-    def save(self) -> None:
-        """Write down what is proved, also after a failure, so that the next run need not hash it again."""
+    def save(self, *, claim: bool = False) -> None:
+        """Write down what is proved, also after a failure, so that the next run need not hash it again.
+
+        A ``claim`` is written also where nothing is proved yet.
+        """
         before, wish, files = self.receipt, self.wish, self.files
         for key in files.unsynced:  # in a hurry, after Ctrl-C: they are hashed again by the next run
             files.stamps.pop(key, None)
-        if not files.stamps and before is None:
+        if not files.stamps and before is None and not claim:
             return
         stamps = [files.stamps.get(key_of(file)) for file in files.contents.files]
         receipt = Receipt(

@@ -125,7 +125,7 @@ class Pull:
         for wish in self.wishes:
             receipt, states = self._look(wish)
             if receipt is not None and self._is_right(wish, receipt, states):
-                self._drop_archives(wish.entry)
+                self._drop_leftovers(wish.entry)
                 continue
             # Nothing of a lock becomes a path that is written to, or a URL that is asked, unchecked.
             try:
@@ -140,7 +140,7 @@ class Pull:
             later = {file.sha256 for after, _ in surveyed[number + 1 :] for file in after.entry.files if file.extract}
             try:
                 done[wish.entry.name] = self._one(wish, later)
-                self._drop_archives(wish.entry, later)
+                self._drop_leftovers(wish.entry, later)
             except SeveralErrors as error:
                 errors += error.errors
             except AssetError as error:
@@ -177,15 +177,12 @@ class Pull:
             and (not wish.pins or receipt.pins == dict(wish.pins))
         )
 
-    def _drop_archives(self, entry: LockedAsset, later: Collection[str | None] = ()) -> None:
-        """Archives that are not kept leave nothing behind, also what `lock` fetched of them to look."""
-        archives = [file for file in entry.files if not file.is_placed and file.sha256 not in later]
-        if not archives:
-            return
+    def _drop_leftovers(self, entry: LockedAsset, later: Collection[str | None] = ()) -> None:
+        """What is in place, and archives that are not kept, leave nothing behind: also what `lock` fetched to look."""
         with contextlib.suppress(FileNotFoundError):
             left = {name[:64] for name in os.listdir(self._store.partial())}
-            for file in archives:
-                if file.sha256 in left:
+            for file in entry.files if left else ():
+                if file.sha256 in left and (file.is_placed or file.sha256 not in later):
                     self._origins.fetcher().drop(file)
 
     def _one(self, wish: Wish, later: Collection[str | None] = ()) -> Pulled:

@@ -189,7 +189,7 @@ class Store:
         """A listing by its sha256, or None when the store has none that is whole."""
         try:
             data = Path(self.listing(digest)).read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         return data if sha256_text(data) == digest else None
 
@@ -232,6 +232,10 @@ class Store:
 
     def _receipt(self, name: str, digest: str) -> str:
         return os.path.join(self.state, "receipts", receipt_name(name, digest))
+
+    def receipt_path(self, receipt: Receipt) -> str:
+        """Where a receipt is kept."""
+        return self._receipt(receipt.entry.name, receipt.entry.digest())
 
     def read_receipt(self, entry: LockedAsset) -> Receipt | None:
         """The receipt of an entry, or None. A damaged one counts as none: it can be made again from the disk."""

@@ -542,3 +542,68 @@ def test_what_only_the_old_archive_named_goes_and_nothing_else(hub: Hub, project
     for one in (project, other):
         one.run("verify", "--full")
     assert len([name for name in os.listdir(project.root / ".assetmgr/receipts") if name.startswith("m@")]) == 1
+
+
+# --- what is not ours to remove -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def neighbour(project: Project, tmp_path: Path) -> Project:
+    """Another project on the same store."""
+    return Project(tmp_path / "neighbour", project.endpoint, env={"ASSETMGR_ROOT": str(project.root)})
+
+
+def test_a_project_that_cannot_be_seen_keeps_what_it_pulled(hub: Hub, project: Project, neighbour: Project) -> None:
+    hub.publish("/f/other.zip", zip_of({"other.txt": b"other"}))
+    write(neighbour, declare(zipped("extract: files")))
+    install(neighbour)
+    away = neighbour.folder.rename(neighbour.folder.with_name("away"))  # as on a share that is not mounted
+    write(project, declare(zipped("extract: files", "/f/other.zip")))
+    install(project)
+    away.rename(neighbour.folder)
+    neighbour.run("verify", "--full", "--offline")
+
+
+def test_a_lock_that_moved_on_without_a_pull_loses_nothing(hub: Hub, project: Project, neighbour: Project) -> None:
+    hub.publish("/f/other.zip", zip_of({"other.txt": b"other"}))
+    write(neighbour, declare(zipped("extract: lavis/x")))
+    install(neighbour)
+    write(neighbour, declare(zipped("extract: lavis/x, strip: 1")))
+    neighbour.run("lock")
+    write(project, declare(zipped("extract: lavis/y", "/f/other.zip")))
+    install(project)
+    assert {f"lavis/x/{path}" for path in FILES} <= visible(project)
+
+
+def test_what_was_handed_in_is_not_removed(hub: Hub, project: Project) -> None:
+    by_hand = "ask: get it, path: set.zip, extract: lavis/x"
+    write(project, declare(by_hand))
+    project.run("lock", code=7)
+    place = project.root / "files/m/set.zip"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(ARCHIVE)
+    install(project)
+    write(project, declare(f"{by_hand}, keep_archive: false"))
+    install(project)
+    assert place.read_bytes() == ARCHIVE
+
+
+def test_an_upgrade_that_changes_nothing_leaves_no_second_copy(project: Project) -> None:
+    write(project, declare(zipped("extract: lavis/x")))
+    install(project)
+    project.run("lock", "--upgrade", "m")
+    project.run("pull")
+    assert partials(project) == []
+
+
+def test_a_listing_that_cannot_be_read_stops_nobody_else(hub: Hub, project: Project) -> None:
+    hub.publish("/f/plain.txt", b"plain")
+    write(project, declare(zipped("extract: lavis/x")), declare("url: '{endpoint}/f/plain.txt'", name="plain"))
+    install(project)
+    listing = project.root / ".assetmgr/listings" / listing_of(FILES)
+    listing.unlink()
+    listing.mkdir()
+    project.run("path", "plain")
+    assert "plain" in project.run("status").out
+    (project.root / "files/plain/plain.txt").unlink()
+    project.run("pull", "plain")

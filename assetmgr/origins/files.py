@@ -102,9 +102,9 @@ class FilesOrigin:
                         return take_listing(context, asset.name, archive, partial)
                     except IntegrityError:
                         remove_file(partial)
-                        self._fetched.pop(source.urls, None)
+                        self._forget(source)
                         raise
-            self._fetched.pop(source.urls, None)
+            self._forget(source)
             self._take(asset, dataclasses.replace(source, size=archive.size, sha256=sha256))
         raise BusyError(
             f"{asset.name}: {archive.path}: another process removes it as often as it is fetched",
@@ -195,8 +195,7 @@ class FilesOrigin:
         What several assets of a run name by the same URLs is fetched once.
         """
         context = self._context
-        # Named for its URLs: the next run finds what a killed one left, and goes on with it.
-        key = sha256_text("\n".join(source.urls))[:32]
+        key = _key(source)
         known = self._fetched.get(source.urls) or self._noted(key, source)
         if (
             known
@@ -251,6 +250,11 @@ class FilesOrigin:
             write_document(self._note(key), msgspec.json.encode(note))
             context.unsettled.append(self._note(key))
         return fetched
+
+    def _forget(self, source: FileSource) -> None:
+        """What was streamed of a file is not here any more."""
+        self._fetched.pop(source.urls, None)
+        remove_file(self._note(_key(source)))
 
     def _note(self, key: str) -> str:
         return self._context.store.partial(f"lock-{key}.json")
@@ -318,6 +322,11 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
+
+
+def _key(source: FileSource) -> str:
+    """What is streamed is named for its URLs: the next run finds what a killed one left, and goes on with it."""
+    return sha256_text("\n".join(source.urls))[:32]
 
 
 class _Note(msgspec.Struct, frozen=True):

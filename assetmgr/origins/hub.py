@@ -21,10 +21,10 @@ from assetmgr.errors import (
 )
 from assetmgr.lock import LockedAsset, LockedFile, check_entry
 from assetmgr.manifest import Asset, HubSource, Transport
-from assetmgr.names import check_digest
+from assetmgr.names import check_digest, is_digest
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.fetching import Fetcher
-from assetmgr.origins.hub_direct import Direct, user_token, xet_is_there
+from assetmgr.origins.hub_direct import Direct, xet_is_there
 from assetmgr.origins.hub_errors import as_error, default_endpoint
 from assetmgr.origins.hub_listing import HubListing
 from assetmgr.origins.hub_process import HubProcess
@@ -35,6 +35,10 @@ from assetmgr.transfer.urls import clean, safe_url
 
 if TYPE_CHECKING:
     from assetmgr.archives import Seekable
+
+
+# What a file system can count; that a disk is too small is for who pulls.
+_SIZES = 1 << 63
 
 
 def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
@@ -53,7 +57,6 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         self.endpoint = endpoint or default_endpoint()
         self._transport = transport
         self._process = HubProcess(context.limits, context.store.root)
-        self._api = HubListing(self.endpoint, user_token(self.endpoint), fetcher.read)
         self._direct = Direct(context, self.endpoint, fetcher)
         self._staging = Staging(context, self._ask)
 
@@ -85,6 +88,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
                 mend=f"take the newest of {source.revision!r}: assetmgr lock --upgrade {asset.name}",
             ) from None
         commit, tree = check_digest(answer["commit"], "git_sha1", f"{asset.name}: commit"), answer["tree"]
+        self._check_pin(asset.name, source.repo, pinned or source.revision, commit)
         chosen = set(answer["selected"])
         if not chosen:
             raise self._nothing_selected(asset, source, [row["path"] for row in tree])
@@ -110,9 +114,12 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             revision=source.revision,
             allow_patterns=source.allow_patterns,
             ignore_patterns=source.ignore_patterns,
-            listing=self._context.store.write_listing(tree_document(tree)),
+            listing=self._context.store.write_listing(self._document(asset.name, source.repo, tree)),
         )
         try:
+            for file in files:
+                if not 0 <= file.size < _SIZES:
+                    raise IntegrityError(f"{file.path}: a size of {file.size:,} bytes, which no file has")
             check_entry(entry)
         except AssetError as error:
             raise UnsafeNameError(
@@ -121,6 +128,23 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             ) from None
         known = {file.git_sha1: file for file in previous.files if file.sha256} if previous else {}
         return self._with_sha256(entry, known, fetch=fetch)
+
+    def _check_pin(self, name: str, repo: str, asked: str, commit: str) -> None:
+        """A commit names itself: a hub that answers with another one would have its bytes locked in the place of it."""
+        if is_digest(asked.lower(), "git_sha1") and commit != asked.lower():
+            raise IntegrityError(
+                f"{name}: {safe_url(self.endpoint)} was asked for commit {asked} of {repo}, and answers with {commit}",
+                mend="nothing was written; check HF_ENDPOINT (or `endpoint:`), or tell who runs this hub",
+            )
+
+    def _document(self, name: str, repo: str, tree: Sequence[Mapping[str, Any]]) -> bytes:
+        try:
+            return tree_document(tree)
+        except UnicodeEncodeError:
+            raise UnsafeNameError(
+                f"{name}: {repo} ({safe_url(self.endpoint)}): its listing has a name that is no text",
+                mend="nothing was written; do not use this repo",
+            ) from None
 
     def _with_sha256(self, entry: LockedAsset, known: Mapping[str | None, LockedFile], *, fetch: bool) -> LockedAsset:
         """Take the sha256 of files of which the hub publishes a git sha1 only: from an older pin, or from the bytes."""
@@ -292,7 +316,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         if data is not None or self._context.offline:
             return data
         tree = self._ask(entry.name, entry.kind, entry.repo, do="tree", commit=entry.commit)["tree"]
-        data = tree_document(tree)
+        data = self._document(entry.name, entry.repo, tree)
         if store.write_listing(data) != entry.listing:
             raise IntegrityError(
                 f"{entry.name}: {safe_url(self.endpoint)} lists {entry.repo} at {entry.commit[:12]} unlike the lock",
@@ -333,6 +357,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             where, why = safe_url(str(event["url"])), clean(str(event["why"]))
             self._context.reporter.say(f"{name}: {where}: {why}; again in {event['seconds']} s")
 
+        token = self._direct.token(name)  # the child reads its own: what is wrong with it is told here
         if job["do"] == "fetch" or self._transport == "snapshot":
             return self._process.ask({**job, "endpoint": self.endpoint}, on_event)
-        return self._api.answer(name, job)
+        return HubListing(self.endpoint, token, self._fetcher.read).answer(name, job)

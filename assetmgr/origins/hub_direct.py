@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from urllib.parse import quote
 
 from assetmgr.digests import in_parallel
-from assetmgr.errors import AssetError
+from assetmgr.errors import AccessError, AssetError, about
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.fetching import Fetcher
@@ -32,7 +32,13 @@ class Direct:
         self._context = context
         self._endpoint = endpoint
         self._fetcher = fetcher
-        self._token = user_token(endpoint)
+
+    def token(self, name: str) -> str | None:
+        """The user's token for this hub, wanted for an asset."""
+        try:
+            return user_token(self._endpoint)
+        except AccessError as error:
+            raise about(error, name) from None
 
     def url(self, entry: LockedAsset, file: LockedFile) -> str:
         kind = "datasets/" if entry.kind == "dataset" else ""
@@ -40,6 +46,7 @@ class Direct:
 
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         """See `Origin.bring`."""
+        token = self.token(entry.name)
 
         def refusal(status: int, headers: Headers) -> AssetError:
             answer = refused(status, headers, is_api=False).answer
@@ -48,7 +55,7 @@ class Direct:
             return type(error)(error.message.removeprefix(f"{entry.name}: "), mend=error.mend)
 
         def sources(file: LockedFile) -> Sequence[Source]:
-            return (Source(self.url(entry, file), self._token, refusal=refusal),)
+            return (Source(self.url(entry, file), token, refusal=refusal),)
 
         return self._fetcher.bring(entry, files, sources)
 
@@ -56,16 +63,17 @@ class Direct:
 
     def over_xet(self, entry: LockedAsset, files: Sequence[LockedFile]) -> set[str]:
         """The paths of the large files that the hub offers over Xet: one HEAD each tells."""
-        looks = in_parallel(lambda file: self._is_xet(entry, file), self.large(files))
+        token = self.token(entry.name)
+        looks = in_parallel(lambda file: self._is_xet(entry, file, token), self.large(files))
         return {file.path for file, is_offered in looks if is_offered}
 
     def large(self, files: Sequence[LockedFile]) -> list[LockedFile]:
         """The files that are worth asking whether the hub offers them over Xet."""
         return [file for file in files if file.git_sha1 is None and file.size >= _XET_FROM]
 
-    def _is_xet(self, entry: LockedAsset, file: LockedFile) -> bool:
+    def _is_xet(self, entry: LockedAsset, file: LockedFile, token: str | None) -> bool:
         # A renamed repo is redirected on the hub itself; only its storage, which knows nothing of Xet, is elsewhere.
-        source = Source(self.url(entry, file), self._token)
+        source = Source(self.url(entry, file), token)
         return header_of(source, "X-Xet-Hash", self._context.limits) is not None
 
 
@@ -82,19 +90,32 @@ def user_token(endpoint: str) -> str | None:
     """The user's token for the hub that it is for, and for no other: where huggingface_hub's documents say it is.
 
     ``HF_TOKEN``, else the file that ``hf auth login`` writes: ``HF_TOKEN_PATH``, or ``token`` in ``HF_HOME``.
+
+    Raises
+    ------
+    AccessError
+        When it has characters that no header can carry, as what was pasted from a page may have.
     """
     if endpoint != default_endpoint():
         return None
     environ = os.environ
-    token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
-    if not token:
+    for place in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := environ.get(place):
+            break
+    else:
         cache = environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
         home = environ.get("HF_HOME") or os.path.join(cache, "huggingface")
         path = environ.get("HF_TOKEN_PATH") or os.path.join(home, "token")
+        place = os.path.expanduser(os.path.expandvars(path))
         try:
-            with open(os.path.expanduser(os.path.expandvars(path)), encoding="utf-8") as file:
+            with open(place, encoding="utf-8", errors="replace") as file:
                 token = file.read(10_000)
-        except (OSError, UnicodeDecodeError):
+        except OSError:
             return None
     token = "".join(token.split())
+    if not (token.isascii() and token.isprintable()):
+        raise AccessError(
+            f"the token in {place} has characters that no token has",
+            mend=f"put it into {place} anew, copied whole and with nothing else, or take it out",
+        )
     return token or None

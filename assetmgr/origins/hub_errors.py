@@ -16,9 +16,12 @@ from assetmgr.errors import (
     RepoNotFoundError,
     RevisionNotFoundError,
     UnsafeNameError,
+    UsageError,
 )
+from assetmgr.manifest_urls import endpoint_fault
 from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.proxied import proxies_for, proxy_name
+from assetmgr.transfer.retry import PASSING
 from assetmgr.transfer.urls import clean, safe_url
 
 _KINDS = {
@@ -51,8 +54,19 @@ def refused(status: int, headers: Headers, *, is_api: bool = True) -> RefusedErr
 
 
 def default_endpoint() -> str:
-    """The hub of the environment: ``HF_ENDPOINT``, or the public one."""
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+    """The hub of the environment: ``HF_ENDPOINT``, or the public one.
+
+    Raises
+    ------
+    UsageError
+        When ``HF_ENDPOINT`` is no address of a hub.
+    """
+    said = os.environ.get("HF_ENDPOINT", "").rstrip("/")
+    if said and (fault := endpoint_fault(said)):
+        raise UsageError(
+            f"HF_ENDPOINT: {safe_url(said)!r}: {fault}", mend="set it to the address of a hub, or unset it"
+        )
+    return said or "https://huggingface.co"
 
 
 def as_error(
@@ -102,4 +116,7 @@ def as_error(
             f"{name}: {repo} from {hub} through the proxy {proxy_name(endpoint, proxies)}: {text}",
             mend="see to the proxy, or correct HTTP_PROXY, HTTPS_PROXY and NO_PROXY; what has arrived is kept",
         )
-    return OriginError(f"{name}: {repo} from {hub}: {text}", mend="repeat the command; what has arrived is kept")
+    mend = "repeat the command; what has arrived is kept"
+    if answer["kind"] in ("other", "network") and status is not None and status not in PASSING:
+        mend = "check HF_ENDPOINT (or `endpoint:`) and `hub:`: that is not how a hub says that something is not there"
+    return OriginError(f"{name}: {repo} from {hub}: {text}", mend=mend)

@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from assetmgr.errors import OriginError
+from assetmgr.errors import AssetError, OriginError, UnsafeNameError, about
+from assetmgr.names import check_digest
 from assetmgr.origins.hub_errors import RefusedError, refused
 from assetmgr.transfer.documents import Document
+from assetmgr.transfer.links import next_link
 from assetmgr.transfer.source import Source
-from assetmgr.transfer.urls import address, safe_url
+from assetmgr.transfer.urls import address, printable, safe_url
 
-# One page of a tree holds a thousand files or so.
+# Bytes. One page of a tree holds a thousand files or so, of some hundred bytes each; all pages together hold millions.
 _PAGE_MOST = 64 << 20
-_PAGES_MOST = 100_000
-_NEXT = re.compile(r"<([^<>\s]{1,4000})>\s*;[^,]{0,200}\brel=\"?next\b")
+_LISTING_MOST = 1 << 30
+_ROWS_MOST = 5_000_000
 
 Read = Callable[[Source, int, str], Document]
 
@@ -47,45 +49,82 @@ class HubListing:
             return {"event": "result", "commit": commit, "tree": tree, "selected": selected}
         except RefusedError as error:
             return {"event": "error", **error.answer}
+        except AssetError as error:
+            raise about(error, name) from None
 
     def _commit(self, name: str, kind: str, repo: str, revision: str) -> str:
         """The commit that a branch, tag or commit names."""
-        info, _, url = self._get(name, f"{self._endpoint}/api/{kind}s/{repo}/revision/{quote(revision, safe='')}")
+        where = f"{self._endpoint}/api/{kind}s/{repo}/revision/{quote(revision, safe='')}"
+        info, document = self._get(name, where)
         if not isinstance(info, dict) or not isinstance(info.get("sha"), str):
-            raise _no_listing(url)
-        return str(info["sha"])
+            raise _no_listing(document.url)
+        return check_digest(info["sha"], "git_sha1", f"{safe_url(document.url)}: commit")
 
     def _tree(self, name: str, kind: str, repo: str, commit: str) -> Iterator[dict[str, Any]]:
         """Every file of a commit: ``path``, ``size``, ``git_sha1``, and ``sha256`` where the hub has it."""
         url: str | None = f"{self._endpoint}/api/{kind}s/{repo}/tree/{commit}?recursive=true&expand=false"
-        for _ in range(_PAGES_MOST):
-            if url is None:
-                return
-            rows, link, answered = self._get(name, url)
+        pages, paths = set(), set()
+        size = count = 0
+        while url is not None:
+            pages.add(url)
+            rows, document = self._get(name, url)
             if not isinstance(rows, list):
-                raise _no_listing(answered)
+                raise _no_listing(document.url)
+            size, count = size + len(document.data), count + len(rows)
+            if size > _LISTING_MOST or count > _ROWS_MOST:
+                raise OriginError(
+                    f"{safe_url(document.url)}: a listing of more than {_LISTING_MOST:,} bytes or {_ROWS_MOST:,} files"
+                )
             for row in rows:
-                yield from _files(row, answered)
-            found = _NEXT.search(link)
-            url = found[1] if found else None
-            # The token goes along: not to wherever a page may point.
-            if url is not None and address(url) != address(self._endpoint):
-                raise OriginError(f"{safe_url(answered)}: its next page is elsewhere, at {safe_url(url)}: refused")
-        raise OriginError(f"{safe_url(self._endpoint)}: the listing of {repo} does not end")
+                for file in _files(row, document.url):
+                    if file["path"] in paths:
+                        raise UnsafeNameError(
+                            f"{safe_url(document.url)}: lists {file['path']!r} twice",
+                            mend="nothing was written; do not use this repo, or tell who runs the hub",
+                        )
+                    paths.add(file["path"])
+                    yield file
+            url = self._next(document)
+            if url in pages:
+                raise OriginError(
+                    f"{safe_url(document.url)}: the listing does not end: its next page was there before",
+                    mend="tell who runs the hub",
+                )
 
-    def _get(self, name: str, url: str) -> tuple[Any, str, str]:
-        """A JSON document, the Link header that came with it, and who answered."""
+    def _next(self, document: Document) -> str | None:
+        """The page after one. The token goes along: not to wherever a page may point."""
+        try:
+            url = next_link(document.headers.get("Link", ""), document.url)
+        except ValueError as error:
+            raise OriginError(
+                f"{safe_url(document.url)}: its Link header is none ({error}): there may be more pages, or not",
+                mend="tell who runs the hub; what was listed is not all",
+            ) from None
+        if url is not None and not self._is_own(url):
+            raise OriginError(
+                f"{safe_url(document.url)}: its next page is elsewhere, at {printable(safe_url(url))}: refused"
+            )
+        return url
+
+    def _is_own(self, url: str) -> bool:
+        try:
+            return address(url) == address(self._endpoint)
+        except OriginError:
+            return False
+
+    def _get(self, name: str, url: str) -> tuple[Any, Document]:
+        """What a JSON document holds, and the document."""
         document = self._read(Source(url, self._token, refusal=refused), _PAGE_MOST, name)
         try:
-            return json.loads(document.data), document.headers.get("Link", ""), document.url
+            return json.loads(document.data), document
         except (ValueError, RecursionError):
             raise _no_listing(document.url) from None
 
 
 def _files(row: object, url: str) -> Iterator[dict[str, Any]]:
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or not isinstance(row.get("type"), str):
         raise _no_listing(url)
-    if row.get("type") != "file":
+    if row["type"] != "file":
         return
     file = {"path": row.get("path"), "size": row.get("size"), "git_sha1": row.get("oid")}
     lfs = row.get("lfs")
@@ -94,6 +133,10 @@ def _files(row: object, url: str) -> Iterator[dict[str, Any]]:
     kinds = {"path": str, "size": int, "git_sha1": str, "sha256": str}
     if any(type(value) is not kinds[key] for key, value in file.items()):
         raise _no_listing(url)
+    try:
+        json.dumps(file, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and no text can hold
+        raise _no_listing(url) from None
     yield file
 
 

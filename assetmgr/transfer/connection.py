@@ -76,17 +76,16 @@ class _PooledAnswer:
             self._pool.drop(self._connection)
 
     def _drain(self) -> None:
-        """Read the rest, where it is short and there."""
+        """Read the rest, where it is short and there: what drips is left, and the connection with it."""
         left = self._response.length
         if left is not None and left > _DRAIN:
             return
         view = memoryview(bytearray(_DRAIN))
         came = 0
-        self._connection.wait_at_most(_DRAIN_SECONDS)
+        self._connection.wait_at_most(_DRAIN_SECONDS, in_all=True)
         with contextlib.suppress(OSError, HttpError):
             while came < _DRAIN and (count := self._response.receive(view)):
                 came += count
-        self._connection.wait_at_most(self._pool.limits.read_timeout)
 
     def cut(self) -> None:
         self._connection.cut()
@@ -122,8 +121,14 @@ class Pool:
                     connection.wait_at_most(limits.read_timeout)
                 return _PooledAnswer(self, connection, connection.ask(target, headers), url)
             except UnicodeError:
+                if connection is not None:
+                    self.drop(connection)
+                    raise OriginError(
+                        f"{safe_url(url)}: its login has characters that no header can carry",
+                        mend="correct the token, or the login in ~/.netrc",
+                    ) from None
                 raise OriginError(
-                    f"{safe_url(url)}: leads to what is no http or https URL", mend="correct the url in the manifest"
+                    f"{safe_url(url)}: {key.host!r} is no name of a host", mend="correct the url in the manifest"
                 ) from None
             except (OSError, HttpError, ValueError) as error:
                 if connection is not None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from assetmgr.errors import OriginError
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.evidence import Headers
+from assetmgr.transfer.rate import Pace
 from assetmgr.transfer.retry import Attempts, PassingError
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import safe_url
@@ -42,25 +43,30 @@ def read_document(source: Source, wire: Wire, *, most: int, label: str, say: Cal
     while True:
         try:
             with contextlib.closing(wire.ask(source)) as answer:
-                return Document(_body(answer, most, where), answer.headers, answer.url)
+                if answer.status != 200:
+                    raise OriginError(f"{label}: {where}: HTTP {answer.status} to a request for the whole document")
+                body = _body(answer, most, where, Pace(wire.limits_of(source)))
+                return Document(body, answer.headers, answer.url)
         except PassingError as error:
             wait = attempts.failed(0, error.asked)
             if wait is None:
+                times = "once" if attempts.total == 1 else f"{attempts.total} times"
                 asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
                 raise OriginError(
-                    f"{label}: {where}: {error}{asked}, {attempts.total} times",
+                    f"{label}: {where}: {error}{asked}, {times}",
                     mend=error.mend or "repeat the command when the server is well again",
                 ) from None
             say(f"{label}: {where}: {error}; again in {wait:.1f} s")
             wire.stop.wait(wait)
 
 
-def _body(answer: Answer, most: int, where: str) -> bytes:
+def _body(answer: Answer, most: int, where: str, pace: Pace) -> bytes:
     expected, parts, count = answer.length, [], 0
     view = memoryview(bytearray(_CHUNK))
     while size := answer.receive(view):
         parts.append(bytes(view[:size]))
         count += size
+        pace.count(size, 0.0)
         if count > most:
             raise OriginError(f"{where}: more than the {most:,} bytes that such a document may have")
     if expected is not None and count != expected:

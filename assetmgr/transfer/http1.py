@@ -84,6 +84,7 @@ class Connection:
             self._poll = select.poll()
             self._poll.register(sock, select.POLLIN)
         self._patience = read_timeout
+        self._deadline: float | None = None
         sock.settimeout(read_timeout)
 
     @classmethod
@@ -150,6 +151,7 @@ class Connection:
 
     def _receive_more(self, until: float) -> bool:
         """Take what comes next; False when the server hung up. What drips is no better than what is silent."""
+        self._keep_deadline()
         more = self._socket.recv(_READ)
         if time.monotonic() > until:
             raise TimeoutError(f"the head of the answer did not end in {_DRIP_TIMES * self._patience:.0f} s")
@@ -160,15 +162,19 @@ class Connection:
         """Fill a view with what is there, waiting only where there is nothing; 0 when the server hung up."""
         rest = self._rest
         if not rest:
+            self._keep_deadline()
             return self._socket.recv_into(view)
         count = min(len(rest), len(view))
         view[:count] = rest[:count]
         self._rest = rest[count:]
         return count
 
-    def take_line(self) -> bytes:
+    def line_end(self) -> float:
+        """When a line that begins now, or several that belong together, must have ended."""
+        return time.monotonic() + _DRIP_TIMES * self._patience
+
+    def take_line(self, until: float) -> bytes:
         """The next line, with its end."""
-        until = time.monotonic() + _DRIP_TIMES * self._patience
         while (end := self._rest.find(b"\n")) < 0:
             if len(self._rest) > _LONGEST_LINE:
                 raise HttpError("an endless line among the chunks")
@@ -188,10 +194,18 @@ class Connection:
         except (OSError, ValueError):
             return True
 
-    def wait_at_most(self, seconds: float) -> None:
-        """Wait no longer than this for the next bytes, from now on."""
+    def wait_at_most(self, seconds: float, *, in_all: bool = False) -> None:
+        """Wait no longer than this for the next bytes, from now on; ``in_all``, for all that are yet to come."""
         self._patience = seconds
+        self._deadline = time.monotonic() + seconds if in_all else None
         self._socket.settimeout(seconds)
+
+    def _keep_deadline(self) -> None:
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the answer did not end in time")
+            self._socket.settimeout(left)
 
     def cut(self) -> None:
         """End it from another thread: who waits on it wakes."""
@@ -273,16 +287,17 @@ class Response:
     def _receive_chunk(self, view: memoryview) -> int:
         assert self._chunk is not None
         if self._chunk == 0:
-            if self._begun and self._connection.take_line().strip(b"\r\n"):
+            until = self._connection.line_end()
+            if self._begun and self._connection.take_line(until).strip(b"\r\n"):
                 raise HttpError("a chunk longer than its length")
             self._begun = True
-            line = self._connection.take_line()
+            line = self._connection.take_line(until)
             size = _CHUNK_SIZE.fullmatch(line)
             if size is None:
                 raise HttpError(f"{line[:40]!r} for the length of a chunk")
             self._chunk = int(size[1], 16)
             if self._chunk == 0:
-                while self._connection.take_line().strip(b"\r\n"):  # trailers, of which none is wanted
+                while self._connection.take_line(until).strip(b"\r\n"):  # trailers, of which none is wanted
                     pass
                 self.is_done = True
                 return 0

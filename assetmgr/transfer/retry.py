@@ -45,11 +45,18 @@ def window_end(headers: Headers) -> str:
 
     The ``RateLimit`` field of the IETF's draft, as the Hugging Face hub sends it: ``"api";r=0;t=55``.
     """
-    said = headers.get("RateLimit", "")
-    seconds = _WINDOW.search(said)
-    return seconds[1] if seconds and _NONE_LEFT.search(said) else ""
+    ends = []
+    for policy in _POLICY.findall(headers.get("RateLimit", "")):
+        parameters = _QUOTED.sub("", policy)
+        end = _WINDOW.search(parameters)
+        if end and _NONE_LEFT.search(parameters):
+            ends.append(end[1])
+    return max(ends, key=int, default="")
 
 
+# Of several policies, each has its own parameters.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_POLICY = re.compile(rf'(?:{_QUOTED.pattern}|[^",])+')
 _NONE_LEFT = re.compile(r";\s*r=0\s*(?:;|$)", re.ASCII)
 _WINDOW = re.compile(r";\s*t=([0-9]{1,9})\s*(?:;|$)", re.ASCII)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assetmgr.errors import OriginError
 from assetmgr.lock import LockedAsset, LockedFile
-from assetmgr.origins import Context, Origins
+from assetmgr.origins import Context, Origins, hub_listing
 from assetmgr.origins.hub_direct import Direct, user_token, xet_is_there
-from assetmgr.origins.hub_listing import select
+from assetmgr.origins.hub_listing import HubListing, select
 from assetmgr.store import Store
+from assetmgr.transfer.limits import Limits
 from tests.hub import Fault, Hub
 from tests.support import Project, eventually, hub_manifest, served
 
@@ -115,6 +118,151 @@ def test_what_is_no_listing_is_told_as_that(hub: Hub, project: Project, body: by
     done = project.run("lock", code=5)
     assert "not what a hub's API says" in done.err
     assert "HF_ENDPOINT" in done.err
+
+
+def test_every_page_of_a_listing_is_read_however_its_link_is_written(hub: Hub, project: Project) -> None:
+    hub.page_size = 3
+    commit = hub.repos["model", "org/name"].commit({**SMALL, "w.json": b"{}"})
+    link = f"</api/models/org/name/tree/{commit}?recursive=true&cursor=3 >; title=\"a, b\"; REL='prefetch next'"
+    hub.faults.add(Fault(match="/tree/", headers={"Link": link}))
+    project.run("lock")
+    assert locked_files(project) == sorted([*SMALL, "model.safetensors", "w.json"])
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(match="/tree/", headers={"Link": "<x; rel=next"}, times=None), "Link header"),
+        (Fault(match="/tree/", headers={"Link": "<ftp://h/x>; rel=next"}, times=None), "refused"),
+        (Fault(match="/tree/", headers={"Link": "<>; rel=next"}, times=None), "does not end"),
+        (Fault(match="/tree/", status=206, body=b"[]", times=None), "HTTP 206"),
+        (Fault(match="/revision/", status=206, body=b"{}", times=None), "HTTP 206"),
+    ],
+    ids=["no link", "scheme", "itself", "part of a tree", "part of a repo"],
+)
+def test_a_listing_that_may_lack_files_is_never_locked(hub: Hub, project: Project, fault: Fault, words: str) -> None:
+    hub.faults.add(fault)
+    done = project.run("lock", code=5)
+    assert words in done.err
+    assert done.err.startswith("error: m: ")
+    assert not project.lock_file.exists()
+
+
+def answer_json(hub: Hub, match: str, body: object) -> None:
+    data = json.dumps(body).encode()
+    answer = {"Content-Length": str(len(data))}
+    hub.faults.add(Fault(match=match, status=200, body=data, headers=answer, times=None))
+
+
+def row(path: str = "a", size: int = 1, **more: object) -> dict[str, object]:
+    return {"type": "file", "path": path, "size": size, "oid": "1" * 40, **more}
+
+
+@pytest.mark.parametrize(
+    ("match", "body", "code", "words"),
+    [
+        ("/tree/", [row(), row()], 3, "lists 'a' twice"),
+        ("/tree/", [row("a\ud800")], 5, "not what a hub's API says"),
+        ("/tree/", [row(oid="\udfff")], 5, "not what a hub's API says"),
+        ("/tree/", [row(), {**row("b"), "type": ["file"]}], 5, "not what a hub's API says"),
+        ("/tree/", [row(size=-1)], 3, "a size of -1 bytes"),
+        ("/tree/", [row(lfs={"oid": "0" * 64, "size": -7})], 3, "a size of -7 bytes"),
+        ("/tree/", [row(lfs={"oid": "0" * 64, "size": 1 << 63})], 3, "which no file has"),
+        ("/tree/", [row(size=10**30)], 3, "which no file has"),
+        ("/revision/", {"sha": "\ud800"}, 3, "hex digits"),
+        ("/revision/", {"sha": "../../../x"}, 3, "hex digits"),
+    ],
+)
+def test_what_a_hub_says_is_checked_before_anything_is_made_of_it(
+    hub: Hub, project: Project, match: str, body: object, code: int, words: str
+) -> None:
+    answer_json(hub, match, body)
+    done = project.run("lock", code=code)
+    assert words in done.err
+    assert done.err.startswith("error: m: ")
+    assert not project.lock_file.exists()
+    assert match != "/revision/" or hub.count("GET", "/tree/") == 0
+
+
+def test_a_name_that_is_no_text_is_refused_whoever_lists_it(hub: Hub, project: Project) -> None:
+    project.write(hub_manifest(extra=["transport: snapshot"]))
+    answer_json(hub, "/tree/", [row("a\ud800")])
+    assert project.run("lock", code=3).err.startswith("error: m: org/name ")
+
+
+@pytest.mark.parametrize("transport", ["direct", "snapshot"])
+def test_a_commit_is_not_swapped_for_another(hub: Hub, project: Project, transport: str) -> None:
+    project.run("lock")
+    before = project.lock_file.read_text()
+    asked = json.loads(before)["assets"]["m"]["commit"]
+    answer_json(hub, "/revision/", {"id": "org/name", "sha": "b" * 40, "siblings": []})
+    answer_json(hub, f"/tree/{'b' * 40}", [row("config.json")])
+    for extra in ([f"revision: {'c' * 40}"], ["allow_patterns: '*.json'"]):
+        project.write(hub_manifest(extra=[*extra, f"transport: {transport}"]))
+        done = project.run("lock", code=3)
+        assert done.err.startswith("error: m: ")
+        assert "b" * 40 in done.err
+        assert ("c" * 40 if "revision" in extra[0] else asked) in done.err
+        assert project.lock_file.read_text() == before
+
+
+def test_a_listing_that_grows_without_end_is_given_up(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_listing, "_LISTING_MOST", 500)
+    hub.page_size = 1
+    with hub.serve() as endpoint, Origins(Context(Store(tmp_path))) as origins:
+        listing = HubListing(endpoint, None, origins.fetcher().read)
+        with pytest.raises(OriginError, match=r"m: .*more than 500 bytes"):
+            listing.answer("m", {"do": "tree", "kind": "model", "repo": "org/name", "commit": "main"})
+    assert 2 <= hub.count("GET", "/tree/") <= 4
+
+
+def test_an_api_that_drips_has_stalled(hub: Hub, tmp_path: Path) -> None:
+    hub.faults.add(Fault(match="/tree/", throttle=100.0, times=None))
+    limits = Limits(attempts=1, read_timeout=0.3, least_rate=100_000)
+    with hub.serve() as endpoint, Origins(Context(Store(tmp_path), limits=limits)) as origins:
+        listing = HubListing(endpoint, None, origins.fetcher().read)
+        with pytest.raises(OriginError, match="stalled"):
+            listing.answer("m", {"do": "tree", "kind": "model", "repo": "org/name", "commit": "main"})
+
+
+@pytest.mark.parametrize("status", [204, 404, 410, 451])
+def test_a_server_that_is_no_hub_is_told_with_what_names_it(hub: Hub, project: Project, status: int) -> None:
+    hub.faults.add(Fault(match="/api/", status=status, headers={"X-Error-Code": None}, times=None))
+    done = project.run("lock", code=5)
+    assert f"HTTP {status}" in done.err
+    assert "check HF_ENDPOINT (or `endpoint:`) and `hub:`" in done.err
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["hub.example", "ftp://hub.example", "http://h:port", "http://h x", "http://h/?a=b", "http://", "\x1b"]
+)
+def test_an_endpoint_that_is_no_address_is_named(project: Project, endpoint: str) -> None:
+    done = project.run("lock", code=2, env={"HF_ENDPOINT": endpoint})
+    assert "HF_ENDPOINT" in done.err
+    assert "\x1b" not in done.err
+
+
+@pytest.mark.parametrize("transport", ["direct", "snapshot"])
+@pytest.mark.parametrize("token", ["hf_canary\u2026", "hf_canary\u200b", "hf_canary\x07b"])
+def test_a_token_that_no_header_can_carry_is_told_as_that(
+    hub: Hub, project: Project, token: str, transport: str
+) -> None:
+    project.write(hub_manifest(extra=[f"transport: {transport}"]))
+    done = project.run("lock", code=7, env={"HF_TOKEN": token})
+    assert done.err.startswith("error: m: the token in HF_TOKEN ")
+    assert "canary" not in done.err
+    assert hub.requests == []
+    file = project.folder / "token"
+    file.write_bytes(token.encode())
+    assert str(file) in project.run("lock", code=7, env={"HF_TOKEN_PATH": str(file)}).err
+    file.write_bytes("hf_x".encode("utf-16"))
+    assert str(file) in project.run("lock", code=7, env={"HF_TOKEN_PATH": str(file)}).err
+
+
+def locked_files(project: Project) -> list[str]:
+    return [file["path"] for file in json.loads(project.lock_file.read_text())["assets"]["m"]["files"]]
 
 
 def test_a_file_that_the_commit_lost_is_told_in_the_hubs_words(hub: Hub, project: Project) -> None:

@@ -194,12 +194,13 @@ def test_the_host_is_named_as_it_must_be(key: Address, host: str) -> None:
         b"HTTP/1.1 200 OK\r\nX: ",
         b"HTTP/1.1 100 Continue\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
     ],
 )
 def test_what_drips_is_not_waited_for_longer_than_what_is_silent(
     ends: tuple[socket.socket, socket.socket], start: bytes
 ) -> None:
-    """A head, interim answers, the line before a chunk: none of them ever ends."""
+    """A head, interim answers, the line before a chunk, the trailers: none of them ever ends."""
     ours, theirs = ends
     stop = threading.Event()
 
@@ -207,7 +208,7 @@ def test_what_drips_is_not_waited_for_longer_than_what_is_silent(
         with contextlib.suppress(OSError):
             theirs.sendall(start)
             while not stop.wait(0.05):
-                theirs.sendall(start if b"100" in start else b"1")
+                theirs.sendall(start if b"100" in start else b"1\n" if start.endswith(b"\r\n0\r\n") else b"1")
 
     thread = threading.Thread(target=drip)
     thread.start()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,9 @@ from typing import Any
 import pytest
 
 from assetmgr.errors import AccessError, OriginError
+from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import redirect_target
+from assetmgr.transfer.wire import Wire
 from tests.hub import Fault, Hub
 from tests.support import hub_manifest, served
 from tests.transfer.proxy import Proxy, make_certificate
@@ -330,3 +335,38 @@ def test_a_page_instead_of_an_archive_is_named_as_that(
     with pytest.raises(OriginError, match="gave an HTML page") as caught:
         attempt(f"{hub.endpoint}/a.zip", **known)
     assert re.search("browser", caught.value.mend)
+
+
+@pytest.mark.parametrize("kind", ["Content-Length: 60000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("status", ["302 Found", "404 Not Found"])
+def test_words_that_nobody_reads_hold_nobody(hub: Hub, attempt: Attempt, status: str, kind: str) -> None:
+    """A redirect's or an error's body drips without an end."""
+    drop = b"1\r\n \r\n" if "chunked" in kind else b" "
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError), server.accept()[0] as connection:
+                connection.recv(65536)
+                head = f"HTTP/1.1 {status}\r\nLocation: {hub.endpoint}/w.bin\r\n{kind}\r\n\r\n"
+                connection.sendall(head.encode())
+                while True:
+                    connection.sendall(drop)
+                    time.sleep(0.1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        if status.startswith("302"):
+            attempt.assert_whole(attempt(url, **KNOWN), BODY)
+        else:
+            with pytest.raises(OriginError, match="HTTP 404"):
+                attempt(url, **KNOWN)
+    assert time.monotonic() - began < QUICK.read_timeout
+
+
+def test_a_login_that_no_header_can_carry_is_not_told_as_a_fault_of_the_url(hub: Hub) -> None:
+    with contextlib.closing(Wire(QUICK)) as wire:
+        with pytest.raises(OriginError, match="login"):
+            wire.ask(Source(f"{hub.endpoint}/w.bin", token="hf_\u2026"))
+        with pytest.raises(OriginError, match="no name of a host"):
+            wire.ask(Source(f"http://{'x' * 64}.example/w.bin"))

@@ -111,6 +111,11 @@ def test_a_busy_server_is_asked_again(status: int) -> None:
         ('"api";t=55', ""),
         ('"api";r=0;t=soon', ""),
         ('"api";r=01;t=55', ""),
+        ('"api"; r=0; t=2, "pages";r=9;t=900', "2"),
+        ('"pages";r=9;t=900, "api";r=0;t=2', "2"),
+        ('"api";r=0;t=9,"pages";t=10;r=0', "10"),
+        ('"api";r=0, "pages";r=9;t=900', ""),
+        ('"a, b;r=0;t=5";r=1;t=9', ""),
         ("", ""),
     ],
 )
