@@ -54,10 +54,13 @@ class FolderTarget:
             with held(Path(self._partials, "lock"), purpose, wait=self._wait, say=self._reporter.say):
                 return self._put(unique(files), full=full)
         except OSError as error:
-            raise self._fault(disk_error(self._folder, error), error) from None
+            raise self._fault(disk_error(self._folder, error)) from None
 
-    def _fault(self, error: AssetError, cause: OSError | None = None) -> AssetError:
+    def _fault(self, error: AssetError) -> AssetError:
         """What is wrong with the target, with a mend that speaks of it and not of the store."""
+        code = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+        if code == errno.EFBIG:
+            return error
         if isinstance(error, DiskSpaceError):
             return DiskSpaceError(error.message, mend="make room there and push again: it goes on where it was")
         for path in (self._partials, os.path.dirname(self._final("0" * 64))):
@@ -66,7 +69,7 @@ class FolderTarget:
                     f"mirror {self._folder}: {blocking} is no folder", mend="move it away, or push to another folder"
                 )
         mend = f"see who owns {self._folder} and may write there, or push to another folder"
-        if cause is not None and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
             return AccessError(error.message, mend=mend)
         error.mend = mend
         return error

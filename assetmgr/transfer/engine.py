@@ -124,12 +124,21 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
 
 
 def disk_error(name: str, error: OSError) -> AssetError:
-    """A failure of the disk, as one of ours."""
+    """A failure of the disk, as one of ours, with that one as its cause."""
     where = error.filename or "the store"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return DiskSpaceError(
+    fault: AssetError
+    if error.errno == errno.EFBIG:
+        fault = DiskSpaceError(
+            f"{name}: {where}: too large a file for this file system, or for this user's limit",
+            mend="choose a place on another file system (FAT32 takes no file of 4 GiB), or see `ulimit -f`",
+        )
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        fault = DiskSpaceError(
             f"{name}: {where}: {error.strerror}", mend="free some space and pull again: it goes on where it was"
         )
-    return AssetError(
-        f"{name}: {where}: {error.strerror or error}", mend="see who owns the store's folders and may write there"
-    )
+    else:
+        fault = AssetError(
+            f"{name}: {where}: {error.strerror or error}", mend="see who owns the store's folders and may write there"
+        )
+    fault.__cause__ = error
+    return fault

@@ -252,6 +252,18 @@ def test_a_target_that_may_not_be_written_is_named_with_who_may(project: Project
     assert f"see who owns {mirror}" in said
 
 
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="it sets the limit")
+def test_a_file_that_is_too_large_for_the_target_is_named_with_what_helps(project: Project) -> None:
+    project.prefix = ("prlimit", "--fsize=2000000")
+    said = project.run("mirror", "push", "mirror", code=6).err
+    assert "m: big" in said
+    assert "too large a file" in said
+    assert "free some space" not in said
+    assert "FAT32" in said
+    project.prefix = ()
+    project.run("mirror", "push", "mirror")
+
+
 def test_a_folder_at_a_blobs_name_is_named_and_the_rest_is_pushed(project: Project) -> None:
     taken = project.folder / "mirror" / blob(CONTENTS["03"])
     (taken / "mine").mkdir(parents=True)
