@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Collection, Sequence
@@ -18,6 +17,7 @@ from assetmgr.origins import Origins
 from assetmgr.plan import Plan, plan_all, plan_asset
 from assetmgr.receipt import Receipt
 from assetmgr.store import Layout, State, Store, check_places, repo_folder
+from assetmgr.transfer.engine import disk_error
 from assetmgr.transfer.journal import journal_path
 from assetmgr.verify import read_ref
 
@@ -146,7 +146,7 @@ class Pull:
             except AssetError as error:
                 errors.append(about(error, wish.entry.name))
             except OSError as error:
-                errors.append(_of_disk(wish.entry.name, error))
+                errors.append(disk_error(wish.entry.name, error))
         raise_all(errors)
         return list(done.values())
 
@@ -264,16 +264,3 @@ def _device(folder: str) -> int:
 def free_bytes(folder: str) -> int:
     """Bytes that this user may still write where a folder is, or will be."""
     return shutil.disk_usage(_existing(folder)).free
-
-
-def _of_disk(name: str, error: OSError) -> AssetError:
-    where = error.filename or "the store"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return DiskSpaceError(
-            f"{name}: {where}: {error.strerror}",
-            mend="free some space and pull again: it goes on where it was",
-        )
-    return AssetError(
-        f"{name}: {where}: {error.strerror or error}",
-        mend="see who owns the store's folders and may write there",
-    )
