@@ -50,12 +50,8 @@ def read_document(source: Source, wire: Wire, *, most: int, label: str, say: Cal
         except PassingError as error:
             wait = attempts.failed(0, error.asked)
             if wait is None:
-                times = "once" if attempts.total == 1 else f"{attempts.total} times"
-                asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
-                raise OriginError(
-                    f"{label}: {where}: {error}{asked}, {times}",
-                    mend=error.mend or "repeat the command when the server is well again",
-                ) from None
+                told = attempts.given_up(error)
+                raise OriginError(f"{label}: {where}: {told.message}", mend=told.mend) from None
             say(f"{label}: {where}: {error}; again in {wait:.1f} s")
             wire.stop.wait(wait)
 

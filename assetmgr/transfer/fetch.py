@@ -155,12 +155,8 @@ def _from_source(
         except PassingError as error:
             wait = attempts.failed(gatherer.gained - before, error.asked)
             if wait is None or (watch is not None and not watch.is_wanted()):
-                times = "once" if attempts.total == 1 else f"{attempts.total} times"
-                asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
-                return OriginError(
-                    _named(task, f"{where}: {error}{asked}, {times}"),
-                    mend=error.mend or "repeat the command when the server is well again",
-                )
+                final = attempts.given_up(error)
+                return OriginError(_named(task, f"{where}: {final.message}"), mend=final.mend)
             say(_named(task, f"{where}: {error}; again in {wait:.1f} s"))
             sleep(wait)
         except ChangedError as error:

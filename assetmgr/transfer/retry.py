@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+from assetmgr.errors import OriginError
 from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.limits import Limits
 
@@ -92,3 +93,10 @@ class Attempts:
         if self.total >= self._limits.attempts_most:
             return None
         return delay(self._vain, asked, self._limits)
+
+    def given_up(self, error: PassingError) -> OriginError:
+        """The last failure as a final one, with how often it was tried."""
+        times = "once" if self.total == 1 else f"{self.total} times"
+        asked = f", which asks to come back after {error.asked[:40]!r}" if error.asked else ""
+        mend = error.mend or "repeat the command when the server is well again"
+        return OriginError(f"{error}{asked}, {times}", mend=mend)
