@@ -26,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = ["--root", options.root] if options.root else []
     for manifest in options.manifest or ():
         chosen += ["--manifest", manifest]
-    output = Output(json=options.json, quiet=options.quiet, verbose=options.verbose, options=chosen)
+    output = Output(
+        json=options.json, quiet=options.quiet, verbose=options.verbose, options=chosen, commands=options.commands
+    )
     try:
-        from assetmgr.cli import commands
-
-        code = commands.run(options, output)
+        code: int = options.run(options, output)
         sys.stdout.flush()
         return code
     except AssetError as error:

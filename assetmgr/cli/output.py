@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from assetmgr.reporting import Progress
 
 
-_COMMAND = re.compile(r"\bassetmgr (?=(lock|plan|pull|verify|status|path|mirror)\b)")
-
-
 class Output:
     """Implements `assetmgr.reporting.Reporter` for a person at a terminal, or for a pipe."""
 
     def __init__(
-        self, *, json: bool = False, quiet: bool = False, verbose: bool = False, options: Sequence[str] = ()
+        self,
+        *,
+        json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        options: Sequence[str] = (),
+        commands: Sequence[str] = (),
     ) -> None:
         self.json = json
         self._options = shlex.join(options)
+        self._command = re.compile(rf"\bassetmgr (?=({'|'.join(commands)})\b)")
         self.quiet = quiet
         self.verbose = verbose
         self._bars = sys.stderr.isatty() and not quiet and not json
@@ -74,7 +78,7 @@ class Output:
         """Words that name a command of ours, as it must be typed to mean the same store and manifests."""
         if not self._options:
             return words
-        return _COMMAND.sub(f"assetmgr {self._options} ", words)
+        return self._command.sub(f"assetmgr {self._options} ", words)
 
 
 def error_document(error: AssetError) -> dict[str, Any]:

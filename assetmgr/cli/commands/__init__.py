@@ -1,0 +1,1 @@
+"""The commands: a file a family, with what each takes and what it does."""

@@ -1,0 +1,165 @@
+"""`lock` and `plan`: which bytes, and what it takes to have them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
+from assetmgr.cli.output import Output, plural, size, table
+from assetmgr.cli.reports import tell_mirrors
+
+if TYPE_CHECKING:
+    import argparse
+
+    from assetmgr.cli.parser import Commands
+    from assetmgr.plan import Plan
+
+
+def register(commands: Commands) -> None:
+    """Add what this file does to the command line."""
+    lock = commands.add(
+        "lock",
+        "pin assets to exact bytes",
+        _lock,
+        "assetmgr lock                         # pin all that assets.yaml declares",
+        "assetmgr lock --upgrade minilm        # move one asset to the newest commit of its revision",
+        "assetmgr lock --check                 # in CI: does the lock say what the manifest asks for?",
+    )
+    add_names(lock)
+    lock.add_argument(
+        "--upgrade",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="move NAME to the newest commit of its revision",
+    )
+    lock.add_argument(
+        "--check",
+        action="store_true",
+        help="fail when the lock does not say what the manifest asks for; write nothing",
+    )
+    lock.add_argument(
+        "--no-fetch",
+        action="store_true",
+        help="leave sha256 open where the origin publishes none; pull refuses such a lock",
+    )
+    add_network(lock)
+    add_mirrors(lock)
+    plan = commands.add(
+        "plan",
+        "show what pull would do, and the bytes and disk it takes",
+        _plan,
+        "assetmgr plan                         # what would pull fetch, and is there room?",
+    )
+    add_names(plan)
+
+
+def _lock(options: argparse.Namespace, output: Output) -> int:
+    workspace = open_workspace(options, output)
+    names = named(options, workspace)
+    if options.check:
+        workspace.check_lock(names)
+        if output.json:
+            output.document({"fresh": True})
+        else:
+            output.say("the lock says what the manifest asks for")
+        return 0
+    started = time.monotonic()
+    try:
+        report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch)
+    finally:
+        tell_mirrors(workspace, output)
+    if output.json:
+        output.document([{"lock": str(one.path), "assets": one.assets, "changes": one.changes} for one in report])
+        return 0
+    for one in report:
+        for line in one.changes:
+            output.data(line)
+        changed = "written" if one.changes else "unchanged"
+        output.say(f"{one.path} {changed}: {plural(one.assets, 'asset')} in {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def _plan(options: argparse.Namespace, output: Output) -> int:
+    from assetmgr.pull import free_bytes, room_error
+
+    workspace = open_workspace(options, output)
+    plan = workspace.plan(named(options, workspace))
+    free = free_bytes(workspace.store.root)
+    error = room_error(workspace.store, plan)
+    if output.json:
+        output.document(
+            {
+                "root": workspace.store.root,
+                "fetch_bytes": plan.fetch_bytes,
+                "unpack_bytes": plan.unpack_bytes,
+                "disk_bytes": plan.disk_bytes,
+                "free_bytes": free,
+                "fits": error is None,
+                "assets": [
+                    {
+                        "name": asset.entry.name,
+                        "files": asset.entry.count,
+                        "keep": [file.path for file in asset.keep],
+                        "prove": [file.path for file in asset.prove],
+                        "link": [file.path for file in asset.link],
+                        "fetch": [file.path for file in asset.fetch],
+                        "unpack": [
+                            {
+                                "archive": unpacking.archive.path,
+                                "to": unpacking.unpacked.extract.place,
+                                "files": unpacking.count,
+                                "bytes": unpacking.size,
+                            }
+                            for unpacking in asset.unpack
+                        ],
+                        "held_bytes": asset.held_bytes,
+                        "staged_bytes": asset.staged,
+                        "fetch_bytes": asset.fetch_bytes,
+                        "unpack_bytes": asset.unpack_bytes,
+                        "disk_bytes": asset.disk_bytes,
+                    }
+                    for asset in plan.assets
+                ],
+            }
+        )
+    else:
+        output.data(_plan_table(plan))
+        output.data(f"disk: {size(plan.disk_bytes)} needed, {size(free)} free in {workspace.store.root}")
+    if error is None:
+        return 0
+    output.fail(error, documented=True)
+    return error.code
+
+
+def _plan_table(plan: Plan) -> str:
+    rows = [("asset", "files", "to fetch", "bytes", "there", "to prove", "to link", "to unpack", "disk")]
+    for asset in plan.assets:
+        rows.append(
+            (
+                asset.entry.name,
+                f"{asset.entry.count:,}",
+                f"{len(asset.fetch):,}",
+                size(asset.fetch_bytes),
+                size(asset.held_bytes + asset.staged),
+                f"{len(asset.prove):,}",
+                f"{len(asset.link):,}",
+                f"{asset.unpack_files:,}",
+                size(asset.disk_bytes),
+            )
+        )
+    rows.append(
+        (
+            "in all",
+            f"{sum(asset.entry.count for asset in plan.assets):,}",
+            f"{sum(len(asset.fetch) for asset in plan.assets):,}",
+            size(plan.fetch_bytes),
+            size(sum(asset.held_bytes + asset.staged for asset in plan.assets)),
+            f"{sum(len(asset.prove) for asset in plan.assets):,}",
+            f"{sum(len(asset.link) for asset in plan.assets):,}",
+            f"{sum(asset.unpack_files for asset in plan.assets):,}",
+            size(plan.disk_bytes),
+        )
+    )
+    return table(rows, right=range(1, 9))

@@ -1,0 +1,137 @@
+"""What several commands take on their line, and the workspace that it means."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from assetmgr.cli.output import Output
+    from assetmgr.workspace import Workspace
+
+
+def open_workspace(options: argparse.Namespace, output: Output) -> Workspace:
+    """The workspace of the chosen manifests and root."""
+    from assetmgr.workspace import Workspace
+
+    return Workspace(
+        options.manifest,
+        options.root,
+        offline=getattr(options, "offline", False),
+        jobs=getattr(options, "jobs", None),
+        rate=getattr(options, "limit_rate", None),
+        wait=getattr(options, "wait", 3600.0),
+        reporter=output,
+        mirrors=getattr(options, "mirror", ()),
+    )
+
+
+def named(options: argparse.Namespace, workspace: Workspace) -> list[str]:
+    """The names on the line, and those of the groups."""
+    return [*options.names, *(name for group in options.group for name in workspace.group(group))]
+
+
+def add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
+    """The options that every command takes, before or after its name."""
+
+    def default(value: object) -> object:
+        return value if defaults else argparse.SUPPRESS
+
+    group = parser.add_argument_group("everywhere")
+    group.add_argument(
+        "--root",
+        metavar="DIR",
+        default=default(None),
+        help="the store (else ASSETMGR_ROOT, the manifest's cache_root, the user's cache folder)",
+    )
+    group.add_argument(
+        "--manifest",
+        metavar="FILE",
+        action="append",
+        dest="manifest" if defaults else "manifest_after",
+        default=default(None),
+        help="a manifest; may be repeated (else ASSETMGR_MANIFEST, the nearest assets.yaml upward)",
+    )
+    group.add_argument("--json", action="store_true", default=default(False), help="print one JSON document")
+    group.add_argument("-q", "--quiet", action="store_true", default=default(False), help="say only what fails")
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=default(False),
+        help="show the details of unexpected errors",
+    )
+
+
+def add_names(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        default=[],
+        help="assets; none: all that the manifest declares, and what they require",
+    )
+    parser.add_argument("--group", metavar="GROUP", action="append", default=[], help="the assets of a group")
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--offline", action="store_true", help="never ask the network")
+    add_jobs(parser)
+    add_wait(parser)
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", metavar="N", type=_count, default=None, help="files that move at once (8)")
+
+
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit-rate",
+        metavar="RATE",
+        type=_rate,
+        default=None,
+        help="bytes a second for the whole run, such as 500K or 20M (else ASSETMGR_LIMIT_RATE, else no limit)",
+    )
+    parser.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=_seconds,
+        default=3600.0,
+        help="how long to wait for what another process holds (3600)",
+    )
+
+
+def add_mirrors(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mirror",
+        metavar="MIRROR",
+        action="append",
+        default=[],
+        help="ask this folder, http(s) address or bucket before the origin; may be repeated "
+        "(then those of ASSETMGR_MIRRORS, then the manifest's)",
+    )
+
+
+def _count(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 1 <= int(text) <= 256:
+            return int(text)
+    raise argparse.ArgumentTypeError("a number from 1 to 256")
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(text)) and float(text) >= 0:
+            return float(text)
+    raise argparse.ArgumentTypeError("a number of seconds")
+
+
+def _rate(text: str) -> float:
+    from assetmgr.transfer.limits import parse_rate
+
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
