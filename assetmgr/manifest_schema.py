@@ -330,10 +330,14 @@ MANIFEST = Record(
             ListOf("a mirror or a list of mirrors", _MIRROR, alone=True),
             "Where bytes may also be had: folders, http(s) addresses, buckets; asked in order before the origin.",
         ),
+        "requires": Field(
+            _COMMON["requires"].spec,
+            "Assets that are wanted too, and that another manifest or the catalog declares.",
+        ),
         "models": Field(MapOf("a mapping from name to model", _NAME, MODEL), "The models, by name."),
         "datasets": Field(MapOf("a mapping from name to dataset", _NAME, DATASET), "The datasets, by name."),
     },
-    elsewhere=dict.fromkeys(_COMMON, "a model or a dataset"),
+    elsewhere=dict.fromkeys(_COMMON.keys() - {"requires"}, "a model or a dataset"),
 )
 
 
