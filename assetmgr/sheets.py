@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
+
 from assetmgr.catalog import Catalog, shipped_manifests
 from assetmgr.digests import sha256_text
 from assetmgr.errors import (
@@ -267,7 +269,7 @@ class Sheets:
             previous = None  # a pin that nothing may be written by is no pin to keep
         complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
-            return previous
+            return msgspec.structs.replace(previous, license=asset.license or previous.license)
         source = asset.source
         if isinstance(source, HubSource):
             origin = origins.hub(source.endpoint, source.transport)
