@@ -26,6 +26,7 @@ from assetmgr.errors import (
 from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
 from assetmgr.manifest import Asset, HubSource, Manifest
 from assetmgr.mutex import held
+from assetmgr.names import asset_name_fault
 from assetmgr.origins import Origins
 from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
@@ -79,8 +80,11 @@ class Sheets:
         for sheet in self._sheets:
             if name in self.locked(sheet).assets:
                 return sheet
-        alone = self._reference_lock(name)
-        return Sheet(None, alone) if alone.exists() and self.asset(name) is None else self._sheets[-1]
+        if not asset_name_fault(name):
+            alone = self._reference_lock(name)
+            if alone.exists() and self.asset(name) is None:
+                return Sheet(None, alone)
+        return self._sheets[-1]
 
     def asset(self, name: str) -> Asset | None:
         return self.catalog.find(name)
