@@ -259,13 +259,14 @@ def render(reference: Reference) -> str:
     """The lines that declare it in a manifest: the section, the name, and what stands under it."""
     lines = [f"{reference.kind}s:", f"  {scalar(reference.name)}:"]
     for key, value in reference.declaration.items():
-        lines += _field(key, value, "    ")
+        lines += field_lines(key, value, "    ")
     return "\n".join(lines) + "\n"
 
 
-def _field(key: str, value: object, indent: str) -> list[str]:
+def field_lines(key: str, value: object, indent: str, step: str = "  ") -> list[str]:
+    """The lines of a key and its value in block style, each beginning with ``indent``."""
     if isinstance(value, Mapping):
-        inner = [line for name, each in value.items() for line in _field(str(name), each, indent + "  ")]
+        inner = [line for name, each in value.items() for line in field_lines(str(name), each, indent + step, step)]
         return [f"{indent}{scalar(key)}:", *inner] if inner else [f"{indent}{scalar(key)}: {{}}"]
     if not isinstance(value, (list, tuple)):
         return [f"{indent}{scalar(key)}: {scalar(value)}"]
@@ -273,7 +274,7 @@ def _field(key: str, value: object, indent: str) -> list[str]:
         return [f"{indent}{scalar(key)}: [{', '.join(map(scalar, value))}]"]
     lines = [f"{indent}{scalar(key)}:"]
     for item in value:
-        inner = [line for name, each in item.items() for line in _field(str(name), each, indent + "    ")]
+        inner = [line for name, each in item.items() for line in field_lines(str(name), each, indent + "    ", step)]
         lines += [f"{indent}  - {inner[0].lstrip()}", *inner[1:]]
     return lines
 
