@@ -14,6 +14,7 @@ from assetmgr.errors import (
     AssetError,
     LockError,
     NotInstalledError,
+    SeveralErrors,
     StaleLockError,
     UsageError,
     raise_all,
