@@ -147,14 +147,16 @@ class Asset:
     groups: tuple[str, ...] = ()
     local_dir: str | None = None
     local_dir_links: LinkStyle = "symlink"
+    license: str | None = None
+    description: str | None = None
     use: Mapping[str, object] = field(default_factory=dict, hash=False)
     declared_at: Place = field(kw_only=True, compare=False)
 
     def digest(self) -> str:
         """The sha256, in hex, of what decides which files the asset resolves to.
 
-        Name, ``local_dir``, groups and loading do not count, nor does the order of patterns, files or
-        requirements.
+        Name, ``local_dir``, groups, loading and what is told about it do not count, nor does the order of patterns,
+        files or requirements.
         """
         requires = sorted(set(self.requires))
         document = {"kind": self.kind, "source": _canonical(self.source), "requires": requires}
@@ -309,6 +311,8 @@ class _Builder:
             groups=tuple(dict.fromkeys(_texts(entry, "groups") or ())),
             local_dir=self._resolved(entry.text("local_dir")),
             local_dir_links=cast(LinkStyle, entry.text("local_dir_links") or "symlink"),
+            license=entry.text("license"),
+            description=entry.text("description"),
             use={key: value.plain() for key in _USE if (value := entry.get(key)) is not None},
             declared_at=self._place(entry.at),
         )
