@@ -115,7 +115,13 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
 
     def _one(self, task: Task, wire: Wire, progress: Callable[[int], object]) -> Outcome:
         try:
-            fetched = fetch_task(task, wire, progress=progress, say=self._reporter.say, sleep=wire.stop.wait)
+            with self._reporter.file(task.label, task.size or 0) as line:
+
+                def count(amount: int) -> None:
+                    progress(amount)
+                    line.add(amount)
+
+                fetched = fetch_task(task, wire, progress=count, say=self._reporter.say, sleep=wire.stop.wait)
             return Outcome(task, fetched)
         except AssetError as error:
             return Outcome(task, None, error)
