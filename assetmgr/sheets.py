@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from assetmgr.catalog import Catalog, shipped_manifests
 from assetmgr.digests import sha256_text
 from assetmgr.errors import (
@@ -17,7 +19,6 @@ from assetmgr.errors import (
     NotLockedError,
     SeveralErrors,
     StaleLockError,
-    UnknownAssetError,
     UsageError,
     raise_all,
 )
@@ -66,10 +67,13 @@ class Sheets:
         return self._locks[sheet.lock_file] or Lock(assets={})
 
     def of(self, name: str) -> Sheet:
-        """The sheet that a name belongs to: the last manifest that declares it, else the store's own."""
+        """The sheet that a name belongs to: the last manifest that declares or requires it, else the store's own."""
         for sheet in reversed(self._sheets[:-1]):
             assert sheet.manifest is not None
             if any(asset.name == name for asset in sheet.manifest.assets):
+                return sheet
+        for sheet in reversed(self._sheets[:-1]):
+            if sheet.manifest is not None and name in sheet.manifest.required_at:
                 return sheet
         for sheet in self._sheets:
             if name in self.locked(sheet).assets:
@@ -77,13 +81,10 @@ class Sheets:
         return self._sheets[-1]
 
     def asset(self, name: str) -> Asset | None:
-        try:
-            return self.catalog.get(name)
-        except UnknownAssetError:
-            return None
+        return self.catalog.find(name)
 
     def names(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The names that a command means: what was said, or all that the user's manifests declare."""
+        """The names that a command means: what was said, or all that the user's manifests declare and require."""
         said = tuple(dict.fromkeys(names))
         if said:
             return said
@@ -139,13 +140,13 @@ class Sheets:
         wanted = self.names((*names, *upgraded))
         everything = not names and not upgraded
         by_sheet: dict[Path, tuple[Sheet, list[str]]] = {}
-        for name in wanted:
+        for name in () if everything else wanted:
             self.check_known(name)
             sheet = self.of(name)
             by_sheet.setdefault(sheet.lock_file, (sheet, []))[1].append(name)
         if everything:
             for sheet in self._sheets[:-1]:
-                by_sheet.setdefault(sheet.lock_file, (sheet, []))
+                by_sheet.setdefault(sheet.lock_file, (sheet, [*self._wanted(sheet)]))
         report = []
         for sheet, asked in by_sheet.values():
             report.append(self._lock_sheet(sheet, asked, upgraded, origins, prune=everything, fetch=fetch))
@@ -157,6 +158,12 @@ class Sheets:
             origins.context.reporter.say(f"{one.path} {written}; it lacks what must be fetched by hand first:")
         raise_all(by_hand)
         return report
+
+    def _wanted(self, sheet: Sheet) -> tuple[str, ...]:
+        """What a whole lock is made for: the names that its manifest has the last word on, and those it requires."""
+        assert sheet.manifest is not None
+        required = sheet.manifest.required_at
+        return tuple(name for name in sheet.manifest.wanted if name in required or self.of(name) == sheet)
 
     def _lock_sheet(
         self,
@@ -220,7 +227,7 @@ class Sheets:
         if errors:
             raise_all([*errors, *by_hand])
         if sheet.manifest is not None and not prune:
-            declared = {asset.name for asset in self.catalog.closure([asset.name for asset in sheet.manifest.assets])}
+            declared = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
             after = {name: entry for name, entry in after.items() if name in declared}
         check_refs(after.values())
         check_places(map(self._store.contents, after.values()))
@@ -240,7 +247,7 @@ class Sheets:
             previous = None  # a pin that nothing may be written by is no pin to keep
         complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
-            return previous
+            return msgspec.structs.replace(previous, license=asset.license or previous.license)
         source = asset.source
         if isinstance(source, HubSource):
             origin = origins.hub(source.endpoint, source.transport)
@@ -251,9 +258,10 @@ class Sheets:
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
         said = tuple(names)
+        self.names(said)  # something must be meant
         disagreements = []
         for sheet in self._sheets[:-1] if not said else dict.fromkeys(map(self.of, said)):
-            asked = [name for name in self.names(said) if self.of(name) == sheet]
+            asked = [name for name in said if self.of(name) == sheet] if said else self._wanted(sheet)
             lock = self.locked(sheet)
             declared = self.catalog.closure(asked)
             for asset in declared:
@@ -261,7 +269,7 @@ class Sheets:
                 if entry is not None:
                     check_entry(entry)
                 if entry is None:
-                    disagreements.append(f"{asset.name}: declared at {asset.declared_at}, not in {sheet.lock_file}")
+                    disagreements.append(f"{asset.name}: {self._asked_at(asset, sheet)}, not in {sheet.lock_file}")
                 elif entry.declared != asset.digest():
                     disagreements.append(f"{asset.name}: changed at {asset.declared_at} since it was locked")
             if not said:
@@ -269,6 +277,11 @@ class Sheets:
                 disagreements += [f"{name}: in {sheet.lock_file}, not asked for by the manifest" for name in extra]
         if disagreements:
             raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+
+    @staticmethod
+    def _asked_at(asset: Asset, sheet: Sheet) -> str:
+        place = sheet.manifest.required_at.get(asset.name) if sheet.manifest else None
+        return f"required at {place}" if place else f"declared at {asset.declared_at}"
 
 
 def folder_of(asset: Asset) -> str:

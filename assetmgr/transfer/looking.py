@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urljoin
 
+from assetmgr.transfer.detour import detour
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import address
@@ -22,6 +23,7 @@ def header_of(source: Source, name: str, limits: Limits) -> str | None:
             request.headers["Authorization"] = f"Bearer {source.token}"
         return request
 
+    source = detour(source)
     url, timeout = source.url, (limits.connect_timeout, limits.read_timeout)
     for _ in range(limits.redirects):
         try:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from assetmgr.errors import AccessError, OriginError
 from assetmgr.transfer.connection import Answer, Pool
 from assetmgr.transfer.credentials import Logins
+from assetmgr.transfer.detour import detour
 from assetmgr.transfer.elsewhere import Elsewhere, elsewhere
 from assetmgr.transfer.evidence import Headers, local_headers
 from assetmgr.transfer.limits import Limits
@@ -132,25 +133,26 @@ class Wire:
         self.check()
         if source.opener is not None:
             return source.opener(start, end, self.stop, self.limits_of(source))
-        if source.url[:5].lower() == "file:":
-            return _LocalAnswer(source.url, start, valid, plain=source.watch is not None)
+        asked = detour(source)
+        if asked.url[:5].lower() == "file:":
+            return _LocalAnswer(asked.url, start, valid, plain=source.watch is not None)
         headers = {"User-Agent": "assetmgr", "Accept": "*/*", "Accept-Encoding": "identity"}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
             if valid:
                 headers["If-Range"] = valid
-        found = self._elsewhere(source.url)
+        found = self._elsewhere(asked.url)
         if found is None:
-            answer = self._follow(source, source.url, headers)
+            answer = self._follow(asked, asked.url, headers)
         else:
             answer = found.open(lambda url: self._follow(Source(url, logins=False), url, headers))
         if answer.status in (200, 206) or (answer.status == 416 and "Range" in headers):
             return answer
-        asked = answer.headers.get("Retry-After", "") or window_end(answer.headers)
+        again = answer.headers.get("Retry-After", "") or window_end(answer.headers)
         answer.close()
         where = safe_url(source.url)
         if answer.status in PASSING:
-            raise PassingError(f"HTTP {answer.status}", asked)
+            raise PassingError(f"HTTP {answer.status}", again)
         if source.refusal is not None:
             raise source.refusal(answer.status, answer.headers)
         if answer.status in (401, 403, 407):
