@@ -40,8 +40,8 @@ class Bars:
     def file(self, label: str, total: int) -> Bar:
         return Bar(self, f"  {label}", total)
 
-    def show(self, label: str, total: int, count: int) -> tqdm[Any] | None:
-        """Put a bar into a row, where there is one."""
+    def show(self, label: str, total: int, count: int, begun: float) -> tqdm[Any] | None:
+        """Put a bar into a row, where there is one. The work began before it, at ``begun`` of the clock."""
         with self._lock:
             # A terminal that does not know its size says 0, and tqdm would draw nothing in it.
             size = _size(self._stream)
@@ -50,8 +50,8 @@ class Bars:
                 return None
             self._rows[row] = bar = _Line(
                 total=total if total > 0 else None,
-                initial=count,
                 desc=label,
+                delay=_MOMENT,  # it has passed: only, nothing is drawn before the count is known
                 unit="B",
                 unit_scale=True,
                 leave=False,
@@ -59,6 +59,9 @@ class Bars:
                 file=self._stream,
                 **({"dynamic_ncols": True} if size else {"ncols": 80, "nrows": 24}),
             )
+            bar.start_t = bar.last_print_t = begun
+            _quietly(lambda: bar.update(count))
+            _quietly(bar.refresh)
             return bar
 
     def remove(self, bar: tqdm[Any]) -> None:
@@ -102,6 +105,7 @@ class Bar:
         self._count = 0
         self._bar: tqdm[Any] | None = None
         self._lock = threading.Lock()
+        self._begun = time.time()  # tqdm's clock
         self._due = time.monotonic() + _MOMENT
 
     def __enter__(self) -> Bar:
@@ -127,7 +131,7 @@ class Bar:
         if self._bar is not None:
             self._bars.move(self._bar, step)
         elif time.monotonic() >= self._due and (count < self._total or self._total <= 0):
-            self._bar = self._bars.show(self._label, self._total, count)
+            self._bar = self._bars.show(self._label, self._total, count, self._begun)
 
 
 class _Line(tqdm):  # type: ignore[type-arg] # generic for a checker alone

@@ -78,10 +78,8 @@ def _of_the_system(error: OSError) -> AssetError:
     try:
         os.getcwd()
     except OSError:
-        return AssetError(
-            "the working folder is not there any more, or may not be read", mend="cd to a folder that is there"
-        )
+        return AssetError("the working folder is gone, or may not be read", mend="cd to a folder that is there")
     mend = ""
-    if isinstance(error, PermissionError) or error.errno in (errno.ENOTDIR, errno.EROFS):
+    if isinstance(error, PermissionError) or error.errno in (errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG):
         mend = "see what stands there and who may write it, or name another store: --root, or ASSETMGR_ROOT"
     return AssetError(f"{error.filename or 'the system'}: {error.strerror or error}", mend=mend)

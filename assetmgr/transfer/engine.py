@@ -114,6 +114,10 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
         return read_document(source, self._wire, most=most, label=label, say=self._reporter.say)
 
     def _one(self, task: Task, wire: Wire, progress: Callable[[int], object]) -> Outcome:
+        def say(text: str) -> None:
+            if not wire.stop.is_set():  # connections that we cut ourselves are no news
+                self._reporter.say(text)
+
         try:
             with self._reporter.file(task.label, task.size or 0) as line:
 
@@ -121,7 +125,7 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
                     progress(amount)
                     line.add(amount)
 
-                fetched = fetch_task(task, wire, progress=count, say=self._reporter.say, sleep=wire.stop.wait)
+                fetched = fetch_task(task, wire, progress=count, say=say, sleep=wire.stop.wait)
             return Outcome(task, fetched)
         except AssetError as error:
             return Outcome(task, None, error)
