@@ -29,6 +29,11 @@ def default_root(chosen: str | None = None, cache_root: str | None = None) -> Pa
     root = chosen or os.environ.get("ASSETMGR_ROOT") or cache_root
     if root:
         return Path(os.path.abspath(os.path.expanduser(root)))
+    return user_cache()
+
+
+def user_cache() -> Path:
+    """Where the platform keeps what a user's programs can make again."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
     elif sys.platform == "darwin":

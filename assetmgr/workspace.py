@@ -31,7 +31,7 @@ from assetmgr.store import Layout, State, Store, default_root
 from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
-    from assetmgr.datasets import ImageTextDataset
+    from assetmgr.datasets import Dataset
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
     from assetmgr.mirrors.run import TrafficReport
@@ -436,7 +436,7 @@ class Workspace:
         vis_path: str | os.PathLike[str] | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         verify: Check = "quick",
-    ) -> dict[str, ImageTextDataset] | ImageTextDataset:
+    ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
         found = self._of_kind(name, "dataset", verify)
         receipts = dict(self._receipts([name]))
