@@ -53,7 +53,11 @@ def test_a_new_version_of_the_reader_makes_it_anew(made: Make, monkeypatch: pyte
         opened(found)
 
 
-@pytest.mark.parametrize("damage", [lambda p: flip_byte(p, 200), lambda p: truncate(p, 100), os.unlink], ids=str)
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: flip_byte(path, 200), lambda path: truncate(path, 100), os.unlink],
+    ids=["altered", "half written", "gone"],
+)
 @pytest.mark.parametrize("of", ["", ".json"], ids=["table", "record"])
 def test_a_damaged_table_is_made_anew_and_never_served(made: Make, damage: Any, of: str) -> None:
     found = made(ROWS)
