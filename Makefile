@@ -4,10 +4,13 @@
 PYTHON  ?= python3
 # The Pythons that `make test-pythons` looks for: as pythonX.Y on PATH, then among pyenv's.
 PYTHONS ?= 3.10 3.11 3.12 3.13
+# How many tests run at once: they wait for servers more than they compute.
+TESTS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 BIN    := .venv/bin
 BIN036 := .venv-hub036/bin
 PIP    := -m pip --disable-pip-version-check --no-input -qq
+PYTEST := -m pytest -q -n $(TESTS) --dist worksteal
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -25,9 +28,9 @@ demo: setup ## from a manifest to an answer about a picture, on a hub on this ma
 
 test: lint .venv-hub036/.made ## every check: lint, the hub's tests on huggingface_hub 0.36, then all tests
 	@echo '== pytest, the hub tests on huggingface_hub 0.36'
-	@$(BIN036)/python -m pytest -q -m 'hub and not soak'
+	@$(BIN036)/python $(PYTEST) -m 'hub and not soak'
 	@echo '== pytest'
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python $(PYTEST)
 
 lint: setup ## ruff, strict types, the layers of the architecture
 	@echo '== ruff'
@@ -51,7 +54,7 @@ test-pythons: ## the tests of the core on Python 3.10 to 3.13, as far as they ar
 	    if [ -z "$$python" ]; then missing="$$missing $$version"; continue; fi; \
 	    echo "== Python $$version"; \
 	    if $(MAKE) .venv-py$$version/.made PYTHON="$$python" && \
-	        .venv-py$$version/bin/python -m pytest -q -m 'not torch and not soak'; \
+	        .venv-py$$version/bin/python $(PYTEST) -m 'not torch and not soak'; \
 	    then passed="$$passed $$version"; else failed="$$failed $$version"; fi; \
 	done; \
 	echo "passed:$${passed:- none}   failed:$${failed:- none}   not found here:$${missing:- none}"; \

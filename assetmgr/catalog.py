@@ -29,7 +29,9 @@ class Catalog:
         self._unread = list(shipped)
         self._files = [str(manifest.path) for manifest in manifests]
         self._files += [str(entry.path if isinstance(entry, Manifest) else entry) for entry in shipped]
-        self.user_names: tuple[str, ...] = tuple(self._user)
+        self._required = {name: place for manifest in manifests for name, place in manifest.required_at.items()}
+        self.user_names: tuple[str, ...] = tuple({**self._user, **self._required})
+        """What the user's manifests declare, and what they require by name."""
 
     def get(self, name: str) -> Asset:
         """Look one asset up.
@@ -38,8 +40,14 @@ class Catalog:
         ------
         UnknownAssetError
             When no manifest declares it; names the nearest names and the manifests looked in.
+        ManifestError
+            When that is a name that a user's manifest requires: with the place.
         """
-        asset = self._find(name)
+        asset = self.find(name)
+        if asset is None and name in self._required:
+            place = self._required[name]
+            message = f"the manifest {_undeclared(name, self)}"
+            raise ManifestError([Problem(place.file, place.line, place.column, message)])
         if asset is None:
             where = ", ".join(self._files) or "any manifest: there is none"
             raise UnknownAssetError(
@@ -53,7 +61,7 @@ class Catalog:
         return tuple(sorted(self._all()))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._find(name) is not None
+        return isinstance(name, str) and self.find(name) is not None
 
     def __iter__(self) -> Iterator[Asset]:
         everything = self._all()
@@ -88,20 +96,23 @@ class Catalog:
         """
         wanted: list[Asset] = []
         unknown: list[AssetError] = []
+        walk = _Walk(self)
         for name in dict.fromkeys(names):
             try:
                 wanted.append(self.get(name))
             except UnknownAssetError as error:
                 unknown.append(error)
+            except ManifestError as error:
+                walk.problems += error.problems
         raise_all(unknown)
-        walk = _Walk(self)
         for asset in wanted:
             walk.visit(asset)
         if walk.problems:
             raise ManifestError(sorted(walk.problems))
         return tuple(walk.done.values())
 
-    def _find(self, name: str) -> Asset | None:
+    def find(self, name: str) -> Asset | None:
+        """Look one asset up; None when no manifest declares it."""
         asset = self._user.get(name) or self._shipped.get(name)
         while asset is None and self._unread:
             self._read_one()
@@ -152,8 +163,7 @@ class _Walk:
     def _required(self, name: str, by: Asset) -> Asset | None:
         if name in self._catalog:
             return self._catalog.get(name)
-        near = _nearest(name, self._catalog.names())
-        self._complain(by, f"{by.name!r} requires {name!r}, which no manifest declares{near}")
+        self._complain(by, f"{by.name!r} {_undeclared(name, self._catalog)}")
         return None
 
     def _cycle(self, path: list[Asset], name: str) -> None:
@@ -164,6 +174,10 @@ class _Walk:
     def _complain(self, asset: Asset, message: str) -> None:
         place = asset.declared_at
         self.problems.append(Problem(place.file, place.line, place.column, message))
+
+
+def _undeclared(name: str, catalog: Catalog) -> str:
+    return f"requires {name!r}, which no manifest declares{_nearest(name, catalog.names())}"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

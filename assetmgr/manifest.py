@@ -147,14 +147,16 @@ class Asset:
     groups: tuple[str, ...] = ()
     local_dir: str | None = None
     local_dir_links: LinkStyle = "symlink"
+    license: str | None = None
+    description: str | None = None
     use: Mapping[str, object] = field(default_factory=dict, hash=False)
     declared_at: Place = field(kw_only=True, compare=False)
 
     def digest(self) -> str:
         """The sha256, in hex, of what decides which files the asset resolves to.
 
-        Name, ``local_dir``, groups and loading do not count, nor does the order of patterns, files or
-        requirements.
+        Name, ``local_dir``, groups, loading and what is told about it do not count, nor does the order of patterns,
+        files or requirements.
         """
         requires = sorted(set(self.requires))
         document = {"kind": self.kind, "source": _canonical(self.source), "requires": requires}
@@ -191,12 +193,22 @@ def _canonical(source: HubSource | FilesSource) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one file declares, in its order. ``cache_root`` is absolute, and so are folders among ``mirrors``."""
+    """What one file declares, in its order. ``cache_root`` is absolute, and so are folders among ``mirrors``.
+
+    ``requires`` are the names that it wants without declaring them; ``required_at`` says where each stands.
+    """
 
     path: Path
     assets: tuple[Asset, ...]
     cache_root: str | None = None
     mirrors: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    required_at: Mapping[str, Place] = field(default_factory=dict, compare=False, hash=False)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The names of what it declares and of what it requires, each once."""
+        return tuple(dict.fromkeys([*(asset.name for asset in self.assets), *self.requires]))
 
 
 def load_manifest(path: Path, *, limits: ManifestLimits = _LIMITS) -> Manifest:
@@ -270,7 +282,15 @@ class _Builder:
                     self._problems.add(entry.at, what)
                 first.setdefault(name, entry)
         mirrors = tuple(resolve_mirror(text, self._folder) for text in _texts(value, "mirrors") or ())
-        return Manifest(self._path, tuple(assets), self._resolved(value.text("cache_root")), mirrors)
+        requires = value.get("requires")
+        required_at: dict[str, Place] = {}
+        for item in requires.items() if requires else ():
+            required_at.setdefault(str(item.data), self._place(item.node))
+        cache_root = self._resolved(value.text("cache_root"))
+        return Manifest(self._path, tuple(assets), cache_root, mirrors, tuple(required_at), required_at)
+
+    def _place(self, node: Node) -> Place:
+        return Place(self._problems.file, node.line, node.column)
 
     def _resolved(self, folder: str | None) -> str | None:
         return None if folder is None else resolve_folder(folder, self._folder)
@@ -291,8 +311,10 @@ class _Builder:
             groups=tuple(dict.fromkeys(_texts(entry, "groups") or ())),
             local_dir=self._resolved(entry.text("local_dir")),
             local_dir_links=cast(LinkStyle, entry.text("local_dir_links") or "symlink"),
+            license=entry.text("license"),
+            description=entry.text("description"),
             use={key: value.plain() for key in _USE if (value := entry.get(key)) is not None},
-            declared_at=Place(self._problems.file, entry.at.line, entry.at.column),
+            declared_at=self._place(entry.at),
         )
 
     def _hub(self, entry: Value) -> HubSource | None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from assetmgr.manifest_urls import endpoint_fault, folder_fault, mirror_fault, url_fault
-from assetmgr.names import asset_name_fault, is_digest, is_repo, path_fault
+from assetmgr.names import asset_name_fault, is_digest, is_repo, line_fault, path_fault
 
 VERSION = 1
 SAMPLE_READERS = ("caption", "vqa")
@@ -288,6 +288,11 @@ _COMMON = {
     "files": Field(ListOf("a list of files", _FILE, least=1), "The files that make up the asset, each with its URL."),
     "requires": Field(ListOf("a name or a list of names", _NAME, alone=True), "Assets that must be there too."),
     "groups": Field(ListOf("a word or a list of words", _WORD_TEXT, alone=True), "Names for sets of assets."),
+    "license": Field(
+        Text("a licence", lambda text: line_fault(text, 200)),
+        "Its licence, such as apache-2.0; else what the hub says of it when it is locked.",
+    ),
+    "description": Field(Text("a line of words", lambda text: line_fault(text, 300)), "What it is, in one line."),
     "local_dir": Field(_FOLDER, "A folder where the files stand under their own names."),
     "local_dir_links": Field(Choice("a link style", LINK_STYLES), "How they stand there; else symlink."),
 }
@@ -325,10 +330,14 @@ MANIFEST = Record(
             ListOf("a mirror or a list of mirrors", _MIRROR, alone=True),
             "Where bytes may also be had: folders, http(s) addresses, buckets; asked in order before the origin.",
         ),
+        "requires": Field(
+            _COMMON["requires"].spec,
+            "Assets that are wanted too, and that another manifest or the catalog declares.",
+        ),
         "models": Field(MapOf("a mapping from name to model", _NAME, MODEL), "The models, by name."),
         "datasets": Field(MapOf("a mapping from name to dataset", _NAME, DATASET), "The datasets, by name."),
     },
-    elsewhere=dict.fromkeys(_COMMON, "a model or a dataset"),
+    elsewhere=dict.fromkeys(_COMMON.keys() - {"requires"}, "a model or a dataset"),
 )
 
 

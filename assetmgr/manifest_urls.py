@@ -135,6 +135,26 @@ def resolve_url(url: str, folder: str) -> str:
     return Path(os.path.abspath(os.path.join(folder, path))).as_uri()
 
 
+def is_relative(url: str) -> bool:
+    """Whether what a text without a `url_fault` names depends on the folder that it is written in."""
+    path = _local_path(url) if url.startswith("file:") else url if _is_bare(url) else None
+    return path is not None and not path.startswith(("/", "~")) and not _DRIVE.match(path)
+
+
+def moved_url(url: str, start: str, folder: str | None) -> str:
+    """The same URL or path, where relative paths begin at ``folder`` and not at ``start``; None makes it absolute."""
+    if not is_relative(url):
+        return url
+    whole = resolve_url(url, start)
+    if folder is None:
+        return whole
+    try:
+        path = Path(os.path.relpath(_local_path(whole), folder)).as_posix()
+    except ValueError:  # on another drive
+        return whole
+    return path if path.startswith("../") else f"./{path}"
+
+
 def file_name(url: str) -> str:
     """The name that a URL's path ends with, unquoted; empty when it ends with a slash, hides one, or names none."""
     if url.startswith("gdrive:"):

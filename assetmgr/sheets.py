@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
 
 from assetmgr.catalog import Catalog, shipped_manifests
 from assetmgr.digests import sha256_text
@@ -17,13 +20,13 @@ from assetmgr.errors import (
     NotLockedError,
     SeveralErrors,
     StaleLockError,
-    UnknownAssetError,
     UsageError,
     raise_all,
 )
 from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
 from assetmgr.manifest import Asset, HubSource, Manifest
 from assetmgr.mutex import held
+from assetmgr.names import asset_name_fault
 from assetmgr.origins import Origins
 from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
@@ -66,24 +69,28 @@ class Sheets:
         return self._locks[sheet.lock_file] or Lock(assets={})
 
     def of(self, name: str) -> Sheet:
-        """The sheet that a name belongs to: the last manifest that declares it, else the store's own."""
+        """The sheet that a name belongs to: the last manifest that declares or requires it, else the store's own."""
         for sheet in reversed(self._sheets[:-1]):
             assert sheet.manifest is not None
             if any(asset.name == name for asset in sheet.manifest.assets):
                 return sheet
+        for sheet in reversed(self._sheets[:-1]):
+            if sheet.manifest is not None and name in sheet.manifest.required_at:
+                return sheet
         for sheet in self._sheets:
             if name in self.locked(sheet).assets:
                 return sheet
+        if not asset_name_fault(name):
+            alone = self._reference_lock(name)
+            if alone.exists() and self.asset(name) is None:
+                return Sheet(None, alone)
         return self._sheets[-1]
 
     def asset(self, name: str) -> Asset | None:
-        try:
-            return self.catalog.get(name)
-        except UnknownAssetError:
-            return None
+        return self.catalog.find(name)
 
     def names(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The names that a command means: what was said, or all that the user's manifests declare."""
+        """The names that a command means: what was said, or all that the user's manifests declare and require."""
         said = tuple(dict.fromkeys(names))
         if said:
             return said
@@ -139,16 +146,17 @@ class Sheets:
         wanted = self.names((*names, *upgraded))
         everything = not names and not upgraded
         by_sheet: dict[Path, tuple[Sheet, list[str]]] = {}
-        for name in wanted:
+        for name in () if everything else wanted:
             self.check_known(name)
             sheet = self.of(name)
             by_sheet.setdefault(sheet.lock_file, (sheet, []))[1].append(name)
         if everything:
             for sheet in self._sheets[:-1]:
-                by_sheet.setdefault(sheet.lock_file, (sheet, []))
+                by_sheet.setdefault(sheet.lock_file, (sheet, [*self._wanted(sheet)]))
         report = []
         for sheet, asked in by_sheet.values():
-            report.append(self._lock_sheet(sheet, asked, upgraded, origins, prune=everything, fetch=fetch))
+            assets = self.catalog.closure(asked)
+            report.append(self._lock_sheet(sheet, assets, upgraded, origins, prune=everything, fetch=fetch))
         by_hand = [error for one in report for error in one.by_hand]
         for one in report if by_hand else ():
             for line in one.changes:
@@ -158,10 +166,35 @@ class Sheets:
         raise_all(by_hand)
         return report
 
+    def _wanted(self, sheet: Sheet) -> tuple[str, ...]:
+        """What a whole lock is made for: the names that its manifest has the last word on, and those it requires."""
+        assert sheet.manifest is not None
+        required = sheet.manifest.required_at
+        return tuple(name for name in sheet.manifest.wanted if name in required or self.of(name) == sheet)
+
+    def lock_reference(self, origins: Origins, asset: Asset, *, upgrade: bool) -> LockChange:
+        """Pin what no manifest declares, and a command line named by a reference, in a lock of its own in the store.
+
+        Two references may want one repo at different times: what one of them pins says nothing of the other.
+        """
+        sheet = Sheet(None, self._reference_lock(asset.name))
+        upgraded = [asset.name] if upgrade else []
+        return self._lock_sheet(sheet, [asset], upgraded, origins, prune=True, fetch=True)
+
+    def locked_reference(self, name: str) -> LockedAsset | None:
+        """What a reference of this name was pinned to; None where none was, or its lock cannot be read."""
+        try:
+            return self.locked(Sheet(None, self._reference_lock(name))).assets.get(name)
+        except LockError:
+            return None
+
+    def _reference_lock(self, name: str) -> Path:
+        return Path(self._store.state, "lockfiles", "references", f"{quote(name, safe='+')}.lock.json")
+
     def _lock_sheet(
         self,
         sheet: Sheet,
-        names: Sequence[str],
+        assets: Sequence[Asset],
         upgrade: Sequence[str],
         origins: Origins,
         *,
@@ -174,7 +207,7 @@ class Sheets:
         with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
             self._locks.pop(sheet.lock_file, None)  # another process may have written it meanwhile
             before = self._before(sheet, prune, say)
-            return self._write_sheet(sheet, before, names, upgrade, origins, prune=prune, fetch=fetch)
+            return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch)
 
     def _before(self, sheet: Sheet, prune: bool, say: Callable[[str], object]) -> Lock:
         """The lock as it stands. One that cannot be read is made anew, where all of it is asked for."""
@@ -193,7 +226,7 @@ class Sheets:
         self,
         sheet: Sheet,
         before: Lock,
-        names: Sequence[str],
+        assets: Sequence[Asset],
         upgrade: Sequence[str],
         origins: Origins,
         *,
@@ -203,7 +236,7 @@ class Sheets:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
         by_hand: list[AssetError] = []
-        for asset in self.catalog.closure(names):
+        for asset in assets:
             try:
                 after[asset.name] = self._resolve(
                     asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch
@@ -220,7 +253,7 @@ class Sheets:
         if errors:
             raise_all([*errors, *by_hand])
         if sheet.manifest is not None and not prune:
-            declared = {asset.name for asset in self.catalog.closure([asset.name for asset in sheet.manifest.assets])}
+            declared = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
             after = {name: entry for name, entry in after.items() if name in declared}
         check_refs(after.values())
         check_places(map(self._store.contents, after.values()))
@@ -240,7 +273,7 @@ class Sheets:
             previous = None  # a pin that nothing may be written by is no pin to keep
         complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
-            return previous
+            return msgspec.structs.replace(previous, license=asset.license or previous.license)
         source = asset.source
         if isinstance(source, HubSource):
             origin = origins.hub(source.endpoint, source.transport)
@@ -251,9 +284,10 @@ class Sheets:
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
         said = tuple(names)
+        self.names(said)  # something must be meant
         disagreements = []
         for sheet in self._sheets[:-1] if not said else dict.fromkeys(map(self.of, said)):
-            asked = [name for name in self.names(said) if self.of(name) == sheet]
+            asked = [name for name in said if self.of(name) == sheet] if said else self._wanted(sheet)
             lock = self.locked(sheet)
             declared = self.catalog.closure(asked)
             for asset in declared:
@@ -261,7 +295,7 @@ class Sheets:
                 if entry is not None:
                     check_entry(entry)
                 if entry is None:
-                    disagreements.append(f"{asset.name}: declared at {asset.declared_at}, not in {sheet.lock_file}")
+                    disagreements.append(f"{asset.name}: {self._asked_at(asset, sheet)}, not in {sheet.lock_file}")
                 elif entry.declared != asset.digest():
                     disagreements.append(f"{asset.name}: changed at {asset.declared_at} since it was locked")
             if not said:
@@ -269,6 +303,11 @@ class Sheets:
                 disagreements += [f"{name}: in {sheet.lock_file}, not asked for by the manifest" for name in extra]
         if disagreements:
             raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+
+    @staticmethod
+    def _asked_at(asset: Asset, sheet: Sheet) -> str:
+        place = sheet.manifest.required_at.get(asset.name) if sheet.manifest else None
+        return f"required at {place}" if place else f"declared at {asset.declared_at}"
 
 
 def folder_of(asset: Asset) -> str:

@@ -31,6 +31,7 @@ from assetmgr.store import Layout, State, Store, default_root
 from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
+    from assetmgr.asked import Pinned
     from assetmgr.datasets import ImageTextDataset
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from assetmgr.origins import Origins
     from assetmgr.plan import Plan
     from assetmgr.pull import Pull
+    from assetmgr.references import Details
 
 Check = Literal["quick", "full", "none"]
 
@@ -177,6 +179,14 @@ class Workspace:
         """
         self._network.renew()
         errors: list[AssetError] = []
+        wishes = self._declared(names, errors, locked=locked)
+        with self._network.origins() as origins:
+            pull = self._pull(wishes, origins)
+            pull.errors += errors
+            return pull.run()
+
+    def _declared(self, names: Iterable[str], errors: list[AssetError], *, locked: bool) -> list[Wish]:
+        """What the locks say of names; a word, or an error, where a manifest has outrun them."""
         wishes = self._wishes(names, errors)
         stale = [wish.entry.name for wish in wishes if self._sheets.stale(wish.entry)]
         if stale and locked:
@@ -189,10 +199,65 @@ class Workspace:
                 f"{', '.join(stale)}: the manifest changed since the lock was made; pulling what is locked "
                 f"(to follow the manifest: assetmgr lock {' '.join(stale)})"
             )
+        return wishes
+
+    def pull_references(
+        self,
+        references: Sequence[str],
+        names: Iterable[str] = (),
+        *,
+        details: Details | None = None,
+        locked: bool = False,
+    ) -> tuple[list[Pulled], list[Pinned]]:
+        """Pull what no manifest declares: each reference is resolved, pinned in the store, brought and proved.
+
+        Parameters
+        ----------
+        references
+            ``hub:ORG/NAME[@REVISION]``, ``hub-dataset:ORG/NAME[@REVISION]``, URLs, local paths.
+        names
+            Declared assets to pull in the same run.
+        details
+            What else is said of the references.
+        locked
+            Take only what is pinned already, and ask no origin what is new.
+
+        Returns
+        -------
+        What was pulled; and each reference with the name by which it is found from now on.
+        """
+        from assetmgr.asked import pin
+        from assetmgr.references import Details, parse_references
+
+        self._network.renew()
+        parsed = parse_references(references, details or Details())
+        errors: list[AssetError] = []
+        pinned: list[Pinned] = []
+        wishes = self._declared(names, errors, locked=locked) if names else []
         with self._network.origins() as origins:
-            pull = self._pull(wishes, origins)
+            for reference in parsed:
+                try:
+                    pinned.append(pin(reference, self._sheets, self.store, origins, locked=locked))
+                except AssetError as error:
+                    errors += error.errors if isinstance(error, SeveralErrors) else [error]
+            pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
-            return pull.run()
+            return pull.run(), pinned
+
+    def _asked_for(self, pinned: Pinned) -> Wish:
+        from assetmgr.install import Wish
+
+        asset, receipt = pinned.asset, self.store.read_receipt(pinned.entry)
+        return Wish(
+            pinned.entry,
+            # What a manifest said of the same bytes under this name stays said.
+            use=receipt.use if receipt else {},
+            endpoint=receipt.endpoint if receipt else None,
+            base=folder_of(asset),
+            receipt=receipt,
+            local_dir=asset.local_dir,
+            local_dir_links=asset.local_dir_links,
+        )
 
     def _wishes(self, names: Iterable[str], errors: list[AssetError]) -> list[Wish]:
         return [self._wish(entry) for entry in self._sheets.entries(self._sheets.names(names), errors)]
@@ -410,6 +475,10 @@ class Workspace:
     def path(self, name: str) -> str:
         """The folder (or the one file) of a proved asset."""
         return self.installed(name).folder
+
+    def folder_of(self, entry: LockedAsset) -> str:
+        """Where an entry's files lie, or will."""
+        return self.store.at(Layout(entry).folder)
 
     # --- load ----------------------------------------------------------------------------------------------------
 

@@ -134,6 +134,29 @@ def test_every_unknown_name_that_was_asked_for_is_told() -> None:
     assert [re.findall("'.'", str(error))[0] for error in caught.value.errors] == ["'x'", "'y'"]
 
 
+def wanting(names: str, body: str = "", file: str = "assets.yaml") -> Manifest:
+    return parse_manifest(f"version: 1\nrequires: {names}\n{body}", Path(file))
+
+
+def test_what_a_manifest_requires_is_the_users_and_may_be_declared_anywhere() -> None:
+    shipped = requiring({"zoo/a": ["zoo/b"], "zoo/b": [], "zoo/c": []}, "shipped.yaml")
+    catalog = Catalog([wanting("[zoo/a, other]", "models: {mine: {hub: o/r}}"), requiring({"other": []})], [shipped])
+    assert catalog.user_names == ("mine", "other", "zoo/a")
+    assert [asset.name for asset in catalog.closure(catalog.user_names)] == ["mine", "other", "zoo/b", "zoo/a"]
+
+
+def test_an_unknown_name_that_a_manifest_requires_is_told_at_its_place_with_the_nearest() -> None:
+    catalog = Catalog([wanting("\n  - zoo/a\n  - zoo/bb\n  - nothing")], [requiring({"zoo/a": [], "zoo/b": []})])
+    with pytest.raises(ManifestError) as caught:
+        catalog.closure(catalog.user_names)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "assets.yaml:4:5: the manifest requires 'zoo/bb', which no manifest declares; did you mean 'zoo/b' or 'zoo/a'?",
+        "assets.yaml:5:5: the manifest requires 'nothing', which no manifest declares",
+    ]
+    with pytest.raises(ManifestError, match=r"assets\.yaml:5:5: "):
+        catalog.get("nothing")
+
+
 def test_a_group_is_its_members_and_an_unknown_one_is_an_error() -> None:
     mine = manifest("  b: {hub: o/r, groups: demo}\n  c: {hub: o/r}")
     catalog = Catalog([mine], [manifest("  a: {hub: o/r, groups: [demo, zoo]}")])

@@ -228,6 +228,29 @@ def test_the_lock_is_closed_over_requires_of_any_manifest(hub: Hub, project: Pro
     assert {row["name"] for row in project.run("status", "top", "--json").json} == {"top", "middle", "bottom"}
 
 
+def test_what_a_manifest_requires_by_name_is_wanted_like_what_it_declares(hub: Hub, project: Project) -> None:
+    for name in ("top", "base", "mine"):
+        hub.create(f"org/{name}").commit({"a.json": name.encode()})
+    project.write("version: 1\nmodels:\n  top: {hub: org/top, requires: [base]}\n  base: {hub: org/base}\n")
+    (project.folder / "assets.yaml").rename(project.folder / "catalog.yaml")
+    project.write("version: 1\nrequires: [top]\nmodels:\n  mine: {hub: org/mine}\n")
+    both = ("--manifest", "catalog.yaml", "--manifest", "assets.yaml")
+    assert "requires 'top', which no manifest declares" in project.run("lock", code=2).err
+    project.run(*both, "lock")
+    assert set(locked(project)) == {"mine", "top", "base"}
+    project.run("pull")
+    assert {row["name"]: row["state"] for row in project.run(*both, "status", "--json").json} == dict.fromkeys(
+        ("mine", "top", "base"), "installed"
+    )
+    project.run(*both, "lock", "--check")
+    project.write("version: 1\nmodels:\n  mine: {hub: org/mine}\n")
+    assert "top: in " in project.run(*both, "lock", "--check", code=4).err
+    project.run("lock", "mine")
+    assert set(locked(project)) == {"mine"}
+    project.write("version: 1\nmodels:\n  mine: {hub: org/mine}\nrequires: base\n")
+    assert "base: required at assets.yaml:4:11, not in" in project.run(*both, "lock", "--check", code=4).err
+
+
 def test_a_cycle_of_requires_is_an_error_that_shows_it(project: Project) -> None:
     project.write(
         "version: 1\nmodels:\n  a:\n    hub: org/name\n    requires: [b]\n  b:\n    hub: org/name\n    requires: [a]\n"
