@@ -12,7 +12,6 @@ stand-in that holds its URL, so that where LAVIS puts it is read off the disk af
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import io
 import json
@@ -128,17 +127,17 @@ class _State(dict[str, Any]):
 @contextlib.contextmanager
 def _without_network(recorder: Recorder) -> Iterator[None]:
     """Replace what reaches a network, and what would choke on stand-ins."""
+    import urllib.request
+
+    import lavis.datasets.builders.base_dataset_builder as builder
+    import lavis.models.clip_models.model as clip
+    import lavis.models.clip_models.pretrained as clip_pretrained
     import spacy
     import timm.models.hub
     import torch
     import torch.hub
     import transformers
     import transformers.utils.hub
-    import urllib.request
-
-    import lavis.datasets.builders.base_dataset_builder as builder
-    import lavis.models.clip_models.model as clip
-    import lavis.models.clip_models.pretrained as clip_pretrained
 
     def tokenizer(*_: Any, **__: Any) -> Any:
         made = mock.MagicMock()
@@ -177,7 +176,6 @@ def _without_network(recorder: Recorder) -> Iterator[None]:
 
 def _models(recorder: Recorder) -> dict[str, Any]:
     import torch
-
     from lavis.models import load_model, load_model_and_preprocess, model_zoo
 
     found: dict[str, Any] = {}
@@ -223,17 +221,27 @@ def _complete(name: str, model_type: str, root: Path) -> Iterator[None]:
 
 def _datasets(recorder: Recorder) -> dict[str, Any]:
     """Each dataset in each of its forms: the files by place, those that each split opens, and where its media are."""
-    import torchvision.datasets
-
     import lavis.datasets.datasets.laion_dataset as laion
+    import torchvision.datasets
     from lavis.common.registry import registry
     from lavis.common.utils import get_abs_path
     from lavis.datasets.builders import dataset_zoo, load_dataset
 
     seen: list[str] = []  # of what is opened by no name in LAVIS's code
     found: dict[str, Any] = {}
-    folder = mock.MagicMock(side_effect=lambda root: seen.append(root) or mock.MagicMock(imgs=[]))
-    shards = mock.MagicMock(side_effect=lambda where: seen.append(where) or mock.MagicMock())
+
+    def folder(root: str) -> Any:
+        seen.append(root)
+        return mock.MagicMock(imgs=[])
+
+    def shards(where: str) -> Any:
+        seen.append(where)
+        return mock.MagicMock()
+
+    def rows(file: Any) -> Any:
+        recorder.opened.append(file.name)
+        return _Rows()
+
     for name, forms in dataset_zoo.dataset_zoo.items():
         configs = registry.get_builder_class(name).DATASET_CONFIG_DICT
         for form in forms:
@@ -242,7 +250,7 @@ def _datasets(recorder: Recorder) -> dict[str, Any]:
             with (
                 mock.patch.object(torchvision.datasets, "ImageFolder", folder),
                 mock.patch.object(laion.wds, "ResampledShards", shards),
-                mock.patch.object(json, "load", lambda file: recorder.opened.append(file.name) or _Rows()),
+                mock.patch.object(json, "load", rows),
             ):
                 made = load_dataset(name, cfg_path=None if form == "default" else get_abs_path(configs[form]))
             media = {split: getattr(data, "vis_root", None) for split, data in made.items()}
