@@ -206,7 +206,7 @@ ONE_MISTAKE = {
         "2:35: unknown key 'Revision' in a model; did you mean 'revision'?"
     ),
     file("url: ./x, sha256_prefix: B5F2EF4D"): (
-        "2:43: sha256_prefix 'B5F2EF4D': it is 8 to 63 lower-case hexadecimal digits; a whole one is `sha256`"
+        "2:48: sha256_prefix 'B5F2EF4D': it is 8 to 63 lower-case hexadecimal digits; a whole one is `sha256`"
     ),
     file(f"url: ./x, sha256: {SHA256}, sha256_prefix: 'ffffffff'"): "2:122: 'sha256' does not begin with 'ffffffff'",
     model("hub: o/r, extract: files"): "2:24: 'extract' belongs in a file under 'files', not in a model",
@@ -619,7 +619,7 @@ BEYOND_A_SCHEMA = re.compile(
     "duplicate|tag|is a model and also|requires itself|home folder|is not set|it would be|file name"
     "|names a folder"
     "|Port|it names no host|not one YAML|not valid YAML|alias|one YAML|'<<'|a key must|YAML reads (2024|no )"
-    "|control character|this machine|is not the number|and 'extract' is false"
+    "|control character|this machine|is not the number|and 'extract' is false|does not begin with"
 )
 
 
