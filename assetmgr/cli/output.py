@@ -37,17 +37,20 @@ class Output:
         self.verbose = verbose
         self._bars = sys.stderr.isatty() and not quiet and not json
 
-    def data(self, text: str) -> None:
-        """Print what was asked for."""
-        print(text)
+    def data(self, text: str, *, exact: bool = False) -> None:
+        """Print what was asked for; ``exact``: as it is, where no terminal obeys it, for who uses it as a path."""
+        print(text if exact and not sys.stdout.isatty() else plain(text))
 
     def document(self, value: object) -> None:
-        """Print the one JSON document."""
-        print(json_module.dumps(value, indent=1, ensure_ascii=False))
+        """Print the one JSON document: of plain values, or of the frozen ones that describe it."""
+        import msgspec
+
+        built = msgspec.to_builtins(value, str_keys=True)
+        print(_HIDDEN.sub(_escaped, json_module.dumps(built, indent=1, ensure_ascii=False)))
 
     def words(self, text: str) -> None:
         """Tell a person, whatever is piped where."""
-        print(f"assetmgr: {text}", file=sys.stderr, flush=True)
+        print(f"assetmgr: {plain(text)}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         if self.quiet:
@@ -55,7 +58,7 @@ class Output:
         if self._bars:
             from tqdm import tqdm
 
-            tqdm.write(f"assetmgr: {text}", file=sys.stderr)
+            tqdm.write(f"assetmgr: {plain(text)}", file=sys.stderr)
         else:
             self.words(text)
 
@@ -72,7 +75,7 @@ class Output:
             self.document({"code": error.code, "errors": [error_document(one) for one in errors], **more})
         for one in errors:
             told = self.typed(f"\n  mend: {one.mend}") if one.mend else ""
-            print(f"error: {one.message}{told}", file=sys.stderr)
+            print(plain(f"error: {one.message}{told}"), file=sys.stderr)
 
     def typed(self, words: str) -> str:
         """Words that name a command of ours, as it must be typed to mean the same store and manifests."""
@@ -142,6 +145,32 @@ class _Bar:
             )
 
 
+# What a terminal obeys, or what turns the direction of writing; only ends of lines and tabs are ours to use. (Letters,
+# marks and signs of every script are left alone; the pattern says at once that there is nothing to do.)
+_HIDDEN = re.compile("[^\\n\\t -~\\u00a1-\\u00ac\\u00ae-\\u02ff]")
+
+
+def plain(text: str) -> str:
+    """A text as it may reach a terminal, whoever wrote it: what a terminal would obey is shown, not done."""
+    return _HIDDEN.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code > 0xFFFF:  # as JSON and Python's own texts have it
+        code -= 0x10000
+        return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    return f"\\u{code:04x}"
+
+
+def cell(text: str) -> str:
+    """A text as one line of a table."""
+    return plain(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def size(count: int) -> str:
     """Bytes for a person: ``4.2 MB``."""
     value = float(count)
@@ -154,12 +183,13 @@ def size(count: int) -> str:
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Columns that line up; the columns named in ``right`` are numbers."""
+    rows = [[cell(text) for text in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            text.rjust(width) if column in right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)

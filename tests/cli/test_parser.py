@@ -10,7 +10,7 @@ import pytest
 from assetmgr.cli.parser import make_parser
 from tests.support import Project
 
-COMMANDS = ["lock", "plan", "pull", "verify", "status", "path", "schema"]
+COMMANDS = ["lock", "plan", "pull", "verify", "list", "show", "status", "path", "schema"]
 
 
 @pytest.fixture
