@@ -20,7 +20,7 @@ def register(commands: Commands) -> None:
         "print the format of the manifest, or of a command's --json, as a JSON Schema",
         _schema,
         "assetmgr schema > assets.schema.json  # for your editor's YAML completion",
-        "assetmgr schema status                # what `assetmgr status --json` prints",
+        "assetmgr schema status                # what `status --json` prints",
     )
     schema.add_argument(
         "of", metavar="COMMAND", nargs="?", choices=[*SHAPES], help=f"one of {', '.join(SHAPES)}; none: the manifest"
