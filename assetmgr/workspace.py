@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from assetmgr import views
-from assetmgr.catalog import find_manifest
+from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
     AssetError,
     LockError,
@@ -21,7 +21,7 @@ from assetmgr.errors import (
     raise_all,
 )
 from assetmgr.lock import LockedAsset
-from assetmgr.manifest import HubSource, load_manifest
+from assetmgr.manifest import HubSource, Manifest, load_manifest
 from assetmgr.network import Network
 from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
@@ -83,7 +83,7 @@ class Workspace:
     ----------
     manifests
         The user's manifests. None: ``ASSETMGR_MANIFEST`` (several, separated as in PATH), then the nearest
-        ``assets.yaml`` from the working folder upward; there may be none.
+        ``assets.yaml`` from the working folder upward; there may be none. One may be read already.
     root
         The store. None: ``ASSETMGR_ROOT``, then the manifest's ``cache_root``, then the platform's cache folder.
     offline
@@ -101,7 +101,7 @@ class Workspace:
 
     def __init__(
         self,
-        manifests: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        manifests: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Manifest] | None = None,
         root: str | os.PathLike[str] | None = None,
         *,
         offline: bool = False,
@@ -112,12 +112,12 @@ class Workspace:
         mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         if manifests is None:
-            listed = os.environ.get("ASSETMGR_MANIFEST")
-            nearest = find_manifest(Path.cwd()) if not listed else None
-            manifests = list(filter(None, listed.split(os.pathsep))) if listed else [nearest] if nearest else []
+            manifests = user_manifests()
         elif isinstance(manifests, str | os.PathLike):
             manifests = [manifests]
-        self.manifests = tuple(load_manifest(Path(path)) for path in manifests)
+        self.manifests = tuple(
+            manifest if isinstance(manifest, Manifest) else load_manifest(Path(manifest)) for manifest in manifests
+        )
         roots = [manifest.cache_root for manifest in self.manifests if manifest.cache_root]
         self.store = Store(default_root(os.fspath(root) if root else None, roots[-1] if roots else None))
         self.reporter = reporter or Silent()
@@ -156,6 +156,19 @@ class Workspace:
     def check_lock(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
         self._sheets.check(names)
+
+    def prune_lock(self) -> list[LockChange]:
+        """Take out of the locks what their manifests no longer ask for, and leave all else. Asks nobody."""
+        return self._sheets.prune(self._wait, self.reporter.say)
+
+    def look_up(self, name: str) -> list[LockedAsset]:
+        """What an asset and all that it requires are now, where they are published: itself last. Nothing is locked.
+
+        The sha256 of files stays open, and so does a size that nobody tells.
+        """
+        self._network.renew()
+        with self._network.origins() as origins:
+            return self._sheets.look_up(origins, name)
 
     # --- pull ----------------------------------------------------------------------------------------------------
 
