@@ -117,7 +117,9 @@ def write_new(path: Path, text: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        raise UsageError(f"{path} is there already, and is not overwritten", mend="add to it: assetmgr add REFERENCE") from None
+        raise UsageError(
+            f"{path} is there already, and is not overwritten", mend="add to it: assetmgr add REFERENCE"
+        ) from None
     try:
         with open(descriptor, "wb") as file:
             file.write(text.encode())
@@ -168,7 +170,7 @@ def add(
     else:
         if name or groups or (details or Details()) != Details():
             raise UsageError(
-                f"{word!r} is taken as it is declared elsewhere: no other name, group, file or folder can be given to it",
+                f"{word!r} is taken as it is declared: it gets no other name, group, files or folder",
                 mend=f"assetmgr add {word}",
             )
         _check_declared(word, now, open_workspace(before))

@@ -38,9 +38,7 @@ def weight_bytes(entry: LockedAsset) -> int:
 
     Files in folders count only where none stands at the top. A GGUF file is a whole model each: the largest counts.
     """
-    sizes = {
-        file.path: max(file.size, 0) for file in entry.files if file.path.rpartition("/")[2] not in _NOT_WEIGHTS
-    }
+    sizes = {file.path: max(file.size, 0) for file in entry.files if file.path.rpartition("/")[2] not in _NOT_WEIGHTS}
     for ending in _FORMATS:
         found = {path: size for path, size in sizes.items() if path.lower().endswith(ending)}
         found = {path: size for path, size in found.items() if "/" not in path} or found

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -26,6 +27,7 @@ from assetmgr.errors import (
 from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
 from assetmgr.manifest import Asset, HubSource, Manifest
 from assetmgr.mutex import held
+from assetmgr.names import asset_name_fault
 from assetmgr.origins import Origin, Origins
 from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
@@ -79,6 +81,10 @@ class Sheets:
         for sheet in self._sheets:
             if name in self.locked(sheet).assets:
                 return sheet
+        if not asset_name_fault(name):
+            alone = self._reference_lock(name)
+            if alone.exists() and self.asset(name) is None:
+                return Sheet(None, alone)
         return self._sheets[-1]
 
     def asset(self, name: str) -> Asset | None:
@@ -150,7 +156,8 @@ class Sheets:
                 by_sheet.setdefault(sheet.lock_file, (sheet, [*self._wanted(sheet)]))
         report = []
         for sheet, asked in by_sheet.values():
-            report.append(self._lock_sheet(sheet, asked, upgraded, origins, prune=everything, fetch=fetch))
+            assets = self.catalog.closure(asked)
+            report.append(self._lock_sheet(sheet, assets, upgraded, origins, prune=everything, fetch=fetch))
         by_hand = [error for one in report for error in one.by_hand]
         for one in report if by_hand else ():
             for line in one.changes:
@@ -166,10 +173,29 @@ class Sheets:
         required = sheet.manifest.required_at
         return tuple(name for name in sheet.manifest.wanted if name in required or self.of(name) == sheet)
 
+    def lock_reference(self, origins: Origins, asset: Asset, *, upgrade: bool) -> LockChange:
+        """Pin what no manifest declares, and a command line named by a reference, in a lock of its own in the store.
+
+        Two references may want one repo at different times: what one of them pins says nothing of the other.
+        """
+        sheet = Sheet(None, self._reference_lock(asset.name))
+        upgraded = [asset.name] if upgrade else []
+        return self._lock_sheet(sheet, [asset], upgraded, origins, prune=True, fetch=True)
+
+    def locked_reference(self, name: str) -> LockedAsset | None:
+        """What a reference of this name was pinned to; None where none was, or its lock cannot be read."""
+        try:
+            return self.locked(Sheet(None, self._reference_lock(name))).assets.get(name)
+        except LockError:
+            return None
+
+    def _reference_lock(self, name: str) -> Path:
+        return Path(self._store.state, "lockfiles", "references", f"{quote(name, safe='+')}.lock.json")
+
     def _lock_sheet(
         self,
         sheet: Sheet,
-        names: Sequence[str],
+        assets: Sequence[Asset],
         upgrade: Sequence[str],
         origins: Origins,
         *,
@@ -180,7 +206,7 @@ class Sheets:
         wait, say = origins.context.wait, origins.context.reporter.say
         with self._guarded(sheet, wait, say):
             before = self._before(sheet, prune, say)
-            return self._write_sheet(sheet, before, names, upgrade, origins, prune=prune, fetch=fetch)
+            return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch)
 
     @contextlib.contextmanager
     def _guarded(self, sheet: Sheet, wait: float, say: Callable[[str], object]) -> Iterator[None]:
@@ -207,7 +233,7 @@ class Sheets:
         self,
         sheet: Sheet,
         before: Lock,
-        names: Sequence[str],
+        assets: Sequence[Asset],
         upgrade: Sequence[str],
         origins: Origins,
         *,
@@ -217,7 +243,7 @@ class Sheets:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
         by_hand: list[AssetError] = []
-        for asset in self.catalog.closure(names):
+        for asset in assets:
             try:
                 after[asset.name] = self._resolve(
                     asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -132,6 +133,18 @@ def _seconds(text: str) -> float:
         if math.isfinite(float(text)) and float(text) >= 0:
             return float(text)
     raise argparse.ArgumentTypeError("a number of seconds")
+
+
+_DURATION = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?", re.ASCII)
+
+
+def duration(text: str) -> float:
+    """Seconds of ``90s``, ``10m``, ``1h30m`` or ``90``."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    seconds = sum(float(match[unit] or 0) * in_it for unit, in_it in (("h", 3600), ("m", 60), ("s", 1))) if match else 0
+    if 0 < seconds <= 366 * 86400:
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 10m or 1h30m")
 
 
 def _rate(text: str) -> float:
