@@ -168,7 +168,7 @@ def add(
         declaration = {**reference.declaration, **({"groups": list(groups)} if groups else {})}
         chosen = name or reference.name
     else:
-        if name or groups or (details or Details()) != Details():
+        if name or groups or any(details or ()):
             raise UsageError(
                 f"{word!r} is taken as it is declared: it gets no other name, group, files or folder",
                 mend=f"assetmgr add {word}",

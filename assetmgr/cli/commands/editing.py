@@ -167,9 +167,8 @@ def _remove(options: argparse.Namespace, output: Output) -> int:
     output.say(f"{', '.join(done.names)} removed from {done.manifest}{_of_locks(done.locks)}")
     for name in done.kept:
         output.say(f"{name} stays wanted as it is declared elsewhere; if that differs: assetmgr lock {name}")
-    if not done.kept:
-        clean = "sync" if "sync" in options.commands else "pull"
-        output.say(output.typed(f"to remove its files from where they are shown: assetmgr {clean}"))
+    if "sync" in options.commands:
+        output.say(output.typed("to clean up what they left on this machine: assetmgr sync"))
     return 0
 
 
