@@ -211,6 +211,14 @@ class Manifest:
         return tuple(dict.fromkeys([*(asset.name for asset in self.assets), *self.requires]))
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a named pipe too, as ``<(...)`` is one: where nobody writes into it, it is empty."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if os.name != "nt":
+        os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def load_manifest(path: Path, *, limits: ManifestLimits = _LIMITS) -> Manifest:
     """Read a manifest from a file.
 
@@ -220,7 +228,7 @@ def load_manifest(path: Path, *, limits: ManifestLimits = _LIMITS) -> Manifest:
         With every mistake in the file; also when there is no such file, or it cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             data = file.read(limits.file_bytes + 1)
     except FileNotFoundError:
         raise ManifestError([Problem(str(path), 1, 1, "there is no such file")]) from None

@@ -32,6 +32,7 @@ from assetmgr.verify import Finding, Installed, installed
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
     from assetmgr.datasets import ImageTextDataset
+    from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
     from assetmgr.mirrors.run import TrafficReport
@@ -100,6 +101,7 @@ class Workspace:
         reporter: Reporter | None = None,
         mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> None:
+        self._chosen = manifests is not None
         if manifests is None:
             manifests = user_manifests()
         elif isinstance(manifests, str | os.PathLike):
@@ -487,6 +489,34 @@ class Workspace:
     def folder_of(self, entry: LockedAsset) -> str:
         """Where an entry's files lie, or will."""
         return self.store.at(Layout(entry).folder)
+
+    # --- other people's programs ---------------------------------------------------------------------------------
+
+    def environment(self, *, online: bool = False, hook: bool = False) -> Changes:
+        """The changes to the environment by which other libraries use the store: see `assetmgr.environment`."""
+        from assetmgr.environment import changes
+
+        manifests = [os.path.abspath(manifest.path) for manifest in self.manifests] if self._chosen else []
+        writable = not os.path.isdir(self.store.root) or os.access(self.store.root, os.W_OK)
+        return changes(self.store.root, os.environ, manifests=manifests, writable=writable, online=online, hook=hook)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Prove assets, and all that they require, by a quick look, before something is begun that needs them.
+
+        Raises
+        ------
+        NotInstalledError
+            When one is not in the store.
+        IntegrityError
+            When a file is not what the lock says.
+        """
+        raise_all(
+            [
+                error
+                for name in dict.fromkeys(names)
+                for error in self._prover.faults(name, self._receipts([name]), self._not_installed)
+            ]
+        )
 
     # --- load ----------------------------------------------------------------------------------------------------
 

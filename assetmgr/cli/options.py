@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import math
 import re
 from typing import TYPE_CHECKING
 
@@ -122,16 +120,14 @@ def add_mirrors(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if 1 <= int(text) <= 256:
-            return int(text)
+    if re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= 256:
+        return int(text)
     raise argparse.ArgumentTypeError("a number from 1 to 256")
 
 
 def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(float(text)) and float(text) >= 0:
-            return float(text)
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,9})?", text):
+        return float(text)
     raise argparse.ArgumentTypeError("a number of seconds")
 
 
