@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
@@ -28,9 +29,11 @@ from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, d
 from assetmgr.manifest import Asset, HubSource, Manifest
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
-from assetmgr.origins import Origin, Origins
 from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
+
+if TYPE_CHECKING:
+    from assetmgr.origins import Origin, Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,14 @@ class Sheets:
         own = Sheet(None, Path(store.state, "lockfiles", "assets.lock.json"))
         self._sheets = (*(Sheet(manifest, lock_path(manifest.path)) for manifest in self.manifests), own)
         self._locks: dict[Path, Lock | None] = {}
+        self._declared: dict[str, Sheet] = {}
+        for sheet in self._sheets[:-1]:
+            assert sheet.manifest is not None
+            self._declared.update(dict.fromkeys((asset.name for asset in sheet.manifest.assets), sheet))
+
+    def __iter__(self) -> Iterator[Sheet]:
+        """The manifests' sheets in their order, then the store's own."""
+        return iter(self._sheets)
 
     def locked(self, sheet: Sheet) -> Lock:
         """A sheet's lock, read once; an empty one where there is none."""
@@ -69,17 +80,18 @@ class Sheets:
             self._locks[sheet.lock_file] = load_lock(sheet.lock_file, check=False)
         return self._locks[sheet.lock_file] or Lock(assets={})
 
-    def of(self, name: str) -> Sheet:
-        """The sheet that a name belongs to: the last manifest that declares or requires it, else the store's own."""
-        for sheet in reversed(self._sheets[:-1]):
-            assert sheet.manifest is not None
-            if any(asset.name == name for asset in sheet.manifest.assets):
-                return sheet
+    def of(self, name: str, named: Callable[[Sheet], Container[str]] | None = None) -> Sheet:
+        """The sheet that a name belongs to: the last manifest that declares or requires it, else the store's own.
+
+        ``named`` says which names a sheet's lock has, for who need not read it for that.
+        """
+        if name in self._declared:
+            return self._declared[name]
         for sheet in reversed(self._sheets[:-1]):
             if sheet.manifest is not None and name in sheet.manifest.required_at:
                 return sheet
         for sheet in self._sheets:
-            if name in self.locked(sheet).assets:
+            if name in (named(sheet) if named else self.locked(sheet).assets):
                 return sheet
         if not asset_name_fault(name):
             alone = self._reference_lock(name)
@@ -132,7 +144,7 @@ class Sheets:
     def check_known(self, name: str) -> None:
         """Raise `UnknownAssetError` for a name that no manifest and no receipt knows."""
         if self.asset(name) is None and name not in self._store.installed_names():
-            self.catalog.get(name)
+            self.catalog.get(name, also=self._store.installed_names())
 
     def stale(self, entry: LockedAsset) -> bool:
         asset = self.asset(entry.name)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
     AssetError,
-    LockError,
     NotInstalledError,
     SeveralErrors,
     StaleLockError,
     UsageError,
     raise_all,
 )
+from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
 from assetmgr.lock import LockedAsset
 from assetmgr.manifest import HubSource, Manifest, load_manifest
 from assetmgr.network import Network
@@ -26,7 +25,7 @@ from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
-from assetmgr.store import Layout, State, Store, default_root
+from assetmgr.store import Layout, Store, default_root
 from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
@@ -44,26 +43,6 @@ if TYPE_CHECKING:
     from assetmgr.references import Details
 
 Check = Literal["quick", "full", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class AssetStatus:
-    """One asset's state, as `status` shows it.
-
-    ``state`` is ``installed``, ``unproved`` (there, and to be hashed once), ``incomplete``, ``not installed`` or
-    ``not locked``; ``stale`` says that the manifest changed since the lock.
-    """
-
-    name: str
-    kind: str
-    state: str
-    stale: bool = False
-    files: int = 0
-    bytes: int = 0
-    revision: str = ""
-    commit: str = ""
-    proved_at: int | None = None
-    path: str = ""
 
 
 class Workspace:
@@ -126,6 +105,7 @@ class Workspace:
         self.wait = wait
         self._prover = Prover(self.store, self.reporter, wait)
         self._sheets = Sheets(self.manifests, self.store)
+        self._inventory = Inventory(self._sheets, self.store)
         self.catalog = self._sheets.catalog
 
     def group(self, group: str) -> tuple[str, ...]:
@@ -412,45 +392,37 @@ class Workspace:
             self.store, self._prover, receipts, mends, self.reporter, budget=budget, findings=findings, errors=errors
         )
 
-    def status(self, names: Iterable[str] = ()) -> list[AssetStatus]:
-        """The state of each asset, by a look at names and stamps."""
-        rows = []
-        for name, receipt in self._receipts(names):
-            lock = self._sheets.locked(self._sheets.of(name))
-            entry = receipt.entry if receipt else lock.assets.get(name)
-            if entry is None:
-                asset = self._sheets.asset(name)
-                rows.append(AssetStatus(name, asset.kind if asset else "", "not locked"))
-                continue
-            rows.append(
-                AssetStatus(
-                    name,
-                    entry.kind,
-                    self._state(receipt) if receipt else "not installed",
-                    self._sheets.stale(entry) if name in lock.assets else False,
-                    entry.count,
-                    entry.size,
-                    entry.revision,
-                    entry.commit,
-                    receipt.proved_at() if receipt else None,
-                    self.store.at(Layout(entry).folder) if receipt else "",
-                )
-            )
-        return rows
+    def status(self, names: Iterable[str] = (), *, check: bool = False) -> list[AssetStatus]:
+        """The state of each asset, by a look at names and stamps.
 
-    def _state(self, receipt: Receipt) -> str:
-        try:
-            contents = self.store.contents(receipt.entry)
-        except LockError:
-            return "damaged"
-        states = set(self.store.survey(contents.placed, contents.of_receipt(receipt.stamps)))
-        if states & {State.MISSING, State.UNLINKED} or receipt.pulled_at <= 0:
-            return "incomplete"
-        if contents.unlisted:
-            return "damaged"
-        if not receipt.complete:
-            return "damaged"
-        return "unproved" if State.UNPROVED in states else "installed"
+        Of large stores not every file is looked at, and each row says so; ``check`` looks at every file.
+        """
+        return self._inventory.status(names, check=check)
+
+    def assets(
+        self,
+        pattern: str | None = None,
+        *,
+        kind: str | None = None,
+        installed: bool = False,
+        groups: Iterable[str] = (),
+    ) -> list[ListedAsset]:
+        """All that is declared, locked or installed, by name. A pattern is a glob or a part of a name."""
+        return self._inventory.listed(pattern, kind=kind, installed=installed, groups=groups)
+
+    def nearest(self, name: str) -> str:
+        """The end of a complaint about a name that nothing has: the nearest ones that are declared or installed."""
+        return self._inventory.nearest(name)
+
+    def show(self, name: str, *, all_files: bool = False) -> ShownAsset:
+        """All that is known of one asset.
+
+        Raises
+        ------
+        UnknownAssetError
+            When no manifest, no lock and no receipt knows the name.
+        """
+        return self._inventory.show(name, all_files=all_files, mirrors=self._network.mirror_names())
 
     def installed(self, name: str, *, check: Check = "quick") -> Installed:
         """One proved asset, for who loads it.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
-    ("keep", ("verify", "mirror")),
+    ("keep", ("verify", "mirror", "env", "run")),
     ("learn", ("help", "schema", "completion")),
 )
 
