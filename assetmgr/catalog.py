@@ -189,6 +189,19 @@ def nearest_names(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
+def user_manifests(given: Sequence[str | os.PathLike[str]] | None = None) -> list[Path]:
+    """The user's manifests: those given, else those of ``ASSETMGR_MANIFEST`` (separated as in PATH), else the nearest.
+
+    There may be none.
+    """
+    if given is not None:
+        return [Path(path) for path in given]
+    if listed := os.environ.get("ASSETMGR_MANIFEST"):
+        return [Path(path) for path in listed.split(os.pathsep) if path]
+    nearest = find_manifest(Path.cwd())
+    return [nearest] if nearest else []
+
+
 def find_manifest(start: Path) -> Path | None:
     """The nearest ``assets.yaml`` in a folder or any folder above it."""
     start = start.absolute()

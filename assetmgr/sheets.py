@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
 
 if TYPE_CHECKING:
-    from assetmgr.origins import Origins
+    from assetmgr.origins import Origin, Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +216,17 @@ class Sheets:
     ) -> LockChange:
         """Make one lock anew, or bring some of its names up to date. Two processes do it one after the other."""
         wait, say = origins.context.wait, origins.context.reporter.say
-        key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
-        with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
-            self._locks.pop(sheet.lock_file, None)  # another process may have written it meanwhile
+        with self._guarded(sheet, wait, say):
             before = self._before(sheet, prune, say)
             return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch)
+
+    @contextlib.contextmanager
+    def _guarded(self, sheet: Sheet, wait: float, say: Callable[[str], object]) -> Iterator[None]:
+        """Hold a lock file against others who write it; what was read of it before does not count."""
+        key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
+        with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
+            self._locks.pop(sheet.lock_file, None)
+            yield
 
     def _before(self, sheet: Sheet, prune: bool, say: Callable[[str], object]) -> Lock:
         """The lock as it stands. One that cannot be read is made anew, where all of it is asked for."""
@@ -286,12 +293,31 @@ class Sheets:
         complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
             return msgspec.structs.replace(previous, license=asset.license or previous.license)
-        source = asset.source
-        if isinstance(source, HubSource):
-            origin = origins.hub(source.endpoint, source.transport)
-        else:
-            origin = origins.files(folder_of(asset))
-        return origin.resolve(asset, None if upgrade else previous, fetch=fetch)
+        return _origin_of(asset, origins).resolve(asset, None if upgrade else previous, fetch=fetch)
+
+    def look_up(self, origins: Origins, name: str) -> list[LockedAsset]:
+        """See `Workspace.look_up`."""
+        found = []
+        for asset in self.catalog.closure([name]):
+            found.append(_origin_of(asset, origins).look(asset))
+        return found
+
+    def prune(self, wait: float, say: Callable[[str], object]) -> list[LockChange]:
+        """See `Workspace.prune_lock`."""
+        report = []
+        for sheet in self._sheets[:-1]:
+            if not sheet.lock_file.exists():
+                continue
+            assert sheet.manifest is not None
+            with self._guarded(sheet, wait, say):
+                before = self.locked(sheet).assets
+                wanted = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
+                after = {name: entry for name, entry in before.items() if name in wanted}
+                if after != before:
+                    write_document(sheet.lock_file, dump_lock(Lock(assets=after)))
+                    self._locks[sheet.lock_file] = Lock(assets=after)
+                report.append(LockChange(sheet.lock_file, tuple(changes(before, after)), len(after)))
+        return report
 
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
@@ -320,6 +346,12 @@ class Sheets:
     def _asked_at(asset: Asset, sheet: Sheet) -> str:
         place = sheet.manifest.required_at.get(asset.name) if sheet.manifest else None
         return f"required at {place}" if place else f"declared at {asset.declared_at}"
+
+
+def _origin_of(asset: Asset, origins: Origins) -> Origin:
+    if isinstance(asset.source, HubSource):
+        return origins.hub(asset.source.endpoint, asset.source.transport)
+    return origins.files(folder_of(asset))
 
 
 def folder_of(asset: Asset) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from assetmgr.catalog import find_manifest
+from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
     AssetError,
     NotInstalledError,
@@ -19,7 +19,7 @@ from assetmgr.errors import (
 )
 from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
 from assetmgr.lock import LockedAsset
-from assetmgr.manifest import HubSource, load_manifest
+from assetmgr.manifest import HubSource, Manifest, load_manifest
 from assetmgr.network import Network
 from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
@@ -52,7 +52,7 @@ class Workspace:
     ----------
     manifests
         The user's manifests. None: ``ASSETMGR_MANIFEST`` (several, separated as in PATH), then the nearest
-        ``assets.yaml`` from the working folder upward; there may be none.
+        ``assets.yaml`` from the working folder upward; there may be none. One may be read already.
     root
         The store. None: ``ASSETMGR_ROOT``, then the manifest's ``cache_root``, then the platform's cache folder.
     offline
@@ -70,7 +70,7 @@ class Workspace:
 
     def __init__(
         self,
-        manifests: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        manifests: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Manifest] | None = None,
         root: str | os.PathLike[str] | None = None,
         *,
         offline: bool = False,
@@ -82,12 +82,12 @@ class Workspace:
     ) -> None:
         self._chosen = manifests is not None
         if manifests is None:
-            listed = os.environ.get("ASSETMGR_MANIFEST")
-            nearest = find_manifest(Path.cwd()) if not listed else None
-            manifests = list(filter(None, listed.split(os.pathsep))) if listed else [nearest] if nearest else []
+            manifests = user_manifests()
         elif isinstance(manifests, str | os.PathLike):
             manifests = [manifests]
-        self.manifests = tuple(load_manifest(Path(path)) for path in manifests)
+        self.manifests = tuple(
+            manifest if isinstance(manifest, Manifest) else load_manifest(Path(manifest)) for manifest in manifests
+        )
         roots = [manifest.cache_root for manifest in self.manifests if manifest.cache_root]
         self.store = Store(default_root(os.fspath(root) if root else None, roots[-1] if roots else None))
         self.reporter = reporter or Silent()
@@ -102,7 +102,7 @@ class Workspace:
             mirrors=[os.fspath(mirror) for mirror in asked],
             declared=[mirror for manifest in self.manifests for mirror in manifest.mirrors],
         )
-        self._wait = wait
+        self.wait = wait
         self._prover = Prover(self.store, self.reporter, wait)
         self._sheets = Sheets(self.manifests, self.store)
         self._inventory = Inventory(self._sheets, self.store)
@@ -127,6 +127,26 @@ class Workspace:
     def check_lock(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
         self._sheets.check(names)
+
+    def prune_lock(self) -> list[LockChange]:
+        """Take out of the locks what their manifests no longer ask for, and leave all else. Asks nobody."""
+        return self._sheets.prune(self.wait, self.reporter.say)
+
+    def locked(self, names: Iterable[str] = ()) -> list[LockedAsset]:
+        """The lock entries of names and of all that they require, required ones first."""
+        errors: list[AssetError] = []
+        entries = self._sheets.entries(self._sheets.names(names), errors)
+        raise_all(errors)
+        return entries
+
+    def look_up(self, name: str) -> list[LockedAsset]:
+        """What an asset and all that it requires are now, where they are published: itself last. Nothing is locked.
+
+        The sha256 of files stays open, and so does a size that nobody tells.
+        """
+        self._network.renew()
+        with self._network.origins() as origins:
+            return self._sheets.look_up(origins, name)
 
     # --- pull ----------------------------------------------------------------------------------------------------
 
@@ -281,7 +301,7 @@ class Workspace:
         """
         from assetmgr.mirrors.pushing import HeldFile, held_files, open_target
 
-        place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self._wait)
+        place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self.wait)
         errors: list[AssetError] = []
         files: list[HeldFile] = []
         for name, receipt in self._receipts(names):
@@ -363,7 +383,7 @@ class Workspace:
 
         def mend(receipt: Receipt) -> None:
             wish = self._wish(receipt.entry, receipt)
-            mend_asset(wish, receipt, self._network, self.store, self.reporter, wait=self._wait)
+            mend_asset(wish, receipt, self._network, self.store, self.reporter, wait=self.wait)
 
         mends = mend if repair else None
         if budget is None:

@@ -71,6 +71,39 @@ class FilesOrigin:
             license=asset.license,
         )
 
+    def look(self, asset: Asset) -> LockedAsset:
+        """What is published of an asset, asked without its bytes: the sizes of its files, where anybody tells them.
+
+        Raises
+        ------
+        AccessError, OriginError
+            When a file is not to be had from any of its URLs.
+        """
+        entry = self.resolve(asset, None, fetch=False)
+        assert isinstance(asset.source, FilesSource)
+        sizes = {(file.place, file.path): self._published(asset, file) for file in asset.source.files if not file.ask}
+        files = [
+            file if (size := sizes.get((file.place, file.path))) is None else msgspec.structs.replace(file, size=size)
+            for file in entry.files
+        ]
+        return msgspec.structs.replace(entry, files=tuple(files))
+
+    def _published(self, asset: Asset, file: FileSource) -> int | None:
+        urls = [url for url in file.urls if not self._context.offline or _is_local(url)]
+        errors: list[AssetError] = []
+        for url in urls:
+            try:
+                size = self._engine.size_of(Source(url), f"{asset.name}: {file.path}")
+            except AssetError as error:
+                errors.append(error)
+                continue
+            if size is not None and file.size not in (None, size):
+                raise IntegrityError(f"{asset.name}: {file.path}: expected {file.size} bytes, found {size}")
+            return size
+        if errors:
+            raise told(errors[0], asset.name, file.path, f"correct the url of {asset.name}")
+        return None
+
     def _pin(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:
         pinned = self._pin_bytes(asset, source, kept, may_fetch=may_fetch)
         if source.extract is None:
