@@ -13,10 +13,12 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from assetmgr.caches.looking import Candidate, LocalCaches
+from assetmgr.caches.looking import Candidate
 from assetmgr.digests import hash_descriptor
-from assetmgr.lock import LockedFile
-from assetmgr.placing import clone, make_folder, remove_file
+from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.origins import Context
+from assetmgr.origins.fetching import ADOPTED, own_name
+from assetmgr.placing import clone, link, make_folder, place, remove_file
 from assetmgr.receipt import Stamp
 from assetmgr.verify import prove
 
@@ -62,34 +64,44 @@ def current_user() -> int | None:
 
 
 def take(
-    candidate: Candidate,
-    file: LockedFile,
-    folder: str,
-    staged: str,
-    caches: LocalCaches,
-    progress: Callable[[int], object],
+    context: Context, entry: LockedAsset, file: LockedFile, final: str, progress: Callable[[int], object]
 ) -> Taken | None:
-    """Prove a candidate for a file that belongs into a folder of the store; None where it is not equal.
+    """Prove what the caches have for a file of an entry, until one proves equal; None where none does.
 
     Raises
     ------
     OSError
         When our own disk fails, not the cache's.
     """
-    make_folder(os.path.dirname(staged))
-    is_shared = clone(candidate.path, staged)
-    if is_shared:
-        proof = prove(staged, file, progress)
-    elif candidate.is_inside and may_link(candidate.status, os.stat(folder), current_user()):
-        proof, staged, is_shared = prove(candidate.path, file, progress), "", True
-    else:
-        proof = _copy(candidate.path, file, staged, progress)
-    if isinstance(proof, Stamp):
-        return Taken(candidate, proof, staged or None, is_shared)
-    if staged:
-        remove_file(staged)
-    caches.passed_over(candidate, file, proof[0])
+    folder = os.path.dirname(final)
+    for candidate in context.caches.candidates(entry, file):
+        make_folder(folder)
+        make_folder(context.store.partial())
+        staged = context.store.partial(f"{ADOPTED}.{own_name()}")
+        is_shared = clone(candidate.path, staged)
+        if is_shared:
+            proof = prove(staged, file, progress)
+        elif may_link(candidate.status, os.stat(folder), current_user()) and candidate.is_inside():
+            proof, staged, is_shared = prove(candidate.path, file, progress), "", True
+        else:
+            proof = _copy(candidate.path, file, staged, progress)
+        if isinstance(proof, Stamp):
+            return Taken(candidate, proof, staged or None, is_shared)
+        if staged:
+            remove_file(staged)
+        context.caches.passed_over(candidate, file, proof[0])
     return None
+
+
+def settle(taken: Taken, file: LockedFile, final: str) -> Stamp | None:
+    """Give what proved equal its name, and return its stamp there; None where it changed in the meantime."""
+    if taken.staged is not None:
+        return Stamp.of(place(taken.staged, final, sync=False), taken.proof.proved_at)
+    link(os.path.realpath(taken.candidate.path), final, "hardlink")
+    if taken.proof.fits(os.stat(final)):
+        return taken.proof
+    again = prove(final, file)  # where a hard link was refused after all, it is a copy
+    return again if isinstance(again, Stamp) else None
 
 
 def _copy(path: str, file: LockedFile, staged: str, progress: Callable[[int], object]) -> Stamp | tuple[str, str]:

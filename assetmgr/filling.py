@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from assetmgr.adopting import Taken, take
+from assetmgr.adopting import settle, take
 from assetmgr.digests import in_parallel
 from assetmgr.errors import AssetError, IntegrityError, raise_all
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.origins import Arrival, Context, Origin
-from assetmgr.origins.fetching import ADOPTED, own_name, recover
-from assetmgr.placing import link, make_folder, place, remove_file, sync_folder
+from assetmgr.origins.fetching import recover
+from assetmgr.placing import link, place, remove_file, sync_folder
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.store import Layout, State
 from assetmgr.transfer.urls import safe_url
@@ -180,37 +180,21 @@ class Filling:
             return list(files)
         recover(self._context)
         done: set[str] = set()
-        with self.reporter.progress(f"proving {self.entry.name}", sum(file.size for file in found)) as bar:
-            for file, taken in in_parallel(lambda file: self._take(file, bar.add), found):
-                if taken is not None and (stamp := self._place_taken(taken, file)):
-                    done.add(self.at(file))
-                    for other in same[self.at(file)]:
-                        self.stamps[key_of(other)] = stamp
-                        self.unsynced[key_of(other)] = os.path.dirname(self.at(file))
-                        self.adopted.append(other)
-                    self._caches.took(taken.candidate, file.size, linked=taken.is_shared)
+        try:
+            with self.reporter.progress(f"proving {self.entry.name}", sum(file.size for file in found)) as bar:
+                for file, taken in in_parallel(
+                    lambda file: take(self._context, self.entry, file, self.at(file), bar.add), found
+                ):
+                    if taken is not None and (stamp := settle(taken, file, self.at(file))):
+                        done.add(self.at(file))
+                        self._caches.took(taken.candidate, file.size, linked=taken.is_shared)
+                        for other in same[self.at(file)]:
+                            self.stamps[key_of(other)] = stamp
+                            self.unsynced[key_of(other)] = os.path.dirname(self.at(file))
+                            self.adopted.append(other)
+        finally:
+            self.sync()  # also after Ctrl-C: what was hashed need not be hashed again
         return [file for file in files if self.at(file) not in done]
-
-    def _take(self, file: LockedFile, progress: Callable[[int], object]) -> Taken | None:
-        folder = os.path.dirname(self.at(file))
-        make_folder(folder)
-        for candidate in self._caches.candidates(self.entry, file):
-            staged = self.store.partial(f"{ADOPTED}.{own_name()}")
-            if taken := take(candidate, file, folder, staged, self._caches, progress):
-                return taken
-        return None
-
-    def _place_taken(self, taken: Taken, file: LockedFile) -> Stamp | None:
-        """Give what proved equal its name; None where it changed in the meantime."""
-        final = self.at(file)
-        if taken.staged is not None:
-            return Stamp.of(place(taken.staged, final, sync=False), taken.proof.proved_at)
-        link(os.path.realpath(taken.candidate.path), final, "hardlink")
-        status = os.stat(final)
-        if taken.proof.fits(status):
-            return taken.proof
-        again = prove(final, file)  # where a hard link was refused after all, it is a copy
-        return again if isinstance(again, Stamp) else None
 
     def bring(self, files: Sequence[LockedFile]) -> list[tuple[LockedFile, AssetError]]:
         """Fetch, prove and place; what arrives wrong is dropped and fetched once more."""

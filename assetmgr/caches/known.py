@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from string import Template
 from typing import Literal, NamedTuple
 
 VARIABLE = "ASSETMGR_LOCAL_CACHES"
@@ -35,6 +36,7 @@ def known_caches(environ: Mapping[str, str], home: str, here: str) -> list[Cache
         return []
 
     def full(path: str) -> str:
+        path = Template(path).safe_substitute(environ)  # as huggingface_hub reads its own
         if path == "~" or path.startswith("~/"):
             path = home + path[1:]
         return os.path.normpath(os.path.join(here, path))

@@ -21,15 +21,16 @@ _PATIENCE = 5.0
 
 
 class Candidate(NamedTuple):
-    """A file of a cache that has the right size.
-
-    ``is_inside`` tells whether it lies in the cache itself, and no link leads out of it.
-    """
+    """A file of a cache that has the right size. ``real`` is where the cache really is."""
 
     path: str
     status: os.stat_result
     cache: str
-    is_inside: bool
+    real: str
+
+    def is_inside(self) -> bool:
+        """Whether it lies in the cache itself, and no link leads out of it."""
+        return os.path.realpath(self.path).startswith(self.real + os.sep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,7 @@ class LocalCaches:
                 if status is None or path in self._wrong:
                     continue
                 if stat.S_ISREG(status.st_mode) and file.size in (status.st_size, -1):
-                    is_inside = os.path.realpath(path).startswith(real + os.sep)
-                    found.setdefault((status.st_dev, status.st_ino), Candidate(path, status, cache.folder, is_inside))
+                    found.setdefault((status.st_dev, status.st_ino), Candidate(path, status, cache.folder, real))
         return list(found.values())
 
     def tree_listings(self, entry: LockedAsset) -> list[str]:
