@@ -41,6 +41,11 @@ def default_root(chosen: str | None = None, cache_root: str | None = None) -> Pa
             said = "--root" if chosen else "ASSETMGR_ROOT"
             raise UsageError(f"{said}: {root!r}: {fault}", mend="name the store's folder as it is")
         return Path(resolve_folder(root, os.getcwd()))
+    return user_cache()
+
+
+def user_cache() -> Path:
+    """Where the platform keeps what a user's programs can make again."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
     elif sys.platform == "darwin":

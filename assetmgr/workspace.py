@@ -30,7 +30,7 @@ from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
-    from assetmgr.datasets import ImageTextDataset
+    from assetmgr.datasets import Dataset
     from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
@@ -515,7 +515,7 @@ class Workspace:
         vis_path: str | os.PathLike[str] | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         verify: Check = "quick",
-    ) -> dict[str, ImageTextDataset] | ImageTextDataset:
+    ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
         found = self._of_kind(name, "dataset", verify)
         receipts = dict(self._receipts([name]))
