@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from assetmgr.cli import streams
 from assetmgr.cli.output import LostOutputError, Output
 from assetmgr.cli.parser import WrongUsage, make_parser
+from assetmgr.cli.requests_told import requests_told
 from assetmgr.errors import AssetError
 
 
@@ -53,7 +55,7 @@ def _run(words: Sequence[str], output: Output) -> int:
         json=options.json, quiet=options.quiet, verbose=options.verbose, options=chosen, commands=options.commands
     )
     try:
-        with output:
+        with output, requests_told(output) if output.verbose else contextlib.nullcontext():
             code: int = options.run(options, output)
             return code
     except (BrokenPipeError, LostOutputError):
