@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from assetmgr.cli import streams
+from assetmgr.cli import completing, streams
 from assetmgr.cli.output import LostOutputError, Output
 from assetmgr.cli.parser import WrongUsage, make_parser
 from assetmgr.cli.requests_told import requests_told
@@ -18,6 +18,8 @@ from assetmgr.errors import AssetError
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command of the given words, or of this process's; return its exit code."""
     if arguments is None:
+        if completing.is_asked():
+            completing.complete(make_parser())
         streams.steady()
     words = sys.argv[1:] if arguments is None else list(arguments)
     output = Output(json="--json" in words, verbose=not {"-v", "--verbose"}.isdisjoint(words))
@@ -29,8 +31,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         streams.silence(1)  # who read our output has gone
         return 141
     except LostOutputError as error:
-        Output().fail(error)
-        return error.code
+        Output().fail(error.told)
+        return error.told.code
 
 
 def _run(words: Sequence[str], output: Output) -> int:
