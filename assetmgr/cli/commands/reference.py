@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assetmgr.cli.output import Output
+from assetmgr.cli.shapes import SHAPES, shape
 from assetmgr.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -24,11 +25,15 @@ def register(commands: Commands) -> None:
         "assetmgr help pull",
     )
     about.add_argument("topic", metavar="TOPIC", nargs="?", help="a topic, or a command; none: all topics")
-    commands.add(
+    schema = commands.add(
         "schema",
-        "print the manifest format as a JSON Schema",
+        "print the format of the manifest, or of a command's --json, as a JSON Schema",
         _schema,
         "assetmgr schema > assets.schema.json  # for your editor's YAML completion",
+        "assetmgr schema status                # what `status --json` prints",
+    )
+    schema.add_argument(
+        "of", metavar="COMMAND", nargs="?", choices=[*SHAPES], help=f"one of {', '.join(SHAPES)}; none: the manifest"
     )
     completion = commands.add(
         "completion",
@@ -64,6 +69,9 @@ def _help(options: argparse.Namespace, output: Output) -> int:
 
 
 def _schema(options: argparse.Namespace, output: Output) -> int:
+    if options.of:
+        output.document(shape(options.of))
+        return 0
     from assetmgr.manifest import json_schema
 
     output.document(json_schema())
