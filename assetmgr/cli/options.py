@@ -26,6 +26,7 @@ def open_workspace(options: argparse.Namespace, output: Output) -> Workspace:
         wait=getattr(options, "wait", 3600.0),
         reporter=output,
         mirrors=getattr(options, "mirror", ()),
+        frozen=getattr(options, "frozen", False),
     )
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from assetmgr.cli.commands import locking, looking, mirror, proving, pulling, reference
+from assetmgr.cli.commands import locking, looking, mirror, proving, pulling, reference, syncing
 from assetmgr.cli.options import add_common
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_common(parser, defaults=True)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands = Commands(parsers)
-    for module in (locking, pulling, proving, looking, mirror, reference):
+    for module in (locking, pulling, syncing, proving, looking, mirror, reference):
         module.register(commands)
     parser.set_defaults(commands=commands.names)
     return parser
