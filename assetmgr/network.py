@@ -95,6 +95,12 @@ class Network:
             self._mirrors = Mirrors(chosen, limits, offline=self._offline)
         return self._mirrors
 
+    def mirror_names(self) -> list[str]:
+        """The mirrors that would be asked, in order, as they were named."""
+        from assetmgr.mirrors.chosen import chosen_mirrors
+
+        return chosen_mirrors(self._asked, self._declared)
+
     def traffic(self) -> TrafficReport:
         """What came from which mirror and from the origins in the command under way, or the last one."""
         from assetmgr.mirrors.run import TrafficReport

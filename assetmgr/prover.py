@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from assetmgr.errors import AssetError, LockVersionError, NotInstalledError, about
+from assetmgr.errors import AssetError, IntegrityError, LockVersionError, NotInstalledError, about
 from assetmgr.mutex import held
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.reporting import Reporter
@@ -78,6 +78,36 @@ class Prover:
             return None if found == now.stamps else msgspec.structs.replace(now, stamps=found)
 
         self._save(receipt, merged, f"{receipt.entry.name}: proved, but")
+
+    def faults(
+        self, name: str, receipts: Iterable[tuple[str, Receipt | None]], absent: Callable[[str], AssetError]
+    ) -> list[AssetError]:
+        """What keeps an asset, with what it requires, from being proved by a quick look; nothing when all is well.
+
+        Parameters
+        ----------
+        receipts
+            Its own, and those of what it requires; None for what was never pulled.
+        absent
+            Says that an asset is not installed.
+        """
+        errors = []
+        for found, receipt in receipts:
+            if receipt is None:
+                error = absent(name)
+                lacks = f"{name}: requires {found}, which is not installed"
+                errors.append(error if found == name else NotInstalledError(lacks, mend=error.mend))
+                continue
+            verdict = self.prove(receipt, full=False)
+            if verdict.receipt != receipt:
+                self.remember(verdict.receipt, damaged=bool(verdict.findings))
+            if receipt.pulled_at <= 0 and verdict.findings:
+                errors.append(NotInstalledError(f"{found}: only partly pulled", mend=f"assetmgr pull {found}"))
+            elif verdict.findings:
+                first, more = verdict.findings[0], len(verdict.findings) - 1
+                told = f"{first} (and {more} more)" if more else str(first)
+                errors.append(IntegrityError(told, mend=f"assetmgr verify {found} --repair"))
+        return errors
 
     def remember(self, receipt: Receipt, *, damaged: bool = False) -> None:
         """Keep fresh stamps, where the store may be written. A reader of a shared store proves again each time."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
@@ -37,9 +39,11 @@ from assetmgr.lock import (
 from assetmgr.manifest import Asset, HubSource, Manifest
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
-from assetmgr.origins import Origins
 from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
+
+if TYPE_CHECKING:
+    from assetmgr.origins import Origin, Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,14 @@ class Sheets:
         own = Sheet(None, Path(store.state, "lockfiles", "assets.lock.json"))
         self._sheets = (*(Sheet(manifest, lock_path(manifest.path)) for manifest in self.manifests), own)
         self._locks: dict[Path, Lock | None] = {}
+        self._declared: dict[str, Sheet] = {}
+        for sheet in self._sheets[:-1]:
+            assert sheet.manifest is not None
+            self._declared.update(dict.fromkeys((asset.name for asset in sheet.manifest.assets), sheet))
+
+    def __iter__(self) -> Iterator[Sheet]:
+        """The manifests' sheets in their order, then the store's own."""
+        return iter(self._sheets)
 
     def locked(self, sheet: Sheet) -> Lock:
         """A sheet's lock, read once; an empty one where there is none."""
@@ -79,17 +91,18 @@ class Sheets:
             self._locks[sheet.lock_file] = load_lock(sheet.lock_file, check=False)
         return self._locks[sheet.lock_file] or Lock(assets={})
 
-    def of(self, name: str) -> Sheet:
-        """The sheet that a name belongs to: the last manifest that declares or requires it, else the store's own."""
-        for sheet in reversed(self._sheets[:-1]):
-            assert sheet.manifest is not None
-            if any(asset.name == name for asset in sheet.manifest.assets):
-                return sheet
+    def of(self, name: str, named: Callable[[Sheet], Container[str]] | None = None) -> Sheet:
+        """The sheet that a name belongs to: the last manifest that declares or requires it, else the store's own.
+
+        ``named`` says which names a sheet's lock has, for who need not read it for that.
+        """
+        if name in self._declared:
+            return self._declared[name]
         for sheet in reversed(self._sheets[:-1]):
             if sheet.manifest is not None and name in sheet.manifest.required_at:
                 return sheet
         for sheet in self._sheets:
-            if name in self.locked(sheet).assets:
+            if name in (named(sheet) if named else self.locked(sheet).assets):
                 return sheet
         if not asset_name_fault(name):
             alone = self._reference_lock(name)
@@ -146,7 +159,7 @@ class Sheets:
     def check_known(self, name: str) -> None:
         """Raise `UnknownAssetError` for a name that no manifest and no receipt knows."""
         if self.asset(name) is None and name not in self._store.installed_names():
-            self.catalog.get(name)
+            self.catalog.get(name, also=self._store.installed_names())
 
     def stale(self, entry: LockedAsset) -> bool:
         asset = self.asset(entry.name)
@@ -239,11 +252,17 @@ class Sheets:
         if not write:
             before = self._before(sheet, prune, say)
             return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch, write=False)
-        key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
-        with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
-            self._locks.pop(sheet.lock_file, None)  # another process may have written it meanwhile
+        with self._guarded(sheet, wait, say):
             before = self._before(sheet, prune, say)
             return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch)
+
+    @contextlib.contextmanager
+    def _guarded(self, sheet: Sheet, wait: float, say: Callable[[str], object]) -> Iterator[None]:
+        """Hold a lock file against others who write it; what was read of it before does not count."""
+        key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
+        with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
+            self._locks.pop(sheet.lock_file, None)
+            yield
 
     def _before(self, sheet: Sheet, prune: bool, say: Callable[[str], object]) -> Lock:
         """The lock as it stands. One that cannot be read is made anew, where all of it is asked for."""
@@ -313,12 +332,31 @@ class Sheets:
         complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
             return msgspec.structs.replace(previous, license=asset.license or previous.license)
-        source = asset.source
-        if isinstance(source, HubSource):
-            origin = origins.hub(source.endpoint, source.transport)
-        else:
-            origin = origins.files(folder_of(asset))
-        return origin.resolve(asset, None if upgrade else previous, fetch=fetch)
+        return _origin_of(asset, origins).resolve(asset, None if upgrade else previous, fetch=fetch)
+
+    def look_up(self, origins: Origins, name: str) -> list[LockedAsset]:
+        """See `Workspace.look_up`."""
+        found = []
+        for asset in self.catalog.closure([name]):
+            found.append(_origin_of(asset, origins).look(asset))
+        return found
+
+    def prune(self, wait: float, say: Callable[[str], object]) -> list[LockChange]:
+        """See `Workspace.prune_lock`."""
+        report = []
+        for sheet in self._sheets[:-1]:
+            if not sheet.lock_file.exists():
+                continue
+            assert sheet.manifest is not None
+            with self._guarded(sheet, wait, say):
+                before = self.locked(sheet).assets
+                wanted = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
+                after = {name: entry for name, entry in before.items() if name in wanted}
+                if after != before:
+                    write_document(sheet.lock_file, dump_lock(Lock(assets=after)))
+                    self._locks[sheet.lock_file] = Lock(assets=after)
+                report.append(LockChange(sheet.lock_file, tuple(changes(before, after)), len(after)))
+        return report
 
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
@@ -351,6 +389,12 @@ class Sheets:
     def _asked_at(asset: Asset, sheet: Sheet) -> str:
         place = sheet.manifest.required_at.get(asset.name) if sheet.manifest else None
         return f"required at {place}" if place else f"declared at {asset.declared_at}"
+
+
+def _origin_of(asset: Asset, origins: Origins) -> Origin:
+    if isinstance(asset.source, HubSource):
+        return origins.hub(asset.source.endpoint, asset.source.transport)
+    return origins.files(folder_of(asset))
 
 
 def folder_of(asset: Asset) -> str:

@@ -17,18 +17,35 @@ from pathlib import Path
 
 from assetmgr.contents import Contents, contents
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AssetError, IntegrityError, LockError
+from assetmgr.errors import AssetError, IntegrityError, LockError, UsageError
 from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.manifest_urls import folder_fault, resolve_folder
 from assetmgr.names import check_digest, fold, is_digest
 from assetmgr.placing import remove_file, write_document
 from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_receipt, receipt_name
 
 
 def default_root(chosen: str | None = None, cache_root: str | None = None) -> Path:
-    """The store's root: what was chosen, else ``ASSETMGR_ROOT``, the manifest's, the platform's cache folder."""
+    """The store's root: what was chosen, else ``ASSETMGR_ROOT``, the manifest's, the platform's cache folder.
+
+    Raises
+    ------
+    UsageError
+        When it names a variable that is not set, or a home that is not there.
+    """
     root = chosen or os.environ.get("ASSETMGR_ROOT") or cache_root
     if root:
-        return Path(os.path.abspath(os.path.expanduser(root)))
+        if os.path.exists(root):  # also where its name has a `$`
+            return Path(os.path.abspath(root))
+        if fault := folder_fault(root):
+            said = "--root" if chosen else "ASSETMGR_ROOT"
+            raise UsageError(f"{said}: {root!r}: {fault}", mend="name the store's folder as it is")
+        return Path(resolve_folder(root, os.getcwd()))
+    return user_cache()
+
+
+def user_cache() -> Path:
+    """Where the platform keeps what a user's programs can make again."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
     elif sys.platform == "darwin":
@@ -277,7 +294,7 @@ class Store:
     def damaged_receipts(self) -> list[tuple[str, AssetError]]:
         """Receipts that cannot be read: (asset, why). What they speak of is there, and nothing proves it."""
         damaged: list[tuple[str, AssetError]] = []
-        for file in self._receipt_files():
+        for file in self.receipt_files():
             try:
                 self._read_receipt(os.path.join(self.state, "receipts", file))
             except AssetError as error:
@@ -292,6 +309,19 @@ class Store:
             receipt = self._read_receipt(self._receipt(name, digest))
             return receipt if receipt is not None and receipt.entry.digest() == digest else None
         return None
+
+    def receipt_in(self, file: str) -> Receipt | None:
+        """The receipt in a document of this name, one of `receipt_files`; None where none can be read."""
+        with contextlib.suppress(AssetError, OSError):
+            return self._read_receipt(os.path.join(self.state, "receipts", file))
+        return None
+
+    def receipt_files(self) -> list[str]:
+        """The names of the receipts' documents, sorted; nothing is read. See `assetmgr.receipt.asset_of`."""
+        try:
+            return sorted(file for file in os.listdir(os.path.join(self.state, "receipts")) if file.endswith(".json"))
+        except FileNotFoundError:
+            return []
 
     def known_stamps(self, entry: LockedAsset, receipt: Receipt | None) -> Sequence[Stamp | None]:
         """A stamp for each file of an entry's contents, where there is one.
@@ -317,16 +347,10 @@ class Store:
 
     def installed_names(self) -> tuple[str, ...]:
         """The names that have a receipt, sorted, without reading any."""
-        return tuple(sorted({name for name in map(asset_of, self._receipt_files()) if name}))
-
-    def _receipt_files(self) -> list[str]:
-        try:
-            return sorted(file for file in os.listdir(os.path.join(self.state, "receipts")) if file.endswith(".json"))
-        except FileNotFoundError:
-            return []
+        return tuple(sorted({name for name in map(asset_of, self.receipt_files()) if name}))
 
     def _receipts(self, name: str | None = None) -> Iterator[Receipt | None]:
-        for file in self._receipt_files():
+        for file in self.receipt_files():
             if name is not None and asset_of(file) != name:
                 continue
             try:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import math
 import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from assetmgr.cli.output import Output
+    from assetmgr.manifest import Manifest
     from assetmgr.workspace import Workspace
 
 
-def open_workspace(options: argparse.Namespace, output: Output) -> Workspace:
-    """The workspace of the chosen manifests and root."""
+def open_workspace(
+    options: argparse.Namespace, output: Output, manifests: Sequence[Path | Manifest] | None = None
+) -> Workspace:
+    """The workspace of the chosen manifests, or of those given, and of the chosen root."""
     from assetmgr.workspace import Workspace
 
     return Workspace(
-        options.manifest,
+        options.manifest if manifests is None else manifests,
         options.root,
         offline=getattr(options, "offline", False),
         jobs=getattr(options, "jobs", None),
@@ -117,16 +121,14 @@ def add_mirrors(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if 1 <= int(text) <= 256:
-            return int(text)
+    if re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= 256:
+        return int(text)
     raise argparse.ArgumentTypeError("a number from 1 to 256")
 
 
 def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(float(text)) and float(text) >= 0:
-            return float(text)
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,9})?", text):
+        return float(text)
     raise argparse.ArgumentTypeError("a number of seconds")
 
 

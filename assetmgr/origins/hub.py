@@ -64,6 +64,10 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
     def __exit__(self, *exception: object) -> None:
         self._process.close()
 
+    def look(self, asset: Asset) -> LockedAsset:
+        """See `Origin.look`."""
+        return self.resolve(asset, None, fetch=False)
+
     # --- resolve -------------------------------------------------------------------------------------------------
 
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:

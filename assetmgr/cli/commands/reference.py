@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assetmgr.cli.output import Output
+from assetmgr.cli.shapes import SHAPES, shape
 
 if TYPE_CHECKING:
     import argparse
@@ -14,15 +15,22 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add what this file does to the command line."""
-    commands.add(
+    schema = commands.add(
         "schema",
-        "print the manifest format as a JSON Schema",
+        "print the format of the manifest, or of a command's --json, as a JSON Schema",
         _schema,
         "assetmgr schema > assets.schema.json  # for your editor's YAML completion",
+        "assetmgr schema status                # what `status --json` prints",
+    )
+    schema.add_argument(
+        "of", metavar="COMMAND", nargs="?", choices=[*SHAPES], help=f"one of {', '.join(SHAPES)}; none: the manifest"
     )
 
 
 def _schema(options: argparse.Namespace, output: Output) -> int:
+    if options.of:
+        output.document(shape(options.of))
+        return 0
     from assetmgr.manifest import json_schema
 
     output.document(json_schema())
