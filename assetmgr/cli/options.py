@@ -67,7 +67,7 @@ def add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
         "--verbose",
         action="store_true",
         default=default(False),
-        help="show the details of unexpected errors",
+        help="show each request, and the details of unexpected errors",
     )
 
 

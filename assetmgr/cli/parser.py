@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
-    ("keep", ("verify", "mirror", "env", "run")),
+    ("use", ("env", "run")),
+    ("keep", ("verify", "mirror")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -87,7 +88,7 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-class _CommandLine(_Parser):
+class CommandLine(_Parser):
     """The parser of the whole line: its help has the commands in groups."""
 
     def parse_args(  # type: ignore[override]
@@ -169,7 +170,8 @@ def nearest(said: str, known: Iterable[str]) -> str:
 
     there = list(known)
     meant = [word for word in ELSEWHERE.get(said, ()) if word.split()[0] in there][:1]
-    close = meant or difflib.get_close_matches(said, there, n=2)
+    begun = [word for word in there if len(said) > 2 and word.startswith(said)][:2]
+    close = meant or difflib.get_close_matches(said, there, n=2) or begun
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
@@ -198,9 +200,9 @@ class Commands:
         return parser
 
 
-def make_parser() -> _CommandLine:
+def make_parser() -> CommandLine:
     """The whole command line as a parser."""
-    parser = _CommandLine(
+    parser = CommandLine(
         prog="assetmgr",
         description="A lockfile for model weights and datasets: declare, lock, pull, verify, repair, load.",
         epilog="assetmgr COMMAND --help has examples. "
