@@ -30,6 +30,7 @@ def open_workspace(
         wait=getattr(options, "wait", 3600.0),
         reporter=output,
         mirrors=getattr(options, "mirror", ()),
+        frozen=getattr(options, "frozen", False),
     )
 
 

@@ -8,7 +8,17 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from assetmgr.cli.commands import editing, environment, locking, looking, mirror, proving, pulling, reference
+from assetmgr.cli.commands import (
+    editing,
+    environment,
+    locking,
+    looking,
+    mirror,
+    proving,
+    pulling,
+    reference,
+    syncing,
+)
 from assetmgr.cli.options import add_common
 
 if TYPE_CHECKING:
@@ -204,7 +214,7 @@ def make_parser() -> CommandLine:
     add_common(parser, defaults=True)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     commands = Commands(parsers)
-    for module in (editing, locking, pulling, proving, looking, environment, mirror, reference):
+    for module in (editing, locking, pulling, syncing, proving, looking, environment, mirror, reference):
         module.register(commands)
     parser.set_defaults(commands=commands.names)
     return parser
