@@ -192,6 +192,11 @@ class Store:
         """The lock file that guards a repo, a digest or a folder."""
         return Path(self.state, "mutex", f"{key}.lock")
 
+    def guard(self, entry: LockedAsset) -> Path:
+        """The lock file of who changes an entry: what it puts into the store, and its receipt."""
+        of_hub = entry.origin == "hub"
+        return self.mutex(repo_folder(entry.kind, entry.repo) if of_hub else f"files-{entry.digest()[:32]}")
+
     def partial(self, *parts: str) -> str:
         """Where bytes stand that are not whole or not proved yet."""
         return os.path.join(self.state, "partial", *parts)

@@ -31,6 +31,7 @@ def open_workspace(
         reporter=output,
         mirrors=getattr(options, "mirror", ()),
         local_caches=getattr(options, "local_caches", True),
+        frozen=getattr(options, "frozen", False),
     )
 
 
@@ -67,7 +68,7 @@ def add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
         "--verbose",
         action="store_true",
         default=default(False),
-        help="show the details of unexpected errors",
+        help="show each request, and the details of unexpected errors",
     )
 
 
