@@ -19,7 +19,7 @@ OURS: Sequence[Variable] = (
     Variable(("ASSETMGR_MIRRORS",), "mirrors, asked after those of --mirror; separated by blanks"),
     Variable(
         ("ASSETMGR_LOCAL_CACHES",),
-        "more folders of this machine to look into before anything is fetched, separated as in PATH; off: none at all",
+        "more folders to look into before fetching, separated as in PATH; off: none at all",
     ),
     Variable(("ASSETMGR_LIMIT_RATE",), "bytes a second for a whole run, where --limit-rate says nothing: 20M"),
     Variable(("ASSETMGR_TRANSPORT",), "how a hub's bytes are moved, over every manifest: auto, direct or snapshot"),
@@ -31,7 +31,7 @@ OTHERS: Sequence[Variable] = (
     Variable(("HF_HUB_DISABLE_IMPLICIT_TOKEN",), "1: the token is sent to nobody"),
     Variable(
         ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME"),
-        "caches of other tools, looked into before anything is fetched, beside HF_HOME's and the usual ones",
+        "other tools' caches, looked into before fetching, beside the usual ones",
     ),
     Variable(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "1: never ask the network, as --offline"),
     Variable(("HF_HUB_DISABLE_XET",), "1: large files of a hub do not come over Xet"),
