@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from assetmgr.catalog import Catalog, shipped_manifests
+from assetmgr.differences import compare, in_words
 from assetmgr.digests import sha256_text
 from assetmgr.errors import (
     AssetError,
@@ -24,7 +25,7 @@ from assetmgr.errors import (
     UsageError,
     raise_all,
 )
-from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
+from assetmgr.lock import Lock, LockedAsset, check_entry, check_refs, dump_lock, load_lock, lock_path
 from assetmgr.manifest import Asset, HubSource, Manifest
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
@@ -276,7 +277,7 @@ class Sheets:
         self._locks[sheet.lock_file] = lock
         if not by_hand:
             origins.settle()
-        return LockChange(sheet.lock_file, tuple(changes(before.assets, after)), len(after), tuple(by_hand))
+        return LockChange(sheet.lock_file, tuple(in_words(compare(before.assets, after))), len(after), tuple(by_hand))
 
     def _resolve(
         self, asset: Asset, previous: LockedAsset | None, upgrade: bool, origins: Origins, *, fetch: bool
