@@ -25,7 +25,17 @@ from assetmgr.errors import (
     UsageError,
     raise_all,
 )
-from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
+from assetmgr.lock import (
+    Lock,
+    LockedAsset,
+    LockedFile,
+    changes,
+    check_entry,
+    check_refs,
+    dump_lock,
+    load_lock,
+    lock_path,
+)
 from assetmgr.manifest import Asset, HubSource, Manifest
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
@@ -57,9 +67,10 @@ class LockChange:
 class Sheets:
     """The user's manifests with the locks beside them, and the store's own lock for names that they do not declare."""
 
-    def __init__(self, manifests: Sequence[Manifest], store: Store) -> None:
+    def __init__(self, manifests: Sequence[Manifest], store: Store, *, frozen: bool = False) -> None:
         self.manifests = tuple(manifests)
-        self.catalog = Catalog(self.manifests, shipped_manifests())
+        # Where no manifest is looked at, the shipped ones are none to look at either.
+        self.catalog = Catalog(self.manifests, () if frozen else shipped_manifests())
         self._store = store
         own = Sheet(None, Path(store.state, "lockfiles", "assets.lock.json"))
         self._sheets = (*(Sheet(manifest, lock_path(manifest.path)) for manifest in self.manifests), own)
@@ -98,6 +109,10 @@ class Sheets:
             if alone.exists() and self.asset(name) is None:
                 return Sheet(None, alone)
         return self._sheets[-1]
+
+    def of_manifests(self) -> tuple[Sheet, ...]:
+        """The sheets of the user's manifests."""
+        return self._sheets[:-1]
 
     def asset(self, name: str) -> Asset | None:
         return self.catalog.find(name)
@@ -152,12 +167,27 @@ class Sheets:
 
     # --- lock ----------------------------------------------------------------------------------------------------
 
-    def lock(self, origins: Origins, names: Iterable[str], *, upgrade: Iterable[str], fetch: bool) -> list[LockChange]:
-        """See `Workspace.lock`. What waits for a file by hand is raised when all the rest is written."""
+    def lock(
+        self,
+        origins: Origins,
+        names: Iterable[str],
+        *,
+        upgrade: Iterable[str],
+        fetch: bool,
+        whole: bool = False,
+        write: bool = True,
+    ) -> list[LockChange]:
+        """See `Workspace.lock`. What waits for a file by hand is raised when all the rest is written.
+
+        ``whole`` locks all that the manifests want, whatever is upgraded. Without ``write`` nothing is written: what
+        the locks would be is theirs in this object alone.
+        """
         names = tuple(names)
         upgraded = tuple(dict.fromkeys(upgrade))
         wanted = self.names((*names, *upgraded))
-        everything = not names and not upgraded
+        for name in upgraded if whole else ():
+            self.check_known(name)
+        everything = whole or (not names and not upgraded)
         by_sheet: dict[Path, tuple[Sheet, list[str]]] = {}
         for name in () if everything else wanted:
             self.check_known(name)
@@ -169,7 +199,9 @@ class Sheets:
         report = []
         for sheet, asked in by_sheet.values():
             assets = self.catalog.closure(asked)
-            report.append(self._lock_sheet(sheet, assets, upgraded, origins, prune=everything, fetch=fetch))
+            report.append(
+                self._lock_sheet(sheet, assets, upgraded, origins, prune=everything, fetch=fetch, write=write)
+            )
         by_hand = [error for one in report for error in one.by_hand]
         for one in report if by_hand else ():
             for line in one.changes:
@@ -213,9 +245,13 @@ class Sheets:
         *,
         prune: bool,
         fetch: bool,
+        write: bool = True,
     ) -> LockChange:
         """Make one lock anew, or bring some of its names up to date. Two processes do it one after the other."""
         wait, say = origins.context.wait, origins.context.reporter.say
+        if not write:
+            before = self._before(sheet, prune, say)
+            return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch, write=False)
         with self._guarded(sheet, wait, say):
             before = self._before(sheet, prune, say)
             return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch)
@@ -251,6 +287,7 @@ class Sheets:
         *,
         prune: bool,
         fetch: bool,
+        write: bool = True,
     ) -> LockChange:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
@@ -274,14 +311,16 @@ class Sheets:
         if sheet.manifest is not None and not prune:
             declared = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
             after = {name: entry for name, entry in after.items() if name in declared}
+        if not write:
+            after = {name: _with_known(entry, before.assets.get(name)) for name, entry in after.items()}
         check_refs(after.values())
         check_places(map(self._store.contents, after.values()))
         lock = Lock(assets=after)
-        data = dump_lock(lock)
-        if not sheet.lock_file.exists() or sheet.lock_file.read_bytes() != data:
+        data = dump_lock(lock) if write else b""
+        if write and not (sheet.lock_file.exists() and sheet.lock_file.read_bytes() == data):
             write_document(sheet.lock_file, data)
         self._locks[sheet.lock_file] = lock
-        if not by_hand:
+        if write and not by_hand:
             origins.settle()
         return LockChange(sheet.lock_file, tuple(changes(before.assets, after)), len(after), tuple(by_hand))
 
@@ -321,6 +360,11 @@ class Sheets:
 
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
+        if disagreements := self.disagreements(names):
+            raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+
+    def disagreements(self, names: Iterable[str] = ()) -> list[str]:
+        """Where a lock does not say what its manifest asks for, a line each. Asks nobody, writes nothing."""
         said = tuple(names)
         self.names(said)  # something must be meant
         disagreements = []
@@ -339,8 +383,7 @@ class Sheets:
             if not said:
                 extra = sorted(lock.assets.keys() - {asset.name for asset in declared})
                 disagreements += [f"{name}: in {sheet.lock_file}, not asked for by the manifest" for name in extra]
-        if disagreements:
-            raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+        return disagreements
 
     @staticmethod
     def _asked_at(asset: Asset, sheet: Sheet) -> str:
@@ -357,6 +400,21 @@ def _origin_of(asset: Asset, origins: Origins) -> Origin:
 def folder_of(asset: Asset) -> str:
     """The folder of the manifest that declares an asset, where its relative paths begin."""
     return os.path.dirname(os.path.abspath(asset.declared_at.file))
+
+
+def _with_known(entry: LockedAsset, previous: LockedAsset | None) -> LockedAsset:
+    """An entry with what an older pin knows of its files: where nobody says that one changed, it is the same."""
+    held = previous.files if previous else ()
+    by_blob = {(file.git_sha1 or "", file.size): file.sha256 for file in held if file.git_sha1}
+    by_name = {(file.place, file.path, file.urls): file for file in held if not file.git_sha1}
+
+    def known(file: LockedFile) -> LockedFile:
+        was = by_name.get((file.place, file.path, file.urls))
+        if file.sha256 is None and was is not None and file.size in (-1, was.size):
+            return was
+        return msgspec.structs.replace(file, sha256=file.sha256 or by_blob.get((file.git_sha1 or "", file.size)))
+
+    return msgspec.structs.replace(entry, files=tuple(map(known, entry.files)))
 
 
 def _is_sound(entry: LockedAsset) -> bool:

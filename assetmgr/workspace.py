@@ -30,7 +30,7 @@ from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
-    from assetmgr.datasets import ImageTextDataset
+    from assetmgr.datasets import Dataset
     from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from assetmgr.proving import Verification
     from assetmgr.pull import Pull
     from assetmgr.references import Details
+    from assetmgr.syncing import Synced
 
 Check = Literal["quick", "full", "none"]
 
@@ -66,6 +67,8 @@ class Workspace:
     mirrors
         Asked before the origins, in order: folders (from the working folder), http(s) addresses, buckets. Those of
         ``ASSETMGR_MIRRORS`` (separated by blanks; quotes keep a blank) and then those of the manifests come after them.
+    frozen
+        For `sync` alone: the manifests are not read, and may be gone; the locks beside them decide.
     """
 
     def __init__(
@@ -79,14 +82,20 @@ class Workspace:
         wait: float = 3600.0,
         reporter: Reporter | None = None,
         mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        frozen: bool = False,
     ) -> None:
         self._chosen = manifests is not None
         if manifests is None:
-            manifests = user_manifests()
+            manifests = user_manifests(or_lock=frozen)
         elif isinstance(manifests, str | os.PathLike):
             manifests = [manifests]
         self.manifests = tuple(
-            manifest if isinstance(manifest, Manifest) else load_manifest(Path(manifest)) for manifest in manifests
+            manifest
+            if isinstance(manifest, Manifest)
+            else Manifest(Path(manifest), ())
+            if frozen
+            else load_manifest(Path(manifest))
+            for manifest in manifests
         )
         roots = [manifest.cache_root for manifest in self.manifests if manifest.cache_root]
         self.store = Store(default_root(os.fspath(root) if root else None, roots[-1] if roots else None))
@@ -104,7 +113,8 @@ class Workspace:
         )
         self.wait = wait
         self._prover = Prover(self.store, self.reporter, wait)
-        self._sheets = Sheets(self.manifests, self.store)
+        self._frozen = frozen
+        self._sheets = Sheets(self.manifests, self.store, frozen=frozen)
         self._inventory = Inventory(self._sheets, self.store)
         self.catalog = self._sheets.catalog
 
@@ -190,6 +200,47 @@ class Workspace:
             )
         return wishes
 
+    def sync(
+        self,
+        names: Iterable[str] = (),
+        *,
+        locked: bool = False,
+        upgrade: Iterable[str] | None = None,
+        dry_run: bool = False,
+    ) -> Synced:
+        """Make this machine as the manifests say: lock what they changed, pull, tidy folders outside the store, verify.
+
+        Parameters
+        ----------
+        names
+            The assets that it is about; by default all that the manifests want.
+        locked
+            Refuse a lock that the manifests have outrun.
+        upgrade
+            Names to move to the newest commit of their revision; an empty one is all of them, None is no name.
+        dry_run
+            Tell what would be done. An origin may be asked; nothing is written, and nothing fetched.
+        """
+        from assetmgr.syncing import Desk, Follow, foretell, sync
+
+        if self._frozen and (locked or upgrade is not None):
+            raise UsageError("a frozen workspace follows no manifest", mend="leave out --locked and --upgrade")
+        self._network.renew()
+        follow = Follow.FROZEN if self._frozen else Follow.LOCKED if locked else Follow.MANIFEST
+        newest = None if upgrade is None else tuple(upgrade)
+        desk = Desk(
+            self.store,
+            self._network,
+            self.reporter,
+            self._prover,
+            self.wait,
+            lambda entry, sheets: self._wish(entry, sheets=sheets),
+        )
+        if dry_run:
+            sheets = Sheets(self.manifests, self.store, frozen=self._frozen)
+            return foretell(desk, sheets, names, follow=follow, upgrade=newest)
+        return sync(desk, self._sheets, names, follow=follow, upgrade=newest)
+
     def pull_references(
         self,
         references: Sequence[str],
@@ -251,17 +302,18 @@ class Workspace:
     def _wishes(self, names: Iterable[str], errors: list[AssetError]) -> list[Wish]:
         return [self._wish(entry) for entry in self._sheets.entries(self._sheets.names(names), errors)]
 
-    def _wish(self, entry: LockedAsset, receipt: Receipt | None = None) -> Wish:
+    def _wish(self, entry: LockedAsset, receipt: Receipt | None = None, sheets: Sheets | None = None) -> Wish:
         from assetmgr.install import Wish
 
-        asset = self._sheets.asset(entry.name)
+        sheets = sheets or self._sheets
+        asset = sheets.asset(entry.name)
         if asset is None:
             # Not declared here (any more): what the receipt remembers is all there is.
             if receipt is None:
                 return Wish(entry)
             return Wish(entry, use=receipt.use, endpoint=receipt.endpoint, base=receipt.base, receipt=receipt)
-        sheet = self._sheets.of(entry.name)
-        locked = self._sheets.locked(sheet).assets
+        sheet = sheets.of(entry.name)
+        locked = sheets.locked(sheet).assets
         return Wish(
             entry,
             receipt=receipt,
@@ -515,7 +567,7 @@ class Workspace:
         vis_path: str | os.PathLike[str] | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         verify: Check = "quick",
-    ) -> dict[str, ImageTextDataset] | ImageTextDataset:
+    ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
         found = self._of_kind(name, "dataset", verify)
         receipts = dict(self._receipts([name]))

@@ -30,6 +30,7 @@ def open_workspace(
         wait=getattr(options, "wait", 3600.0),
         reporter=output,
         mirrors=getattr(options, "mirror", ()),
+        frozen=getattr(options, "frozen", False),
     )
 
 
@@ -66,7 +67,7 @@ def add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
         "--verbose",
         action="store_true",
         default=default(False),
-        help="show the details of unexpected errors",
+        help="show each request, and the details of unexpected errors",
     )
 
 
