@@ -95,6 +95,11 @@ class Network:
             self._mirrors = Mirrors(chosen, limits, offline=self._offline)
         return self._mirrors
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether the network is forbidden."""
+        return self._offline
+
     def mirror_names(self) -> list[str]:
         """The mirrors that would be asked, in order, as they were named."""
         from assetmgr.mirrors.chosen import chosen_mirrors
