@@ -110,7 +110,7 @@ class Network:
         """What came from which mirror and from the origins in the command under way, or the last one."""
         from assetmgr.mirrors.run import TrafficReport
 
-        return self._mirrors.report() if self._mirrors else TrafficReport()
+        return TrafficReport() if self._mirrors is None else self._mirrors.report()
 
 
 def _chosen_transport() -> Transport | None:
