@@ -31,7 +31,7 @@ OTHERS: Sequence[Variable] = (
     Variable(("HF_HUB_DISABLE_IMPLICIT_TOKEN",), "1: the token is sent to nobody"),
     Variable(
         ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME"),
-        "other tools' caches, looked into before fetching, beside the usual ones",
+        "other tools' caches, looked into before fetching, and by `whereis`",
     ),
     Variable(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "1: never ask the network, as --offline"),
     Variable(("HF_HUB_DISABLE_XET",), "1: large files of a hub do not come over Xet"),
