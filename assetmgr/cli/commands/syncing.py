@@ -55,6 +55,11 @@ def register(commands: Commands) -> None:
 def _sync(options: argparse.Namespace, output: Output) -> int:
     if options.frozen and options.group:
         raise UsageError("--group is what the manifest says, and --frozen does not look at it", mend="name the assets")
+    from assetmgr.references import is_reference
+
+    for word in filter(is_reference, options.names):
+        mend = f"assetmgr pull {word}, or assetmgr add {word} and then assetmgr sync"
+        raise UsageError(f"{word!r}: sync is about what the manifest declares", mend=mend)
     workspace = open_workspace(options, output)
     started = time.monotonic()
     upgrade = options.upgrade
