@@ -97,6 +97,7 @@ class ShownAsset:
     description: str | None
     groups: tuple[str, ...]
     requires: tuple[str, ...]
+    twins: tuple[str, ...]
     files: int | None
     bytes: int | None
     shown_files: tuple[ShownFile, ...]
@@ -342,6 +343,7 @@ class Inventory:
             description=asset.description if asset else None,
             groups=asset.groups if asset else (),
             requires=entry.requires if entry else asset.requires if asset else (),
+            twins=asset.twins if asset else (),
             files=of.count if of else None,
             bytes=of.size if of else None,
             shown_files=self._files_of(known, receipts, of, held, all_files=all_files),

@@ -74,7 +74,7 @@ def test_list_has_the_catalog_and_what_is_installed_and_patterns_choose(project:
         "hub:org/minilm  A small one",
     ]
     assert done.err == "assetmgr: 1 asset: 1 installed; 5.0 kB in the store\n"
-    assert rows(project, "list", "capt").keys() == {"captions"}
+    assert rows(project, "list", "aptions").keys() == {"captions"}
     assert rows(project, "list", "--kind", "dataset", "--group", "text").keys() == set()
     assert rows(project, "list", "--group", "text").keys() == {"minilm"}
     assert rows(project, "list", "--installed").keys() == {"minilm"}

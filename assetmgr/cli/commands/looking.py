@@ -156,6 +156,7 @@ def _facts(shown: ShownAsset) -> Iterable[tuple[str, str]]:
     yield "shown in", ", ".join(shown.local_dirs)
     yield "groups", ", ".join(shown.groups)
     yield "requires", ", ".join(shown.requires)
+    yield "twins", ", ".join(shown.twins)
     for number, reason in enumerate(shown.reasons):
         yield "" if number else "why", reason
     yield "mirrors", ", ".join(shown.mirrors)
