@@ -67,12 +67,16 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """What became of an asset in a folder: names that went, and names that stay since they are somebody's own."""
+    """What became of an asset in a folder: names that went, and names that stay since somebody changed them.
+
+    ``added`` are names that somebody put there, in a folder that shows nothing any more and stays because of them.
+    """
 
     asset: str
     folder: str
     removed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
 
 def decide_release(wants: Wants, receipts: Iterable[Receipt], shown: Iterable[View]) -> Release:
@@ -104,7 +108,8 @@ def foresee(store: Store, release: Release) -> list[Withdrawn]:
         view = views.read_view(store, folder)
         if not _others(view, asset, release.manifest):
             removed, left = views.leave(asset, view.files, views.look(folder, view.files))
-            found.append(_told(asset, folder, removed, left, view.files))
+            shows = any(own.owners - {asset} for own in view.files.values())
+            found.append(Withdrawn(asset, folder, removed, left, () if shows else _added(folder, view.files)))
     return found
 
 
@@ -152,18 +157,15 @@ def _withdraw(store: Store, asset: str, folder: str, by: str, reporter: Reporter
         if not files:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        return _told(asset, folder, removed, left, view.files)
+        return Withdrawn(asset, folder, removed, left, () if files else _added(folder, view.files))
 
 
-def _told(
-    asset: str, folder: str, removed: Collection[str], left: Collection[str], known: Collection[str]
-) -> Withdrawn:
-    """What goes and what stays; of what somebody added, the first names."""
-    # Only where assetmgr has put something: what lies beside that is no concern of ours.
-    folders = {"", *(name.rpartition("/")[0] for name in known)}
-    own = {*known, *removed} | {parent for name in known for parent in _parents(name)}
-    added = (name for inside in sorted(folders) for name in _names_in(folder, inside) if name not in own)
-    return Withdrawn(asset, folder, tuple(removed), tuple(sorted({*left, *itertools.islice(added, _NAMED)})))
+def _added(folder: str, known: Collection[str]) -> tuple[str, ...]:
+    """What somebody put into a folder where assetmgr has put something: the first names."""
+    own = {*known, *(parent for name in known for parent in _parents(name))}
+    folders = sorted({"", *(name.rpartition("/")[0] for name in known)})
+    added = (name for inside in folders for name in _names_in(folder, inside) if name not in own)
+    return tuple(itertools.islice(added, _NAMED))
 
 
 def _parents(name: str) -> list[str]:

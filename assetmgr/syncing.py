@@ -57,13 +57,17 @@ class Follow(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FolderChange:
-    """What was, or would be, done in one folder for one asset: names put, taken away, and left as somebody's own."""
+    """What was, or would be, done in one folder for one asset: names put, taken away, and left since they were changed.
+
+    ``added`` are somebody's own names, for which a folder stays that shows nothing any more.
+    """
 
     asset: str
     folder: str
     put: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.put or self.removed)
@@ -184,7 +188,9 @@ def foretell(
         for file in one.fetch:
             if file.ask and not file.urls:
                 errors.append(
-                    FetchByHandError(f"{one.entry.name}: {file.path}: {file.ask}", mend="assetmgr lock says where")
+                    FetchByHandError(
+                        f"{one.entry.name}: {file.path}: {file.ask}", mend=f"assetmgr lock {one.entry.name}"
+                    )
                 )
     if too_big := room_error(desk.store, plan):
         errors.append(too_big)
@@ -371,5 +377,5 @@ def _showing(store: Store, wish: Wish) -> FolderChange:
 
 
 def _folders(shown: Iterable[FolderChange], withdrawn: Iterable[Withdrawn]) -> tuple[FolderChange, ...]:
-    gone = [FolderChange(one.asset, one.folder, (), one.removed, one.left) for one in withdrawn]
-    return tuple(one for one in (*shown, *gone) if one or one.left)
+    gone = [FolderChange(one.asset, one.folder, (), one.removed, one.left, one.added) for one in withdrawn]
+    return tuple(one for one in (*shown, *gone) if one or one.left or one.added)

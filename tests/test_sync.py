@@ -106,7 +106,7 @@ def test_what_the_manifest_drops_goes_from_its_folder_and_stays_in_the_store(pro
     assert files_below(project.folder / "moved") == {"a.json", "w.safetensors"}
     assert files_below(project.folder / "other") == {"mine.txt"}
     assert "o.json: removed" in done.out
-    assert "mine.txt: stays" in done.out
+    assert "other: stays, with what is not of assetmgr: mine.txt" in done.out
     assert "n: no longer wanted" in done.out
     assert project.run("status", "n", "--json").json[0]["state"] == "installed", "the bytes are still there"
     here = os.path.realpath(project.folder / "assets.yaml")

@@ -149,10 +149,16 @@ def _folder_lines(folder: FolderChange, would: str) -> list[str]:
     lines = []
     if folder.put:
         lines.append(f"{folder.asset}: {plural(len(folder.put), 'file')} {would}shown in {folder.folder}")
-    for names, what in ((folder.removed, f"{would}removed"), (folder.left, "stays: it is not as assetmgr put it")):
+    for names, what in (
+        (folder.removed, f"{would}removed"),
+        (folder.left, "changed since it was put there, and stays"),
+    ):
         lines += [f"{os.path.join(folder.folder, *name.split('/'))}: {what}" for name in names[:_NAMED]]
         if names[_NAMED:]:
             lines.append(f"{folder.folder}: and {plural(len(names) - _NAMED, 'more file')}: {what}")
+    if folder.added:
+        more = ", ..." if folder.added[5:] else ""
+        lines.append(f"{folder.folder}: stays, with what is not of assetmgr: {', '.join(folder.added[:5])}{more}")
     return lines
 
 
