@@ -95,6 +95,11 @@ class Network:
             self._mirrors = Mirrors(chosen, limits, offline=self._offline)
         return self._mirrors
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether the network is forbidden."""
+        return self._offline
+
     def mirror_names(self) -> list[str]:
         """The mirrors that would be asked, in order, as they were named."""
         from assetmgr.mirrors.chosen import chosen_mirrors
@@ -105,7 +110,7 @@ class Network:
         """What came from which mirror and from the origins in the command under way, or the last one."""
         from assetmgr.mirrors.run import TrafficReport
 
-        return self._mirrors.report() if self._mirrors else TrafficReport()
+        return TrafficReport() if self._mirrors is None else self._mirrors.report()
 
 
 def _chosen_transport() -> Transport | None:

@@ -18,7 +18,7 @@ from assetmgr.errors import (
     raise_all,
 )
 from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
-from assetmgr.lock import LockedAsset
+from assetmgr.lock import LockedAsset, lock_path
 from assetmgr.manifest import HubSource, Manifest, load_manifest
 from assetmgr.network import Network
 from assetmgr.prover import Prover
@@ -31,6 +31,7 @@ from assetmgr.verify import Finding, Installed, installed
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
     from assetmgr.datasets import Dataset
+    from assetmgr.differences import Differences
     from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from assetmgr.pull import Pull
     from assetmgr.references import Details
     from assetmgr.syncing import Synced
+    from assetmgr.whereabouts import Whereabouts
 
 Check = Literal["quick", "full", "none"]
 
@@ -466,6 +468,35 @@ class Workspace:
     ) -> list[ListedAsset]:
         """All that is declared, locked or installed, by name. A pattern is a glob or a part of a name."""
         return self._inventory.listed(pattern, kind=kind, installed=installed, groups=groups)
+
+    def lock_file(self) -> str:
+        """The lock of the user's manifest, of several the last one's.
+
+        Raises
+        ------
+        UsageError
+            Where there is no manifest.
+        """
+        self._sheets.names(())
+        return os.fspath(lock_path(self.manifests[-1].path))
+
+    def differences(self, names: Iterable[str] = ()) -> Differences:
+        """What is installed against what the lock names: which assets, commits and files differ. Nobody is asked."""
+        return self._inventory.differences(names)
+
+    def whereis(self, name: str, *, timeout: float = 10.0) -> Whereabouts:
+        """Where the files of an asset are: in this store, in its caches, and how many of them on each mirror.
+
+        The mirrors are asked whether they have each file, for no longer than ``timeout`` seconds; nothing is fetched.
+
+        Raises
+        ------
+        UnknownAssetError, NotLockedError
+            When nothing knows the name, or no lock or receipt says which files these are.
+        """
+        from assetmgr.whereabouts import whereabouts
+
+        return whereabouts(self._inventory, self.store, self._network, name, timeout=timeout)
 
     def nearest(self, name: str) -> str:
         """The end of a complaint about a name that nothing has: the nearest ones that are declared or installed."""

@@ -103,7 +103,7 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=3600.0,
         help="how long to wait for what another process holds (3600)",
     )
@@ -126,7 +126,7 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError("a number from 1 to 256")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,9})?", text):
         return float(text)
     raise argparse.ArgumentTypeError("a number of seconds")

@@ -23,13 +23,21 @@ def traffic(workspace: Workspace) -> dict[str, Any]:
 
 
 def shares(workspace: Workspace) -> str:
-    """What came from where, in words; nothing where there are no mirrors."""
+    """What came from where, in words: of each mirror how much."""
     moved = workspace.traffic()
     if not moved.mirrors:
-        return ""
+        return hosts(workspace)
     parts = [(f"mirror {one.mirror}", one.files, one.bytes) for one in moved.mirrors]
     parts.append(("their origins", moved.origin_files, moved.origin_bytes))
     return "".join(f"; {files:,} from {name} ({size(amount)})" for name, files, amount in parts if files)
+
+
+def hosts(workspace: Workspace) -> str:
+    """Which origins were asked, in words; nothing where none was."""
+    asked = workspace.traffic().origins
+    if len(asked) > 3:
+        return f" from {', '.join(asked[:2])} and {len(asked) - 2} more hosts"
+    return f" from {', '.join(asked)}" if asked else ""
 
 
 def tell_mirrors(workspace: Workspace, output: Output) -> None:

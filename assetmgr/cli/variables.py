@@ -24,6 +24,7 @@ OTHERS: Sequence[Variable] = (
     Variable(("HF_ENDPOINT",), "the hub, where a manifest names none; else https://huggingface.co"),
     Variable(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), "the token for that hub, and for no other"),
     Variable(("HF_TOKEN_PATH", "HF_HOME"), "where `hf auth login` keeps the token"),
+    Variable(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), "huggingface_hub's own cache, which `whereis` looks into"),
     Variable(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "1: never ask the network, as --offline"),
     Variable(("HF_HUB_DISABLE_XET",), "1: large files of a hub do not come over Xet"),
     Variable(("HF_HUB_DOWNLOAD_TIMEOUT",), "seconds that the snapshot transport waits for a server"),

@@ -147,7 +147,7 @@ class Fetcher:
     def _count(self, task: Task, fetched: Fetched) -> None:
         """Count what an origin gave. A mirror counts for itself, and what was there already came from nobody now."""
         if any(source.url == fetched.url and source.watch is None for source in task.sources):
-            self._context.mirrors.count_origin(fetched.size)
+            self._context.mirrors.count_origin(fetched.size, fetched.url)
 
     def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources: tuple[Source, ...], begun: bool) -> Task:
         context = self._context

@@ -276,7 +276,9 @@ class FilesOrigin:
             os.replace(partial, context.store.partial(sha256))
             if fetched.status:
                 self._streamed[sha256] = Stamp.of(fetched.status)
-        if fetched.url not in source.urls:
+        if fetched.url in source.urls:
+            context.mirrors.asked_origin(fetched.url)
+        else:
             # What a mirror's server says of its blob is not what the origin says of its file.
             fetched = dataclasses.replace(fetched, evidence={})
         self._fetched[source.urls] = fetched

@@ -268,7 +268,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             if arrival.path is None:
                 failed[arrival.file.path] = arrival
                 continue
-            self._context.mirrors.count_origin(arrival.file.size)
+            self._context.mirrors.count_origin(arrival.file.size, self.endpoint)
             yield arrival
         lacking = [arrival.file for arrival in failed.values()]
         for arrival in self._fetcher.bring_mirrored(entry, lacking, in_need=True):
@@ -367,6 +367,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             where, why = safe_url(str(event["url"])), clean(str(event["why"]))
             self._context.reporter.say(f"{name}: {where}: {why}; again in {event['seconds']} s")
 
+        self._context.mirrors.asked_origin(self.endpoint)
         token = self._direct.token(name)  # the child reads its own: what is wrong with it is told here
         if job["do"] == "fetch" or self._transport == "snapshot":
             asked = {**job, "endpoint": self.endpoint, "trace": trace.is_wanted()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, plural, size, table
-from assetmgr.cli.reports import tell_mirrors
+from assetmgr.cli.reports import hosts, tell_mirrors
 
 if TYPE_CHECKING:
     import argparse
@@ -73,11 +73,12 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
     if output.json:
         output.document([{"lock": str(one.path), "assets": one.assets, "changes": one.changes} for one in report])
         return 0
+    seconds = time.monotonic() - started
     for one in report:
         for line in one.changes:
             output.data(line)
         changed = "written" if one.changes else "unchanged"
-        output.say(f"{one.path} {changed}: {plural(one.assets, 'asset')} in {time.monotonic() - started:.1f} s")
+        output.say(f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s")
     return 0
 
 
