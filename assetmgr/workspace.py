@@ -275,7 +275,7 @@ class Workspace:
         -------
         What was pulled; and each reference with the name by which it is found from now on.
         """
-        from assetmgr.asked import pin
+        from assetmgr.asked import pin, told
         from assetmgr.references import Details, parse_references
 
         self._network.renew()
@@ -291,7 +291,12 @@ class Workspace:
                     errors += error.errors if isinstance(error, SeveralErrors) else [error]
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
-            return pull.run(), pinned
+            try:
+                return pull.run(), pinned
+            except AssetError as error:
+                for one in pinned:
+                    error = told(error, one.reference, one.asset)
+                raise error from None
 
     def _asked_for(self, pinned: Pinned) -> Wish:
         from assetmgr.install import Wish

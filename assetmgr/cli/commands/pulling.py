@@ -165,10 +165,15 @@ def _manifest(workspace: Workspace) -> str:
 
 
 def _keeping(pinned: Pinned, workspace: Workspace) -> str:
+    from assetmgr.references import typed
+
     lines = _lines(pinned, workspace).rstrip()
+    named = "" if pinned.asset.name == pinned.reference.name else f" --name {pinned.asset.name}"
+    adding = f"assetmgr add {typed(pinned.reference)}{named}"
     if workspace.manifests:
-        return f"to keep {pinned.asset.name}, add to {_manifest(workspace)}:\n{lines}"
-    return f"to keep {pinned.asset.name}, write this into assets.yaml, then: assetmgr lock\nversion: 1\n{lines}"
+        return f"to keep {pinned.asset.name}: {adding}; or add to {_manifest(workspace)}:\n{lines}"
+    first = "assetmgr init && "
+    return f"to keep {pinned.asset.name}: {first}{adding}; or write into assets.yaml:\nversion: 1\n{lines}"
 
 
 def _lines(pinned: Pinned, workspace: Workspace) -> str:
