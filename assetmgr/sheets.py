@@ -206,7 +206,8 @@ class Sheets:
         for one in report if by_hand else ():
             for line in one.changes:
                 origins.context.reporter.say(line)
-            written = "written" if one.changes else "unchanged"
+            made = "written" if write else "would be written"
+            written = made if one.changes else "unchanged"
             origins.context.reporter.say(f"{one.path} {written}; it lacks what must be fetched by hand first:")
         raise_all(by_hand)
         return report

@@ -30,6 +30,7 @@ from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
+    from assetmgr.caches.looking import CacheReport
     from assetmgr.datasets import Dataset
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
@@ -69,6 +70,10 @@ class Workspace:
     mirrors
         Asked before the origins, in order: folders (from the working folder), http(s) addresses, buckets. Those of
         ``ASSETMGR_MIRRORS`` (separated by blanks; quotes keep a blank) and then those of the manifests come after them.
+    local_caches
+        Whether the caches of other tools on this machine are looked into before anything is fetched: those of
+        huggingface_hub, torch, CLIP and LAVIS, and the folders of ``ASSETMGR_LOCAL_CACHES`` (separated as in PATH; off:
+        none).
     frozen
         For `sync` alone: the manifests are not read, and may be gone; the locks beside them decide.
     """
@@ -84,6 +89,7 @@ class Workspace:
         wait: float = 3600.0,
         reporter: Reporter | None = None,
         mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        local_caches: bool = True,
         frozen: bool = False,
     ) -> None:
         self._chosen = manifests is not None
@@ -112,6 +118,7 @@ class Workspace:
             wait=wait,
             mirrors=[os.fspath(mirror) for mirror in asked],
             declared=[mirror for manifest in self.manifests for mirror in manifest.mirrors],
+            local_caches=local_caches,
         )
         self.wait = wait
         self._prover = Prover(self.store, self.reporter, wait)
@@ -273,7 +280,7 @@ class Workspace:
         -------
         What was pulled; and each reference with the name by which it is found from now on.
         """
-        from assetmgr.asked import pin
+        from assetmgr.asked import pin, told
         from assetmgr.references import Details, parse_references
 
         self._network.renew()
@@ -289,7 +296,12 @@ class Workspace:
                     errors += error.errors if isinstance(error, SeveralErrors) else [error]
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
-            return pull.run(), pinned
+            try:
+                return pull.run(), pinned
+            except AssetError as error:
+                for one in pinned:
+                    error = told(error, one.reference, one.asset)
+                raise error from None
 
     def _asked_for(self, pinned: Pinned) -> Wish:
         from assetmgr.install import Wish
@@ -344,6 +356,10 @@ class Workspace:
     def traffic(self) -> TrafficReport:
         """What came from which mirror and from the origins in the last `lock`, `pull` or `verify`."""
         return self._network.traffic()
+
+    def adopted(self) -> tuple[CacheReport, ...]:
+        """What came from other tools' caches on this machine in the last `lock`, `pull` or `verify`."""
+        return self._network.adopted()
 
     def push(self, target: str, names: Iterable[str] = (), *, full: bool = False) -> PushReport:
         """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets.
