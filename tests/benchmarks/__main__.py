@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.benchmarks.adopt import adopt
 from tests.benchmarks.kills import kills
+from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
 from tests.benchmarks.pull_cold import pull_cold
 from tests.benchmarks.pull_warm import pull_warm
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "adopt": adopt,
     "verify-full": verify_full,
     "verify-quick": verify_quick,
+    "look": look,
     "pull-cold": pull_cold,
     "transfer": transfer,
     "kills": kills,
