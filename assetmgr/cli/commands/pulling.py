@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
-from assetmgr.cli.reports import shares, tell_mirrors, traffic
+from assetmgr.cli.reports import from_caches, shares, tell_mirrors, traffic
 from assetmgr.errors import AssetError, UsageError
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def _told(done: Sequence[Pulled], workspace: Workspace) -> str:
     if fetched:
         amount = sum(one.fetched_bytes for one in done)
         parts.append(f"{plural(fetched, 'file')} fetched ({size(amount)}{shares(workspace)})")
+    parts += from_caches(workspace)
     if unpacked:
         parts.append(f"{plural(unpacked, 'file')} unpacked")
     if linked:
