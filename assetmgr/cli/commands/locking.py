@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,8 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
             output.data(line)
         changed = "written" if one.changes else "unchanged"
         output.say(f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s")
+    if any(one.changes for one in report):
+        output.say(output.typed("next: assetmgr pull"))
     return 0
 
 
@@ -129,6 +132,8 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
         output.data(_plan_table(plan))
         output.data(f"disk: {size(plan.disk_bytes)} needed, {size(free)} free in {workspace.store.root}")
     if error is None:
+        if plan.fetch_bytes or plan.unpack_bytes:
+            output.say(output.typed(f"next: {shlex.join(['assetmgr', 'pull', *options.names])}"))
         return 0
     output.fail(error, documented=True)
     return error.code
