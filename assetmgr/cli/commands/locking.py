@@ -79,9 +79,8 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
         for line in one.changes:
             output.data(line)
         changed = "written" if one.changes else "unchanged"
-        output.say(f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s")
-    if any(one.changes for one in report):
-        output.say(output.typed("next: assetmgr pull"))
+        what = f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s"
+        output.say(what + (output.typed("; next: assetmgr pull") if one.changes else ""))
     return 0
 
 
