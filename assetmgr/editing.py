@@ -18,6 +18,7 @@ from assetmgr.errors import (
     AssetError,
     DiskSpaceError,
     FetchByHandError,
+    OfflineError,
     SeveralErrors,
     UnknownAssetError,
     UsageError,
@@ -191,6 +192,9 @@ def add(
             entries = workspace.look_up(chosen)
         except WrongKindError as error:
             raise _other_kind(error, word) from None
+        except OfflineError as error:
+            mend = "it must be looked up once: repeat the command without --offline"
+            raise OfflineError(error.message, mend=mend) from None
         locks: list[LockChange] = []
         by_hand: AssetError | None = None
         if lock:

@@ -100,7 +100,7 @@ def test_what_is_not_there_or_not_for_this_user_writes_nothing(project: Project)
         (("hub:org/model", "--include", "*.zzz"), 2, "zzz"),
         (("./missing.json",), 5, "missing.json"),
         (("./missing.json", "--no-lock"), 5, "missing.json"),
-        (("hub:org/model", "--offline"), 5, "--offline"),
+        (("hub:org/model", "--offline"), 5, "repeat the command without --offline"),
         (("hub:org/first", "--name", "first"), 2, "assets.yaml:6:3: the name 'first' is taken"),
         (("first",), 2, "declared there already"),
         (("tiny-blip",), 2, "did you mean 'tiny-blip2'?"),
