@@ -23,7 +23,7 @@ Kind = Literal["model", "dataset"]
 
 
 class LockedExtraction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What becomes of an archive: its files, its members, go to a place.
+    """What becomes of an archive: its files, its members, go to a place. The same of a list of URLs or a script.
 
     Attributes
     ----------
@@ -38,6 +38,9 @@ class LockedExtraction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False
         `pull` refuses that.
     members, size
         How many there are, and their bytes together.
+    made
+        Whether the members are made of the file, by fetching what it lists or by running it: what they are is known
+        only then. ``listing`` is None until it is frozen.
     """
 
     place: str
@@ -47,6 +50,7 @@ class LockedExtraction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False
     listing: str | None = None
     members: int = 0
     size: int = 0
+    made: bool = False
 
 
 class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -88,7 +92,8 @@ class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def is_pinned(self) -> bool:
         """Whether every byte that it stands for has its digest."""
-        return self.sha256 is not None and (self.extract is None or self.extract.listing is not None)
+        extract = self.extract
+        return self.sha256 is not None and (extract is None or extract.made or extract.listing is not None)
 
     @property
     def is_placed(self) -> bool:
@@ -114,10 +119,12 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
         For `hub` assets: what selected the files from the commit's.
     listing
         For `hub` assets: the sha256 of the commit's full listing, a document in the store.
+    recipe
+        For `url_list` and `script` assets: by which parameters the outcome is made of the pinned files.
     """
 
     kind: Kind
-    origin: Literal["hub", "files"]
+    origin: Literal["hub", "files", "url_list", "script"]
     declared: str
     files: tuple[LockedFile, ...]
     name: str = ""
@@ -128,6 +135,29 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
     allow_patterns: tuple[str, ...] | None = None
     ignore_patterns: tuple[str, ...] | None = None
     listing: str | None = None
+    recipe: dict[str, Any] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its outcome is not known yet: each machine makes its own."""
+        return any(file.extract is not None and file.extract.made and not file.extract.listing for file in self.files)
+
+    def opened(self) -> LockedAsset:
+        """The same entry as it is before its outcome is known; of any other origin, itself."""
+        if not any(file.extract is not None and file.extract.made for file in self.files):
+            return self
+        return self.with_outcome(None, 0, 0)
+
+    def with_outcome(self, listing: str | None, members: int, size: int) -> LockedAsset:
+        """The same entry with another outcome: the sha256 of its listing, how many files it has, and their bytes."""
+
+        def settled(file: LockedFile) -> LockedFile:
+            if file.extract is None or not file.extract.made:
+                return file
+            extract = msgspec.structs.replace(file.extract, listing=listing, members=members, size=size)
+            return msgspec.structs.replace(file, extract=extract)
+
+        return msgspec.structs.replace(self, files=tuple(map(settled, self.files)))
 
     @property
     def size(self) -> int:
@@ -280,6 +310,9 @@ def check_entry(entry: LockedAsset) -> None:
         check_path(entry.revision, "revision")
         if entry.listing is not None:
             check_digest(entry.listing, "sha256", "listing")
+    made = [file for file in entry.files if file.extract is not None and file.extract.made]
+    if len(made) != (entry.origin in ("url_list", "script")):
+        raise LockError(f"{len(made)} of its files are made into others, which a {entry.origin} entry cannot have")
     seen: set[tuple[str, str]] = set()
     blobs: dict[str, tuple[str | None, int]] = {}
     for file in entry.files:
@@ -310,6 +343,8 @@ def _check_extraction(file: LockedFile, extract: LockedExtraction, origin: str) 
         raise LockError(f"{file.path}: a hub file is not extracted")
     if extract.place.startswith("files/"):
         check_path(extract.place, "place")
+    elif extract.place == "lavis" and origin == "script":
+        pass  # all of LAVIS's cache root: a script says itself where in it
     else:
         check_place(extract.place, origin)
     if extract.prefix is not None:
@@ -358,7 +393,8 @@ def changes(old: Mapping[str, LockedAsset], new: Mapping[str, LockedAsset]) -> l
             assert after is not None
             at = f" at {after.commit[:12]}" if after.commit else ""
             count = len(after.files)
-            lines.append(f"+ {name}{at}: {count} file{'' if count == 1 else 's'}")
+            made = ", and what is made of them" if after.opened().is_open else ""
+            lines.append(f"+ {name}{at}: {count} file{'' if count == 1 else 's'}{made}")
         elif after is None:
             lines.append(f"- {name}")
         else:
@@ -380,6 +416,8 @@ def _file_changes(old: Sequence[LockedFile], new: Sequence[LockedFile]) -> list[
             lines.append(f"    - {key[1]}")
         elif was.sha256 != now.sha256:
             lines.append(f"    ~ {key[1]}: {was.size} -> {now.size} bytes")
+        elif now.extract is not None and now.extract.made and not now.extract.listing and was.extract != now.extract:
+            lines.append(f"    ~ {key[1]}: what is made of it goes to {now.extract.place}, and is no longer frozen")
         elif now.extract is not None and was.extract != now.extract:
             count = now.extract.members
             lines.append(f"    ~ {key[1]}: {count} file{'' if count == 1 else 's'} to {now.extract.place}")

@@ -23,8 +23,8 @@ class Reporter(Protocol):
     def say(self, text: str, /) -> None:
         """Tell a person something worth knowing now: a wait, a retry, a fallback."""
 
-    def progress(self, label: str, total: int, /) -> Progress:
-        """Begin a bar of ``total`` bytes."""
+    def progress(self, label: str, total: int, /, *, unit: str = "B") -> Progress:
+        """Begin a bar of ``total`` bytes, or of another unit."""
 
 
 class _NoProgress:
@@ -47,5 +47,5 @@ class Silent:
     def say(self, text: str, /) -> None:
         return None
 
-    def progress(self, label: str, total: int, /) -> Progress:
+    def progress(self, label: str, total: int, /, *, unit: str = "B") -> Progress:
         return _NoProgress()

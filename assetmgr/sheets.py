@@ -14,6 +14,7 @@ from assetmgr.errors import (
     FetchByHandError,
     LockError,
     LockVersionError,
+    NotInstalledError,
     NotLockedError,
     SeveralErrors,
     StaleLockError,
@@ -21,9 +22,9 @@ from assetmgr.errors import (
     raise_all,
 )
 from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
-from assetmgr.manifest import Asset, HubSource, Manifest
+from assetmgr.manifest import Asset, HubSource, Manifest, ScriptSource, UrlListSource
 from assetmgr.mutex import held
-from assetmgr.origins import Origins
+from assetmgr.origins import Origin, Origins
 from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
 
@@ -131,7 +132,9 @@ class Sheets:
 
     # --- lock ----------------------------------------------------------------------------------------------------
 
-    def lock(self, origins: Origins, names: Iterable[str], *, upgrade: Iterable[str], fetch: bool) -> list[LockChange]:
+    def lock(
+        self, origins: Origins, names: Iterable[str], *, upgrade: Iterable[str], fetch: bool, freeze: bool = False
+    ) -> list[LockChange]:
         """See `Workspace.lock`. What waits for a file by hand is raised when all the rest is written."""
         names = tuple(names)
         upgraded = tuple(dict.fromkeys(upgrade))
@@ -147,7 +150,9 @@ class Sheets:
                 by_sheet.setdefault(sheet.lock_file, (sheet, [*self._wanted(sheet)]))
         report = []
         for sheet, asked in by_sheet.values():
-            report.append(self._lock_sheet(sheet, asked, upgraded, origins, prune=everything, fetch=fetch))
+            report.append(
+                self._lock_sheet(sheet, asked, upgraded, origins, prune=everything, fetch=fetch, freeze=freeze)
+            )
         by_hand = [error for one in report for error in one.by_hand]
         for one in report if by_hand else ():
             for line in one.changes:
@@ -172,6 +177,7 @@ class Sheets:
         *,
         prune: bool,
         fetch: bool,
+        freeze: bool,
     ) -> LockChange:
         """Make one lock anew, or bring some of its names up to date. Two processes do it one after the other."""
         wait, say = origins.context.wait, origins.context.reporter.say
@@ -179,7 +185,7 @@ class Sheets:
         with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
             self._locks.pop(sheet.lock_file, None)  # another process may have written it meanwhile
             before = self._before(sheet, prune, say)
-            return self._write_sheet(sheet, before, names, upgrade, origins, prune=prune, fetch=fetch)
+            return self._write_sheet(sheet, before, names, upgrade, origins, prune=prune, fetch=fetch, freeze=freeze)
 
     def _before(self, sheet: Sheet, prune: bool, say: Callable[[str], object]) -> Lock:
         """The lock as it stands. One that cannot be read is made anew, where all of it is asked for."""
@@ -204,15 +210,17 @@ class Sheets:
         *,
         prune: bool,
         fetch: bool,
+        freeze: bool,
     ) -> LockChange:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
         by_hand: list[AssetError] = []
         for asset in self.catalog.closure(names):
             try:
-                after[asset.name] = self._resolve(
+                entry = self._resolve(
                     asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch
                 )
+                after[asset.name] = self._frozen(entry) if freeze else entry
             except AssetError as error:
                 parts = error.errors if isinstance(error, SeveralErrors) else (error,)
                 if all(isinstance(part, FetchByHandError) for part in parts):
@@ -246,12 +254,30 @@ class Sheets:
         complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
             return previous
-        source = asset.source
+        source, folder = asset.source, folder_of(asset)
+        origin: Origin
         if isinstance(source, HubSource):
             origin = origins.hub(source.endpoint, source.transport)
+        elif isinstance(source, UrlListSource):
+            origin = origins.url_list(folder, source.tuning)
+        elif isinstance(source, ScriptSource):
+            origin = origins.script(folder)
         else:
-            origin = origins.files(folder_of(asset))
+            origin = origins.files(folder)
         return origin.resolve(asset, None if upgrade else previous, fetch=fetch)
+
+    def _frozen(self, entry: LockedAsset) -> LockedAsset:
+        """An entry with the outcome that this store has of it."""
+        if not entry.is_open:
+            return entry
+        receipt = self._store.read_receipt(entry)
+        if receipt is None or receipt.pulled_at <= 0:
+            raise NotInstalledError(
+                f"{entry.name}: what the lock is to freeze was not made here yet",
+                mend=f"assetmgr lock {entry.name} && assetmgr pull {entry.name} && "
+                f"assetmgr lock --freeze {entry.name}",
+            )
+        return receipt.entry
 
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""

@@ -86,7 +86,7 @@ class Layout:
         """
         if self.repo:
             return self._snapshot.rstrip("/")
-        files = self.entry.files
+        files = tuple(file for file in self.entry.files if file.extract and file.extract.made) or self.entry.files
         places = [file.extract.place if file.extract else file.place for file in files]
         if len(set(places)) == 1 and places[0].startswith("files/"):
             return self.prefix(places[0]).rstrip("/")
@@ -238,7 +238,12 @@ class Store:
         return self._receipt(receipt.entry.name, receipt.entry.digest())
 
     def read_receipt(self, entry: LockedAsset) -> Receipt | None:
-        """The receipt of an entry, or None. A damaged one counts as none: it can be made again from the disk."""
+        """The receipt of an entry, or None. A damaged one counts as none: it can be made again from the disk.
+
+        Of an entry whose outcome is open it is the one, of those with an outcome, that was pulled last.
+        """
+        if entry.is_open:
+            return next((known for known in self.receipts_of(entry.name) if known.entry.opened() == entry), None)
         path = self._receipt(entry.name, entry.digest())
         with contextlib.suppress(IntegrityError):
             receipt = self._read_receipt(path)
@@ -285,8 +290,10 @@ class Store:
         """The receipt of a name and an entry's digest, or None."""
         with contextlib.suppress(AssetError, OSError):
             receipt = self._read_receipt(self._receipt(name, digest))
-            return receipt if receipt is not None and receipt.entry.digest() == digest else None
-        return None
+            if receipt is not None and receipt.entry.digest() == digest:
+                return receipt
+        settled = (known for known in self.receipts_of(name) if known.entry.opened() != known.entry)
+        return next((known for known in settled if known.entry.opened().digest() == digest), None)
 
     def known_stamps(self, entry: LockedAsset, receipt: Receipt | None) -> Sequence[Stamp | None]:
         """A stamp for each file of an entry's contents, where there is one.

@@ -59,8 +59,8 @@ class Output:
         else:
             self.words(text)
 
-    def progress(self, label: str, total: int) -> Progress:
-        return _Bar(label, total, shown=self._bars)
+    def progress(self, label: str, total: int, *, unit: str = "B") -> Progress:
+        return _Bar(label, total, unit, shown=self._bars)
 
     def fail(self, error: AssetError, *, documented: bool = False, **more: object) -> None:
         """Tell an error: words for a person, and a document for a program unless it has one already.
@@ -95,10 +95,10 @@ def error_document(error: AssetError) -> dict[str, Any]:
 
 
 class _Bar:
-    """A tqdm bar of bytes that appears only when the work takes a moment; nothing at all in a pipe."""
+    """A tqdm bar, of bytes or of another unit, that appears only when the work takes a moment; nothing at all in a pipe."""
 
-    def __init__(self, label: str, total: int, *, shown: bool) -> None:
-        self._label, self._total, self._shown = label, total, shown
+    def __init__(self, label: str, total: int, unit: str, *, shown: bool) -> None:
+        self._label, self._total, self._unit, self._shown = label, total, unit, shown
         self._count = 0
         self._bar: Any = None
         self._lock = threading.Lock()
@@ -134,7 +134,7 @@ class _Bar:
                 total=self._total,
                 initial=count,
                 desc=self._label,
-                unit="B",
+                unit=self._unit,
                 unit_scale=True,
                 leave=False,
                 file=sys.stderr,
