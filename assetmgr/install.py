@@ -37,9 +37,9 @@ _SAVED_EACH = 10.0
 class Wish:
     """One locked asset as a manifest wants it on this machine.
 
-    ``tuning`` is how a list is to be fetched, and ``made`` how the outcome of the entry came about, where it was made in
-    this run. ``is_open`` says that the lock leaves the outcome to this machine. ``base`` is the folder where relative
-    local paths begin; ``manifest`` is who asks; ``pins`` are the entry digests of
+    ``tuning`` is how a list is to be fetched, and ``made`` how the outcome of the entry came about, where it was made
+    in this run. ``is_open`` says that the lock leaves the outcome to this machine. ``base`` is the folder where
+    relative local paths begin; ``manifest`` is who asks; ``pins`` are the entry digests of
     what the asset requires. ``receipt`` is what is known of it now, where that is fresher than the store's own.
     """
 

@@ -6,14 +6,16 @@ import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+from assetmgr.archives import parse_listing
 from assetmgr.contents import Unpacked
 from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, ChangedOutcomeError, raise_all
 from assetmgr.filling import Filling, merged
 from assetmgr.lock import LockedFile
 from assetmgr.origins import Context
-from assetmgr.origins.made import MadeOrigin, Outcome
+from assetmgr.origins.made import MadeOrigin
 from assetmgr.receipt import Receipt
+from assetmgr.store import State
 
 if TYPE_CHECKING:
     from assetmgr.install import Wish
@@ -34,15 +36,16 @@ def settle(context: Context, origin: MadeOrigin, wish: Wish, known: Receipt | No
     if known is None:
         outcome = origin.make(entry)
     else:
-        old = Filling(context, origin, known.entry, None, [*_surveyed(context, known)])
+        old = Filling(context, origin, known.entry, None, _surveyed(context, known))
         outcome = origin.make(known.entry, without=old.prove_present(old.missing()), facts=known.made)
     data = outcome.listing()
+    parse_listing(data, f"{entry.name}: what was made of it")
     listing = context.store.write_listing(data)
     settled = entry.with_outcome(listing, len(outcome.files), sum(file.size for file in outcome.files))
     return dataclasses.replace(wish, entry=settled, made=dict(outcome.facts))
 
 
-def _surveyed(context: Context, receipt: Receipt) -> Sequence[object]:
+def _surveyed(context: Context, receipt: Receipt) -> Sequence[State]:
     return context.store.survey(context.store.contents(receipt.entry).placed, None)
 
 
@@ -69,6 +72,9 @@ class Making:
         if unlisted:
             files.look()
             self._check()
+        for each in self.short():  # whatever is done about them goes by their names
+            digest = each.extract.listing or ""
+            parse_listing(self._store.read_listing(digest) or b"", f"{files.entry.name}: its listing {digest}")
         return bool(unlisted)
 
     def _learn(self, each: Unpacked) -> None:
@@ -82,10 +88,10 @@ class Making:
         data = self._origin.make(entry).listing()
         if sha256_text(data) != wanted:
             raise ChangedOutcomeError(
-                f"{entry.name}: the lock freezes an outcome of {each.extract.members} files that no mirror has, and what "
-                "is published now gives another",
-                mend=f"take it from a mirror that it was pushed to (assetmgr pull {entry.name} --mirror ...), or take "
-                f"what is published now: assetmgr lock --upgrade {entry.name} && assetmgr pull {entry.name}",
+                f"{entry.name}: the lock freezes an outcome of {each.extract.members} files that no mirror has, and "
+                "what is published now gives another",
+                mend=f"name a mirror that it was pushed to by --mirror, or take what is published now: "
+                f"assetmgr lock --upgrade {entry.name} && assetmgr pull {entry.name}",
             )
         self._store.write_listing(data)
 
@@ -105,6 +111,3 @@ class Making:
             errors += [error for _, error in self._files.bring(self._missing(each))]
         self._files.sync()
         return merged(errors)
-
-
-__all__ = ["Making", "Outcome", "settle"]

@@ -217,9 +217,7 @@ class Sheets:
         by_hand: list[AssetError] = []
         for asset in self.catalog.closure(names):
             try:
-                entry = self._resolve(
-                    asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch
-                )
+                entry = self._resolve(asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch)
                 after[asset.name] = self._frozen(entry) if freeze else entry
             except AssetError as error:
                 parts = error.errors if isinstance(error, SeveralErrors) else (error,)
@@ -274,8 +272,7 @@ class Sheets:
         if receipt is None or receipt.pulled_at <= 0:
             raise NotInstalledError(
                 f"{entry.name}: what the lock is to freeze was not made here yet",
-                mend=f"assetmgr lock {entry.name} && assetmgr pull {entry.name} && "
-                f"assetmgr lock --freeze {entry.name}",
+                mend=f"assetmgr lock {entry.name} && assetmgr pull {entry.name} && assetmgr lock --freeze {entry.name}",
             )
         return receipt.entry
 

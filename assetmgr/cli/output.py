@@ -95,7 +95,7 @@ def error_document(error: AssetError) -> dict[str, Any]:
 
 
 class _Bar:
-    """A tqdm bar, of bytes or of another unit, that appears only when the work takes a moment; nothing at all in a pipe."""
+    """A tqdm bar, of bytes or of another unit, that appears once the work takes a moment; nothing at all in a pipe."""
 
     def __init__(self, label: str, total: int, unit: str, *, shown: bool) -> None:
         self._label, self._total, self._unit, self._shown = label, total, unit, shown

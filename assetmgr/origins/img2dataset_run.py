@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ from assetmgr.origins import img2dataset_worker as worker
 from assetmgr.origins.child import Child
 from assetmgr.placing import make_folder, write_document
 from assetmgr.reporting import Reporter
+
+_Document = TypeVar("_Document")
 
 PYTHON = "ASSETMGR_IMG2DATASET_PYTHON"
 # Seconds between two looks at what is done.
@@ -54,17 +56,18 @@ class _Report(msgspec.Struct):
 
 def stats_of(folder: str, name: str) -> Stats | None:
     """What is said of a shard, where all of that is there."""
-    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-        with open(os.path.join(folder, "shards", f"{name}_stats.json"), "rb") as file:
-            return msgspec.json.decode(file.read(), type=Stats)
-    return None
+    return _read(os.path.join(folder, "shards", f"{name}_stats.json"), Stats)
 
 
 def plan_of(folder: str) -> Plan | None:
     """How the list was cut, where that is known."""
-    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-        with open(os.path.join(folder, "plan.json"), "rb") as file:
-            return msgspec.json.decode(file.read(), type=Plan)
+    return _read(os.path.join(folder, "plan.json"), Plan)
+
+
+def _read(path: str, kind: type[_Document]) -> _Document | None:
+    """A document that a child wrote, where it is there and whole."""
+    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), open(path, "rb") as file:
+        return msgspec.json.decode(file.read(), type=kind)
     return None
 
 
@@ -119,9 +122,12 @@ def run(
         os.unlink(os.path.join(folder, "report.json"))
     command = [python, "-c", f"import {worker.MODULE} as images; images.main()"]
     try:
-        with _alive(folder), Child(
-            command, folder=folder, environment=_environment(folder, python), log=os.path.join(folder, "log.txt")
-        ) as child:
+        with (
+            _alive(folder),
+            Child(
+                command, folder=folder, environment=_environment(folder, python), log=os.path.join(folder, "log.txt")
+            ) as child,
+        ):
             _watch(child, folder, asset, have, reporter)
             words = child.last_words()
     except FileNotFoundError:
@@ -151,16 +157,14 @@ def _watch(child: Child, folder: str, asset: str, have: Mapping[str, int], repor
 
 
 def _plan(folder: str, asset: str, python: str, words: str) -> Plan:
-    report = _Report("done")
-    with contextlib.suppress(OSError, msgspec.DecodeError), open(os.path.join(folder, "report.json"), "rb") as file:
-        report = msgspec.json.decode(file.read(), type=_Report)
+    report = _read(os.path.join(folder, "report.json"), _Report) or _Report("done")
     if report.kind == "list":
         raise UsageError(f"{asset}: its list: {report.message}", mend=f"correct `url_list:` of {asset} in the manifest")
     if report.kind == "missing":
         raise MissingExtraError(
             f"{asset}: {python} has no {report.message}, which is to fetch its images",
-            mend=f"pip install 'assetmgr[url-list]' (and pyspark or ray where the manifest asks for it), or name a Python "
-            f"that has it by {PYTHON}",
+            mend=f"pip install 'assetmgr[url-list]' (and pyspark or ray where the manifest asks for it), or name a "
+            f"Python that has it by {PYTHON}",
         )
     plan = plan_of(folder)
     if plan is None:
@@ -175,9 +179,9 @@ def _clear(folder: str, have: Mapping[str, int]) -> None:
     """Leave only what a run can go on with: img2dataset takes a shard for done by its statistics alone."""
     shards = os.path.join(folder, "shards")
     for name in {entry.partition(".")[0].partition("_stats")[0] for entry in os.listdir(shards)}:
-        if name.isdigit() and name not in have:
-            if stats_of(folder, name) is None or not os.path.isfile(os.path.join(shards, f"{name}.tar")):
-                forget(folder, name)
+        is_whole = stats_of(folder, name) is not None and os.path.isfile(os.path.join(shards, f"{name}.tar"))
+        if name.isdigit() and name not in have and not is_whole:
+            forget(folder, name)
     for name, rows in have.items():
         if stats_of(folder, name) is None:
             known = Stats(rows, 0, 0, 0, {})

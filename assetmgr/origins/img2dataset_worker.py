@@ -1,4 +1,4 @@
-"""The other end of `img2dataset_run`: img2dataset at work, in a Python of the user's choice that need not have assetmgr.
+"""The other end of `img2dataset_run`: img2dataset at work, in a Python of the user's choice, without assetmgr.
 
 This file is copied into the folder that a list is worked at in, and imported from there, under the name of `MODULE`, by
 img2dataset's every process: it imports nothing of assetmgr. What img2dataset lacks is put in its place here: images and
@@ -12,7 +12,6 @@ import contextlib
 import csv
 import gzip
 import http.client
-import io
 import json
 import math
 import os
@@ -25,6 +24,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import urllib.robotparser
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module, metadata
 from typing import Any
@@ -46,7 +46,7 @@ class ListError(Exception):
     """The list is not what the recipe says of it."""
 
 
-# --- the list -----------------------------------------------------------------------------------------------------------
+# --- the list ---------------------------------------------------------------------------------------------------------
 
 
 def read_rows(path: str, recipe: Mapping[str, Any], name: str) -> Iterator[tuple[str, str | None, str | None]]:
@@ -56,20 +56,19 @@ def read_rows(path: str, recipe: Mapping[str, Any], name: str) -> Iterator[tuple
     if kind == "parquet":
         yield from _parquet(path, wanted)
         return
-    packed = name.lower().endswith(".gz")
-    with gzip.open(path, "rb") if packed else open(path, "rb") as binary:
-        with io.TextIOWrapper(binary, "utf-8-sig", newline="") as file:  # type: ignore[type-var]
-            try:
-                if kind == "txt":
-                    yield from ((line.strip(), None, None) for line in file if line.strip())
-                elif kind in ("csv", "tsv"):
-                    yield from _table(file, kind, recipe.get("columns"), wanted)
-                else:
-                    yield from _picked(_objects(file, kind, recipe.get("rows")), wanted)
-            except UnicodeDecodeError:
-                raise ListError("it is not UTF-8") from None
-            except (csv.Error, gzip.BadGzipFile, EOFError) as error:
-                raise ListError(f"it is no {kind}: {error}") from None
+    opened = gzip.open if name.lower().endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        try:
+            if kind == "txt":
+                yield from ((line.strip(), None, None) for line in file if line.strip())
+            elif kind in ("csv", "tsv"):
+                yield from _table(file, kind, recipe.get("columns"), wanted)
+            else:
+                yield from _picked(_objects(file, kind, recipe.get("rows")), wanted)
+        except UnicodeDecodeError:
+            raise ListError("it is not UTF-8") from None
+        except (csv.Error, gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise ListError(f"it is no {kind}: {error}") from None
 
 
 def _table(
@@ -77,8 +76,8 @@ def _table(
 ) -> Iterator[tuple[str, str | None, str | None]]:
     csv.field_size_limit(1 << 20)
     # A tab in a caption has no way to be written: quotes are text there.
-    quoting = csv.QUOTE_NONE if kind == "tsv" else csv.QUOTE_MINIMAL
-    reader = csv.reader(file, delimiter="\t" if kind == "tsv" else ",", quoting=quoting)
+    tabs = kind == "tsv"
+    reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(file)
     names = columns or next(reader, [])
     places = [None if column is None else _find(column, names) for column in wanted]
     for row in reader:
@@ -152,14 +151,20 @@ def write_table(rows: Iterable[tuple[str, str | None, str | None]], recipe: Mapp
     import pyarrow
     import pyarrow.parquet
 
-    names = ["url", *(["caption"] if recipe.get("caption_col") else []), *(["image"] if recipe.get("image_col") else [])]
+    names = [
+        "url",
+        *(["caption"] if recipe.get("caption_col") else []),
+        *(["image"] if recipe.get("image_col") else []),
+    ]
     at = {"url": 0, "caption": 1, "image": 2}
     schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
     count = 0
 
     def flush(batch: list[tuple[str, str | None, str | None]]) -> None:
         columns = [[_writable(row[at[name]]) for row in batch] for name in names]
-        writer.write_table(pyarrow.Table.from_arrays([pyarrow.array(each, pyarrow.string()) for each in columns], schema=schema))
+        writer.write_table(
+            pyarrow.Table.from_arrays([pyarrow.array(each, pyarrow.string()) for each in columns], schema=schema)
+        )
 
     with pyarrow.parquet.ParquetWriter(f"{path}.part", schema) as writer:
         batch: list[tuple[str, str | None, str | None]] = []
@@ -184,7 +189,7 @@ def shard_size(rows: int) -> int:
     return min(max(10 ** math.ceil(math.log10(max(rows, 1) / 64)) if rows > 64 else 100, 100), 10_000)
 
 
-# --- downloads: what `urllib.request.urlopen` does in img2dataset's processes -------------------------------------------
+# --- downloads: what `urllib.request.urlopen` does in img2dataset's processes -----------------------------------------
 
 
 class _Bounded:
@@ -262,7 +267,7 @@ class _Opener:
         return known
 
 
-# --- images -------------------------------------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------------------------------
 
 
 def is_cut_short(data: bytes) -> bool:
@@ -341,7 +346,7 @@ def order_shard(path: str) -> None:
     os.replace(f"{path}.ordered", path)
 
 
-# --- the work -----------------------------------------------------------------------------------------------------------
+# --- the work ---------------------------------------------------------------------------------------------------------
 
 
 def main() -> None:

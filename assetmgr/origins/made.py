@@ -90,6 +90,8 @@ class Job:
         Where it works: what is in it stays until the asset is whole.
     at
         Where the bytes of a pinned file are, proved.
+    sources
+        Where a pinned file was published.
     have
         Files of the outcome that are proved already, by path: where they are.
     facts
@@ -102,6 +104,7 @@ class Job:
     entry: LockedAsset
     folder: str
     at: Callable[[LockedFile], str]
+    sources: Callable[[LockedFile], Sequence[str]]
     have: Mapping[str, MadeFile]
     facts: Mapping[str, Any]
     tuning: Mapping[str, Any]
@@ -160,7 +163,7 @@ class MadeOrigin:
     def make(
         self, entry: LockedAsset, *, without: Sequence[LockedFile] = (), facts: Mapping[str, Any] | None = None
     ) -> Outcome:
-        """The outcome of an entry, made once in a run; what a settled entry has besides ``without`` is not made anew."""
+        """The outcome of an entry, made once in a run; what it has besides ``without`` is not made anew."""
         context, store = self._context, self._context.store
         key = entry.opened().digest()
         if key in self._made:
@@ -180,6 +183,7 @@ class MadeOrigin:
             entry,
             self._folder(entry),
             lambda file: store.at(layout.name(file)),
+            lambda file: self.sources(entry, file),
             have,
             facts or (receipt.made if receipt else {}),
             self._tuning,
@@ -230,8 +234,8 @@ def _still_frozen(previous: LockedAsset | None, entry: LockedAsset) -> LockedAss
 def _changed(entry: LockedAsset, files: Sequence[LockedFile]) -> ChangedOutcomeError:
     name, some = entry.name, ", ".join(file.path for file in files[:3]) + (", ..." if len(files) > 3 else "")
     return ChangedOutcomeError(
-        f"{name}: {some}: {len(files)} of the {entry.count} files are not to be made again: what is published now gives "
-        "other bytes",
-        mend=f"take them from a mirror or a machine that has them (assetmgr pull {name} --mirror ...), or take what is "
-        f"published now: assetmgr lock --upgrade {name} && assetmgr pull {name}",
+        f"{name}: {some}: {len(files)} of the {entry.count} files are not to be made again: what is published now "
+        "gives other bytes",
+        mend=f"name a mirror that has them by --mirror, or take what is published now: assetmgr lock --upgrade {name} "
+        f"&& assetmgr pull {name}",
     )

@@ -72,9 +72,7 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
         return 0
     started = time.monotonic()
     try:
-        report = workspace.lock(
-            names, upgrade=options.upgrade, fetch=not options.no_fetch, freeze=options.freeze
-        )
+        report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch, freeze=options.freeze)
     finally:
         tell_mirrors(workspace, output)
     if output.json:
