@@ -13,10 +13,9 @@ The names below are imported when they are first used, so that ``import assetmgr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # as type checkers know it, without importing `typing`
 if TYPE_CHECKING:
     from assetmgr.errors import AssetError as AssetError
     from assetmgr.loading import load_dataset as load_dataset

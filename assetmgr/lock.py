@@ -15,9 +15,10 @@ import msgspec
 from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, LockError, LockVersionError, NotLockedError
 from assetmgr.manifest_urls import url_fault
-from assetmgr.names import asset_name_fault, check_digest, check_distinct, check_path, is_repo
+from assetmgr.names import asset_name_fault, check_digest, check_distinct, check_path, is_repo, line_fault
 
 VERSION = 1
+LICENSE_MOST = 200
 
 Kind = Literal["model", "dataset"]
 
@@ -107,7 +108,7 @@ class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One asset, pinned.
+    """One asset, pinned. What is only told about it, its licence, makes it no other entry.
 
     Attributes
     ----------
@@ -121,6 +122,8 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
         For `hub` assets: the sha256 of the commit's full listing, a document in the store.
     recipe
         For `url_list` and `script` assets: by which parameters the outcome is made of the pinned files.
+    license
+        What the manifest says, else what the hub said when it was locked; None where nobody said anything.
     """
 
     kind: Kind
@@ -136,6 +139,7 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
     ignore_patterns: tuple[str, ...] | None = None
     listing: str | None = None
     recipe: dict[str, Any] = {}
+    license: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -159,6 +163,17 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
 
         return msgspec.structs.replace(self, files=tuple(map(settled, self.files)))
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LockedAsset):
+            return NotImplemented
+        return self is other or all(getattr(self, name) == getattr(other, name) for name in _PINNED)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.origin, self.name, self.declared, self.commit))
+
     @property
     def size(self) -> int:
         """Bytes that it takes in the store, archives' members included."""
@@ -173,7 +188,11 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def digest(self) -> str:
         """The identity of this entry: equal entries, equal digests. Receipts are keyed by it."""
-        return sha256_text(msgspec.json.encode(self, order="sorted"))
+        pinned = self if self.license is None else msgspec.structs.replace(self, license=None)
+        return sha256_text(msgspec.json.encode(pinned, order="sorted"))
+
+
+_PINNED = tuple(name for name in LockedAsset.__struct_fields__ if name != "license")
 
 
 class Lock(msgspec.Struct, frozen=True):
@@ -303,6 +322,8 @@ def check_entry(entry: LockedAsset) -> None:
     for required in entry.requires:
         if fault := asset_name_fault(required):
             raise LockError(f"unsafe required name {required!r}: {fault}")
+    if entry.license is not None and (fault := line_fault(entry.license, LICENSE_MOST)):
+        raise LockError(f"license {entry.license[:80]!r}: {fault}")
     if entry.origin == "hub":
         if not is_repo(entry.repo):
             raise LockError(f"{entry.repo!r} is not a repo id")
@@ -387,8 +408,6 @@ def changes(old: Mapping[str, LockedAsset], new: Mapping[str, LockedAsset]) -> l
     lines: list[str] = []
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
-        if before == after:
-            continue
         if before is None:
             assert after is not None
             at = f" at {after.commit[:12]}" if after.commit else ""
@@ -397,9 +416,13 @@ def changes(old: Mapping[str, LockedAsset], new: Mapping[str, LockedAsset]) -> l
             lines.append(f"+ {name}{at}: {count} file{'' if count == 1 else 's'}{made}")
         elif after is None:
             lines.append(f"- {name}")
+        elif before == after and before.license == after.license:
+            continue
         else:
             moved = "" if before.commit == after.commit else f" {before.commit[:12]} -> {after.commit[:12]}"
             lines.append(f"~ {name}{moved}")
+            if before.license != after.license:
+                lines.append(f"    licence: {before.license or 'not said'} -> {after.license or 'not said'}")
             lines += _file_changes(before.files, after.files)
     return lines
 

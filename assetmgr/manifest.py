@@ -175,14 +175,16 @@ class Asset:
     groups: tuple[str, ...] = ()
     local_dir: str | None = None
     local_dir_links: LinkStyle = "symlink"
+    license: str | None = None
+    description: str | None = None
     use: Mapping[str, object] = field(default_factory=dict, hash=False)
     declared_at: Place = field(kw_only=True, compare=False)
 
     def digest(self) -> str:
         """The sha256, in hex, of what decides which files the asset resolves to.
 
-        Name, ``local_dir``, groups and loading do not count, nor does the order of patterns, files or
-        requirements.
+        Name, ``local_dir``, groups, loading and what is told about it do not count, nor does the order of patterns,
+        files or requirements.
         """
         requires = sorted(set(self.requires))
         document = {"kind": self.kind, "source": _canonical(self.source), "requires": requires}
@@ -242,6 +244,14 @@ class Manifest:
         return tuple(dict.fromkeys([*(asset.name for asset in self.assets), *self.requires]))
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a named pipe too, as ``<(...)`` is one: where nobody writes into it, it is empty."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if os.name != "nt":
+        os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def load_manifest(path: Path, *, limits: ManifestLimits = _LIMITS) -> Manifest:
     """Read a manifest from a file.
 
@@ -251,7 +261,7 @@ def load_manifest(path: Path, *, limits: ManifestLimits = _LIMITS) -> Manifest:
         With every mistake in the file; also when there is no such file, or it cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             data = file.read(limits.file_bytes + 1)
     except FileNotFoundError:
         raise ManifestError([Problem(str(path), 1, 1, "there is no such file")]) from None
@@ -342,6 +352,8 @@ class _Builder:
             groups=tuple(dict.fromkeys(_texts(entry, "groups") or ())),
             local_dir=self._resolved(entry.text("local_dir")),
             local_dir_links=cast(LinkStyle, entry.text("local_dir_links") or "symlink"),
+            license=entry.text("license"),
+            description=entry.text("description"),
             use={key: value.plain() for key in _USE if (value := entry.get(key)) is not None},
             declared_at=self._place(entry.at),
         )

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from assetmgr.manifest_urls import endpoint_fault, folder_fault, mirror_fault, url_fault
-from assetmgr.names import asset_name_fault, is_digest, is_repo, path_fault
+from assetmgr.names import asset_name_fault, is_digest, is_repo, line_fault, path_fault
 
 VERSION = 1
 SAMPLE_READERS = ("caption", "vqa")
@@ -351,6 +351,11 @@ _COMMON = {
     "files": Field(ListOf("a list of files", _FILE, least=1), "The files that make up the asset, each with its URL."),
     "requires": Field(ListOf("a name or a list of names", _NAME, alone=True), "Assets that must be there too."),
     "groups": Field(ListOf("a word or a list of words", _WORD_TEXT, alone=True), "Names for sets of assets."),
+    "license": Field(
+        Text("a licence", lambda text: line_fault(text, 200)),
+        "Its licence, such as apache-2.0; else what the hub says of it when it is locked.",
+    ),
+    "description": Field(Text("a line of words", lambda text: line_fault(text, 300)), "What it is, in one line."),
     "local_dir": Field(_FOLDER, "A folder where the files stand under their own names."),
     "local_dir_links": Field(Choice("a link style", LINK_STYLES), "How they stand there; else symlink."),
 }

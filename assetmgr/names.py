@@ -129,6 +129,16 @@ def is_repo(repo: str) -> bool:
     return _REPO.match(repo) is not None and "--" not in repo and ".." not in repo and path_fault(repo) is None
 
 
+def line_fault(text: str, most: int) -> str | None:
+    """Say why a text cannot be shown as one short line of words (a licence, a description), or None."""
+    if not text.strip():
+        return "it is empty"
+    if len(text) > most:
+        return f"it is longer than {most} characters"
+    # A terminal obeys the others, or turns the direction of writing by them.
+    return None if text.isprintable() else "it has a character that cannot be shown"
+
+
 def asset_name_fault(name: str) -> str | None:
     """Say why a text cannot name an asset, or None. Names are words joined by ``. _ - +``, with ``/`` between parts."""
     if len(name) + 2 * name.count("/") > 180:  # with each '/' quoted, it is part of a file's name

@@ -65,10 +65,13 @@ def file_mode(folder: str | int) -> int:
     return _readers(folder) | 0o400
 
 
-def write_document(path: str | os.PathLike[str], data: bytes, *, sync: bool = True) -> None:
+def write_document(
+    path: str | os.PathLike[str], data: bytes, *, sync: bool = True, like: os.stat_result | None = None
+) -> None:
     """Write a small document atomically: readers see the old one or the new one, whole.
 
-    Without ``sync`` it need not outlive a loss of power.
+    Without ``sync`` it need not outlive a loss of power. With ``like`` it has that file's mode and, as far as that is
+    allowed, its owner, else what its folder gives.
 
     Raises
     ------
@@ -86,7 +89,11 @@ def write_document(path: str | os.PathLike[str], data: bytes, *, sync: bool = Tr
             file.write(data)
             file.flush()
             mode = stat.S_IMODE(os.stat(folder).st_mode)
-            os.chmod(temporary, _readers(folder) | 0o600 | (mode & 0o020))
+            if like is not None and hasattr(os, "chown"):
+                with contextlib.suppress(PermissionError):
+                    os.chown(temporary, like.st_uid, like.st_gid)
+            given = _readers(folder) | 0o600 | (mode & 0o020)
+            os.chmod(temporary, given if like is None else stat.S_IMODE(like.st_mode))
             if sync:
                 os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -30,7 +30,7 @@ _OTHERS = re.compile(r"(?:hf|huggingface|hub|hub-model|hub_model|hub-dataset|hub
 _PUBLIC_HUBS = ("huggingface.co", "www.huggingface.co", "hf.co")
 _WEIGHTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".onnx", ".gguf", ".h5", ".msgpack", ".tflite")
 # A text that YAML reads as the text it is without quotes, inside brackets too.
-_PLAIN = re.compile(r"(?:https?://)?[A-Za-z][A-Za-z0-9_./+%=~-]*\Z")
+_PLAIN = re.compile(r"(?:https?://|[.]{0,2}/)?[A-Za-z][A-Za-z0-9_./+%=~-]*\Z")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _ESCAPED = re.compile(r'["\\]|[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]')
 
@@ -114,6 +114,21 @@ def parse_reference(text: str, details: Details = _NOTHING) -> Reference:
     reference = replace(reference, declaration={**reference.declaration, **placed})
     asset_of(reference, os.sep)
     return reference
+
+
+def parse_references(texts: Sequence[str], details: Details = _NOTHING) -> list[Reference]:
+    """Several references of one command line. Some details can be meant for one alone.
+
+    Raises
+    ------
+    UsageError
+        See `parse_reference`.
+    """
+    for option in ("local_dir", "sha256", "md5", "size", "path", "revision") if len(texts) > 1 else ():
+        if getattr(details, option) is not None:
+            named = f"--{option.replace('_', '-')}"
+            raise UsageError(f"{named} is of one reference, and here are {len(texts)}", mend="pull them one by one")
+    return [parse_reference(text, details) for text in dict.fromkeys(texts)]
 
 
 def _hub(text: str, kind: Kind, rest: str, details: Details) -> Reference:
@@ -244,13 +259,14 @@ def render(reference: Reference) -> str:
     """The lines that declare it in a manifest: the section, the name, and what stands under it."""
     lines = [f"{reference.kind}s:", f"  {scalar(reference.name)}:"]
     for key, value in reference.declaration.items():
-        lines += _field(key, value, "    ")
+        lines += field_lines(key, value, "    ")
     return "\n".join(lines) + "\n"
 
 
-def _field(key: str, value: object, indent: str) -> list[str]:
+def field_lines(key: str, value: object, indent: str, step: str = "  ") -> list[str]:
+    """The lines of a key and its value in block style, each beginning with ``indent``."""
     if isinstance(value, Mapping):
-        inner = [line for name, each in value.items() for line in _field(str(name), each, indent + "  ")]
+        inner = [line for name, each in value.items() for line in field_lines(str(name), each, indent + step, step)]
         return [f"{indent}{scalar(key)}:", *inner] if inner else [f"{indent}{scalar(key)}: {{}}"]
     if not isinstance(value, (list, tuple)):
         return [f"{indent}{scalar(key)}: {scalar(value)}"]
@@ -258,7 +274,7 @@ def _field(key: str, value: object, indent: str) -> list[str]:
         return [f"{indent}{scalar(key)}: [{', '.join(map(scalar, value))}]"]
     lines = [f"{indent}{scalar(key)}:"]
     for item in value:
-        inner = [line for name, each in item.items() for line in _field(str(name), each, indent + "    ")]
+        inner = [line for name, each in item.items() for line in field_lines(str(name), each, indent + "    ", step)]
         lines += [f"{indent}  - {inner[0].lstrip()}", *inner[1:]]
     return lines
 

@@ -24,7 +24,10 @@ class Reporter(Protocol):
         """Tell a person something worth knowing now: a wait, a retry, a fallback."""
 
     def progress(self, label: str, total: int, /, *, unit: str = "B") -> Progress:
-        """Begin a bar of ``total`` bytes, or of another unit."""
+        """Begin a bar of ``total`` bytes, or of another unit; 0 where nobody knows how many."""
+
+    def file(self, label: str, total: int, /) -> Progress:
+        """Begin the line of one file in flight, whose bytes count in a bar, too. From any thread."""
 
 
 class _NoProgress:
@@ -41,6 +44,9 @@ class _NoProgress:
         return None
 
 
+NO_PROGRESS: Progress = _NoProgress()
+
+
 class Silent:
     """A reporter that tells nothing: the Python API's default."""
 
@@ -48,4 +54,7 @@ class Silent:
         return None
 
     def progress(self, label: str, total: int, /, *, unit: str = "B") -> Progress:
-        return _NoProgress()
+        return NO_PROGRESS
+
+    def file(self, label: str, total: int, /) -> Progress:
+        return NO_PROGRESS

@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
 
 from assetmgr.catalog import Catalog, shipped_manifests
 from assetmgr.digests import sha256_text
@@ -24,6 +27,7 @@ from assetmgr.errors import (
 from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
 from assetmgr.manifest import Asset, HubSource, Manifest, ScriptSource, UrlListSource
 from assetmgr.mutex import held
+from assetmgr.names import asset_name_fault
 from assetmgr.origins import Origin, Origins
 from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
@@ -77,6 +81,10 @@ class Sheets:
         for sheet in self._sheets:
             if name in self.locked(sheet).assets:
                 return sheet
+        if not asset_name_fault(name):
+            alone = self._reference_lock(name)
+            if alone.exists() and self.asset(name) is None:
+                return Sheet(None, alone)
         return self._sheets[-1]
 
     def asset(self, name: str) -> Asset | None:
@@ -150,8 +158,9 @@ class Sheets:
                 by_sheet.setdefault(sheet.lock_file, (sheet, [*self._wanted(sheet)]))
         report = []
         for sheet, asked in by_sheet.values():
+            assets = self.catalog.closure(asked)
             report.append(
-                self._lock_sheet(sheet, asked, upgraded, origins, prune=everything, fetch=fetch, freeze=freeze)
+                self._lock_sheet(sheet, assets, upgraded, origins, prune=everything, fetch=fetch, freeze=freeze)
             )
         by_hand = [error for one in report for error in one.by_hand]
         for one in report if by_hand else ():
@@ -168,10 +177,29 @@ class Sheets:
         required = sheet.manifest.required_at
         return tuple(name for name in sheet.manifest.wanted if name in required or self.of(name) == sheet)
 
+    def lock_reference(self, origins: Origins, asset: Asset, *, upgrade: bool) -> LockChange:
+        """Pin what no manifest declares, and a command line named by a reference, in a lock of its own in the store.
+
+        Two references may want one repo at different times: what one of them pins says nothing of the other.
+        """
+        sheet = Sheet(None, self._reference_lock(asset.name))
+        upgraded = [asset.name] if upgrade else []
+        return self._lock_sheet(sheet, [asset], upgraded, origins, prune=True, fetch=True, freeze=False)
+
+    def locked_reference(self, name: str) -> LockedAsset | None:
+        """What a reference of this name was pinned to; None where none was, or its lock cannot be read."""
+        try:
+            return self.locked(Sheet(None, self._reference_lock(name))).assets.get(name)
+        except LockError:
+            return None
+
+    def _reference_lock(self, name: str) -> Path:
+        return Path(self._store.state, "lockfiles", "references", f"{quote(name, safe='+')}.lock.json")
+
     def _lock_sheet(
         self,
         sheet: Sheet,
-        names: Sequence[str],
+        assets: Sequence[Asset],
         upgrade: Sequence[str],
         origins: Origins,
         *,
@@ -185,7 +213,7 @@ class Sheets:
         with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
             self._locks.pop(sheet.lock_file, None)  # another process may have written it meanwhile
             before = self._before(sheet, prune, say)
-            return self._write_sheet(sheet, before, names, upgrade, origins, prune=prune, fetch=fetch, freeze=freeze)
+            return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch, freeze=freeze)
 
     def _before(self, sheet: Sheet, prune: bool, say: Callable[[str], object]) -> Lock:
         """The lock as it stands. One that cannot be read is made anew, where all of it is asked for."""
@@ -204,7 +232,7 @@ class Sheets:
         self,
         sheet: Sheet,
         before: Lock,
-        names: Sequence[str],
+        assets: Sequence[Asset],
         upgrade: Sequence[str],
         origins: Origins,
         *,
@@ -215,7 +243,7 @@ class Sheets:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
         by_hand: list[AssetError] = []
-        for asset in self.catalog.closure(names):
+        for asset in assets:
             try:
                 entry = self._resolve(asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch)
                 after[asset.name] = self._frozen(entry) if freeze else entry
@@ -251,7 +279,7 @@ class Sheets:
             previous = None  # a pin that nothing may be written by is no pin to keep
         complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
-            return previous
+            return msgspec.structs.replace(previous, license=asset.license or previous.license)
         source, folder = asset.source, folder_of(asset)
         origin: Origin
         if isinstance(source, HubSource):
@@ -274,7 +302,7 @@ class Sheets:
                 f"{entry.name}: what the lock is to freeze was not made here yet",
                 mend=f"assetmgr lock {entry.name} && assetmgr pull {entry.name} && assetmgr lock --freeze {entry.name}",
             )
-        return receipt.entry
+        return msgspec.structs.replace(receipt.entry, license=entry.license)
 
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""

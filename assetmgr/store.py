@@ -17,18 +17,30 @@ from pathlib import Path
 
 from assetmgr.contents import Contents, contents
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AssetError, IntegrityError, LockError
+from assetmgr.errors import AssetError, IntegrityError, LockError, UsageError
 from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.manifest_urls import folder_fault, resolve_folder
 from assetmgr.names import check_digest, fold, is_digest
 from assetmgr.placing import remove_file, write_document
 from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_receipt, receipt_name
 
 
 def default_root(chosen: str | None = None, cache_root: str | None = None) -> Path:
-    """The store's root: what was chosen, else ``ASSETMGR_ROOT``, the manifest's, the platform's cache folder."""
+    """The store's root: what was chosen, else ``ASSETMGR_ROOT``, the manifest's, the platform's cache folder.
+
+    Raises
+    ------
+    UsageError
+        When it names a variable that is not set, or a home that is not there.
+    """
     root = chosen or os.environ.get("ASSETMGR_ROOT") or cache_root
     if root:
-        return Path(os.path.abspath(os.path.expanduser(root)))
+        if os.path.exists(root):  # also where its name has a `$`
+            return Path(os.path.abspath(root))
+        if fault := folder_fault(root):
+            said = "--root" if chosen else "ASSETMGR_ROOT"
+            raise UsageError(f"{said}: {root!r}: {fault}", mend="name the store's folder as it is")
+        return Path(resolve_folder(root, os.getcwd()))
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
     elif sys.platform == "darwin":

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from assetmgr import views
+from assetmgr.contents import Contents
 from assetmgr.digests import hash_descriptor, in_parallel
 from assetmgr.errors import AssetError, IntegrityError, NotInstalledError
 from assetmgr.lock import LockedAsset, LockedFile
@@ -121,10 +122,7 @@ def verify(
     entry, contents = receipt.entry, store.contents(receipt.entry)
     files, known = contents.files, contents.of_receipt(receipt.stamps)
     states = store.survey(contents.placed, known)
-    unlisted = [
-        Finding(entry.name, each.archive.path, "listing", f"the store has none of its {each.extract.members} files")
-        for each in contents.unlisted
-    ]
+    unlisted = check_listings(contents)
     if not full and all(state is State.PROVED for state in states):
         found = [*unlisted, *(check_marks(store, receipt, others) if marks else ())]
         return Verdict(_without_bad_tree(receipt, found), tuple(found))
@@ -153,7 +151,7 @@ def verify(
             continue
         result = results.get(same.get(name, name))
         if result is None:
-            result = _absent(store, layout, file)
+            result = absent(store, layout, file)
         if isinstance(result, Stamp):
             stamps.append(result)
         else:
@@ -165,13 +163,24 @@ def verify(
     return Verdict(_without_bad_tree(fresh, findings), tuple(findings), sum(file.size for file, _ in unique))
 
 
+def check_listings(contents: Contents) -> list[Finding]:
+    """Tell the archives whose members nobody knows here."""
+    return [
+        Finding(
+            contents.entry.name, each.archive.path, "listing", f"the store has none of its {each.extract.members} files"
+        )
+        for each in contents.unlisted
+    ]
+
+
 def _without_bad_tree(receipt: Receipt, findings: Iterable[Finding]) -> Receipt:
     """A listing that was found wrong has no stamp that a later look could trust."""
     wrong = any(finding.kind == "tree listing" for finding in findings)
     return msgspec.structs.replace(receipt, tree=None) if wrong else receipt
 
 
-def _absent(store: Store, layout: Layout, file: LockedFile) -> tuple[str, str]:
+def absent(store: Store, layout: Layout, file: LockedFile) -> tuple[str, str]:
+    """What is wrong with a file that no name shows, as (kind, detail)."""
     name = store.at(layout.name(file))
     if os.path.islink(name):
         return "broken link", f"leads to {os.readlink(name)}"

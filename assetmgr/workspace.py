@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from assetmgr import views
 from assetmgr.catalog import find_manifest
 from assetmgr.errors import (
     AssetError,
@@ -31,14 +30,18 @@ from assetmgr.store import Layout, State, Store, default_root
 from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
+    from assetmgr.asked import Pinned
     from assetmgr.datasets import ImageTextDataset
+    from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
     from assetmgr.mirrors.run import TrafficReport
     from assetmgr.models import LoadedModel
     from assetmgr.origins import Origins
     from assetmgr.plan import Plan
+    from assetmgr.proving import Verification
     from assetmgr.pull import Pull
+    from assetmgr.references import Details
 
 Check = Literal["quick", "full", "none"]
 
@@ -61,19 +64,6 @@ class AssetStatus:
     commit: str = ""
     proved_at: int | None = None
     path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What `verify` found over several assets."""
-
-    assets: int
-    files: int
-    bytes: int
-    hashed_bytes: int
-    findings: tuple[Finding, ...] = ()
-    repaired: tuple[Finding, ...] = ()
-    errors: tuple[AssetError, ...] = field(default=())
 
 
 class Workspace:
@@ -111,6 +101,7 @@ class Workspace:
         reporter: Reporter | None = None,
         mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> None:
+        self._chosen = manifests is not None
         if manifests is None:
             listed = os.environ.get("ASSETMGR_MANIFEST")
             nearest = find_manifest(Path.cwd()) if not listed else None
@@ -185,6 +176,14 @@ class Workspace:
         """
         self._network.renew()
         errors: list[AssetError] = []
+        wishes = self._declared(names, errors, locked=locked)
+        with self._network.origins() as origins:
+            pull = self._pull(wishes, origins)
+            pull.errors += errors
+            return pull.run()
+
+    def _declared(self, names: Iterable[str], errors: list[AssetError], *, locked: bool) -> list[Wish]:
+        """What the locks say of names; a word, or an error, where a manifest has outrun them."""
         wishes = self._wishes(names, errors)
         stale = [wish.entry.name for wish in wishes if self._sheets.stale(wish.entry)]
         if stale and locked:
@@ -197,10 +196,65 @@ class Workspace:
                 f"{', '.join(stale)}: the manifest changed since the lock was made; pulling what is locked "
                 f"(to follow the manifest: assetmgr lock {' '.join(stale)})"
             )
+        return wishes
+
+    def pull_references(
+        self,
+        references: Sequence[str],
+        names: Iterable[str] = (),
+        *,
+        details: Details | None = None,
+        locked: bool = False,
+    ) -> tuple[list[Pulled], list[Pinned]]:
+        """Pull what no manifest declares: each reference is resolved, pinned in the store, brought and proved.
+
+        Parameters
+        ----------
+        references
+            ``hub:ORG/NAME[@REVISION]``, ``hub-dataset:ORG/NAME[@REVISION]``, URLs, local paths.
+        names
+            Declared assets to pull in the same run.
+        details
+            What else is said of the references.
+        locked
+            Take only what is pinned already, and ask no origin what is new.
+
+        Returns
+        -------
+        What was pulled; and each reference with the name by which it is found from now on.
+        """
+        from assetmgr.asked import pin
+        from assetmgr.references import Details, parse_references
+
+        self._network.renew()
+        parsed = parse_references(references, details or Details())
+        errors: list[AssetError] = []
+        pinned: list[Pinned] = []
+        wishes = self._declared(names, errors, locked=locked) if names else []
         with self._network.origins() as origins:
-            pull = self._pull(wishes, origins)
+            for reference in parsed:
+                try:
+                    pinned.append(pin(reference, self._sheets, self.store, origins, locked=locked))
+                except AssetError as error:
+                    errors += error.errors if isinstance(error, SeveralErrors) else [error]
+            pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
-            return pull.run()
+            return pull.run(), pinned
+
+    def _asked_for(self, pinned: Pinned) -> Wish:
+        from assetmgr.install import Wish
+
+        asset, receipt = pinned.asset, self.store.read_receipt(pinned.entry)
+        return Wish(
+            pinned.entry,
+            # What a manifest said of the same bytes under this name stays said.
+            use=receipt.use if receipt else {},
+            endpoint=receipt.endpoint if receipt else None,
+            base=folder_of(asset),
+            receipt=receipt,
+            local_dir=asset.local_dir,
+            local_dir_links=asset.local_dir_links,
+        )
 
     def _wishes(self, names: Iterable[str], errors: list[AssetError]) -> list[Wish]:
         return [self._wish(entry) for entry in self._sheets.entries(self._sheets.names(names), errors)]
@@ -304,47 +358,48 @@ class Workspace:
                 newest = self.store.receipts_of(required)
                 self._add_required(required, newest[0] if newest else None, found)
 
-    def verify(self, names: Iterable[str] = (), *, full: bool = False, repair: bool = False) -> Verification:
-        """Prove what is installed; with ``repair``, fetch anew what is damaged, and nothing else."""
+    def verify(
+        self,
+        names: Iterable[str] = (),
+        *,
+        full: bool = False,
+        repair: bool = False,
+        budget: float | None = None,
+    ) -> Verification:
+        """Prove what is installed; with ``repair``, fetch anew what is damaged, and nothing else.
+
+        ``full`` hashes every file. With a ``budget`` in seconds it hashes as many as that allows, and goes on where the
+        last run stopped.
+        """
+        from assetmgr.proving import mend_asset, verify_all, verify_within
+
+        if budget is not None and not (full and budget > 0):
+            raise UsageError(
+                "a budget is of seconds, and for a full verification", mend="verify(full=True, budget=600)"
+            )
         self._network.renew()
         said = tuple(names)
         errors: list[AssetError] = []
         findings: list[Finding] = []
-        repaired: list[Finding] = []
-        assets = files = size = hashed = 0
         if not said and not self.manifests:
             self._prover.look_at_receipts(findings, errors)
+        receipts = []
         for name, receipt in self._receipts(said):
             if receipt is None:
                 errors.append(self._not_installed(name))
-                continue
-            verdict = self._prover.prove(receipt, full=full)
-            assets, files = assets + 1, files + receipt.entry.count
-            size, hashed = size + receipt.entry.size, hashed + verdict.hashed_bytes
-            if verdict.receipt != receipt:
-                self._prover.remember(verdict.receipt, damaged=bool(verdict.findings))
-            left: tuple[Finding, ...] = verdict.findings
-            if repair and (left or verdict.receipt.pulled_at <= 0):
-                try:
-                    self._repair(verdict.receipt)
-                except AssetError as error:
-                    errors += error.errors if isinstance(error, SeveralErrors) else [error]
-                # Repaired is what a second look no longer finds.
-                left = self._prover.prove(self.store.read_receipt(receipt.entry) or verdict.receipt, full=full).findings
-                still = {(finding.path, finding.kind) for finding in left}
-                repaired += [finding for finding in verdict.findings if (finding.path, finding.kind) not in still]
-            findings += left
-        return Verification(assets, files, size, hashed, tuple(findings), tuple(repaired), tuple(errors))
+            else:
+                receipts.append(receipt)
 
-    def _repair(self, receipt: Receipt) -> None:
-        wish = self._wish(receipt.entry, receipt)
-        with self._network.origins() as origins:
-            self._pull([wish], origins).run()
-        for folder in receipt.local_dirs:
-            shown = views.read_view(self.store, folder).files.values()
-            styles = [own.asked for own in shown if receipt.entry.name in own.owners]
-            if styles and folder != wish.local_dir and os.path.isdir(folder):
-                views.show(self.store, receipt.entry, folder, styles[0], self.reporter, wait=self._wait)
+        def mend(receipt: Receipt) -> None:
+            wish = self._wish(receipt.entry, receipt)
+            mend_asset(wish, receipt, self._network, self.store, self.reporter, wait=self._wait)
+
+        mends = mend if repair else None
+        if budget is None:
+            return verify_all(self._prover, receipts, mends, full=full, findings=findings, errors=errors)
+        return verify_within(
+            self.store, self._prover, receipts, mends, self.reporter, budget=budget, findings=findings, errors=errors
+        )
 
     def status(self, names: Iterable[str] = ()) -> list[AssetStatus]:
         """The state of each asset, by a look at names and stamps."""
@@ -419,6 +474,38 @@ class Workspace:
     def path(self, name: str) -> str:
         """The folder (or the one file) of a proved asset."""
         return self.installed(name).folder
+
+    def folder_of(self, entry: LockedAsset) -> str:
+        """Where an entry's files lie, or will."""
+        return self.store.at(Layout(entry).folder)
+
+    # --- other people's programs ---------------------------------------------------------------------------------
+
+    def environment(self, *, online: bool = False, hook: bool = False) -> Changes:
+        """The changes to the environment by which other libraries use the store: see `assetmgr.environment`."""
+        from assetmgr.environment import changes
+
+        manifests = [os.path.abspath(manifest.path) for manifest in self.manifests] if self._chosen else []
+        writable = not os.path.isdir(self.store.root) or os.access(self.store.root, os.W_OK)
+        return changes(self.store.root, os.environ, manifests=manifests, writable=writable, online=online, hook=hook)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Prove assets, and all that they require, by a quick look, before something is begun that needs them.
+
+        Raises
+        ------
+        NotInstalledError
+            When one is not in the store.
+        IntegrityError
+            When a file is not what the lock says.
+        """
+        raise_all(
+            [
+                error
+                for name in dict.fromkeys(names)
+                for error in self._prover.faults(name, self._receipts([name]), self._not_installed)
+            ]
+        )
 
     # --- load ----------------------------------------------------------------------------------------------------
 

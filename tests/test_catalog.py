@@ -153,7 +153,7 @@ def test_an_unknown_name_that_a_manifest_requires_is_told_at_its_place_with_the_
         "assets.yaml:4:5: the manifest requires 'zoo/bb', which no manifest declares; did you mean 'zoo/b' or 'zoo/a'?",
         "assets.yaml:5:5: the manifest requires 'nothing', which no manifest declares",
     ]
-    with pytest.raises(ManifestError, match="assets.yaml:5:5"):
+    with pytest.raises(ManifestError, match=r"assets\.yaml:5:5: "):
         catalog.get("nothing")
 
 

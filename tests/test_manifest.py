@@ -199,7 +199,7 @@ ONE_MISTAKE = {
     ),
     model("hub: o/r, colour: x, Revision: main"): (
         "2:24: unknown key 'colour' in a model; it may be hub, revision, allow_patterns, ignore_patterns, transport, "
-        "files, requires, groups, local_dir, local_dir_links, load|"
+        "files, requires, groups, license, description, local_dir, local_dir_links, load|"
         "2:35: unknown key 'Revision' in a model; did you mean 'revision'?"
     ),
     model("hub: o/r, extract: files"): "2:24: 'extract' belongs in a file under 'files', not in a model",

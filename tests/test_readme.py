@@ -50,10 +50,10 @@ def test_every_option_exists_and_is_described() -> None:
     for spoken in re.findall(r"\bassetmgr (?!\.)([^`\n|#;]+)", README):
         words = spoken.split()
         command = next((word for word in words if word in known), None)
-        for option in (word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)):
+        for option in (word for word in words if re.fullmatch(r"--?[a-z][a-z0-9-]*", word)):
             assert option in (known[command] if command else everywhere), f"assetmgr {spoken}: no {option}"
             used.add(option)
-    described = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", README))
+    described = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", README))
     missing = (everywhere.union(*known.values()) - described) - {"-h"}
     assert not missing, "not described"
     assert used, "the search finds something"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import math
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -115,17 +114,27 @@ def add_mirrors(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if 1 <= int(text) <= 256:
-            return int(text)
+    if re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= 256:
+        return int(text)
     raise argparse.ArgumentTypeError("a number from 1 to 256")
 
 
 def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(float(text)) and float(text) >= 0:
-            return float(text)
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,9})?", text):
+        return float(text)
     raise argparse.ArgumentTypeError("a number of seconds")
+
+
+_DURATION = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?", re.ASCII)
+
+
+def duration(text: str) -> float:
+    """Seconds of ``90s``, ``10m``, ``1h30m`` or ``90``."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    seconds = sum(float(match[unit] or 0) * in_it for unit, in_it in (("h", 3600), ("m", 60), ("s", 1))) if match else 0
+    if 0 < seconds <= 366 * 86400:
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 10m or 1h30m")
 
 
 def _rate(text: str) -> float:

@@ -1,25 +1,48 @@
-"""The command line's one sink: data on stdout, words and bars on stderr, colours and bars only on a terminal."""
+"""The command line's one sink: data on stdout, words on stderr, colours and bars only on a terminal.
+
+What comes from outside (names, paths, what servers say) drives no terminal: this is the one place that sees to it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json as json_module
-import os
 import re
 import shlex
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from assetmgr.errors import AssetError, ManifestError, SeveralErrors
+from assetmgr.cli import streams
+from assetmgr.errors import AssetError, DiskSpaceError, ManifestError, SeveralErrors
+from assetmgr.reporting import NO_PROGRESS
 
 if TYPE_CHECKING:
+    from assetmgr.cli.bars import Bars
     from assetmgr.reporting import Progress
+
+_CONTROLS = re.compile("[^ -~]+")
+
+
+class LostOutputError(AssetError):
+    """What was asked for could not be written to where it was to go."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output: {error.strerror or error}", mend="see where the output goes")
+        self._is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+    @property
+    def code(self) -> int:
+        return DiskSpaceError.exit_code if self._is_full else self.exit_code
 
 
 class Output:
-    """Implements `assetmgr.reporting.Reporter` for a person at a terminal, or for a pipe."""
+    """Implements `assetmgr.reporting.Reporter` for a person at a terminal, or for a pipe.
+
+    As a context manager it takes its bars off the screen at the end, however that came.
+    """
 
     def __init__(
         self,
@@ -35,32 +58,81 @@ class Output:
         self._command = re.compile(rf"\bassetmgr (?=({'|'.join(commands)})\b)")
         self.quiet = quiet
         self.verbose = verbose
-        self._bars = sys.stderr.isatty() and not quiet and not json
+        self._colours = streams.takes_colours(sys.stderr)
+        self._bars: Bars | None = None
+        self._shows_bars = streams.obeys_codes(sys.stderr) and not quiet and not json
+        self._lock = threading.Lock()
 
-    def data(self, text: str) -> None:
-        """Print what was asked for."""
-        print(text)
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._shows_bars = False
+            bars, self._bars = self._bars, None
+        if bars is not None:
+            bars.close()
+
+    # --- data ----------------------------------------------------------------------------------------------------
+
+    def data(self, text: str, *, exact: bool = False) -> None:
+        """Print what was asked for. What is ``exact`` is for a program: only a terminal has it made harmless."""
+        if not exact or streams.is_terminal(sys.stdout):
+            text = shown(text, lines=True)
+        self._print(text)
 
     def document(self, value: object) -> None:
         """Print the one JSON document."""
-        print(json_module.dumps(value, indent=1, ensure_ascii=False))
+        text = json_module.dumps(value, indent=1, ensure_ascii=False)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            text = json_module.dumps(value, indent=1)  # JSON has its own way to write what an encoding lacks
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        with self._aside():
+            try:
+                print(text)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                streams.silence(1)
+                raise LostOutputError(error) from error
+
+    def flush(self) -> None:
+        """See to it that what was printed is written.
+
+        Raises
+        ------
+        LostOutputError, BrokenPipeError
+            When it cannot be.
+        """
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            streams.silence(1)
+            raise LostOutputError(error) from error
+
+    # --- words ---------------------------------------------------------------------------------------------------
 
     def words(self, text: str) -> None:
         """Tell a person, whatever is piped where."""
-        print(f"assetmgr: {text}", file=sys.stderr, flush=True)
+        self._tell(f"assetmgr: {shown(text, lines=True)}")
 
     def say(self, text: str) -> None:
-        if self.quiet:
-            return
-        if self._bars:
-            from tqdm import tqdm
-
-            tqdm.write(f"assetmgr: {text}", file=sys.stderr)
-        else:
+        if not self.quiet:
             self.words(text)
 
-    def progress(self, label: str, total: int, *, unit: str = "B") -> Progress:
-        return _Bar(label, total, unit, shown=self._bars)
+    def _tell(self, text: str) -> None:
+        """Words never stop the work: where they cannot be written, there are none."""
+        with self._aside():
+            try:
+                print(text, file=sys.stderr, flush=True)
+            except OSError:
+                streams.silence(2)
 
     def fail(self, error: AssetError, *, documented: bool = False, **more: object) -> None:
         """Tell an error: words for a person, and a document for a program unless it has one already.
@@ -68,17 +140,68 @@ class Output:
         ``more`` goes into the document.
         """
         errors: Sequence[AssetError] = error.errors if isinstance(error, SeveralErrors) else (error,)
+        for one in errors:
+            told = f"\n  {self._coloured('mend:', '1')} {shown(self.typed(one.mend), lines=True)}" if one.mend else ""
+            self._tell(f"{self._coloured('error:', '1;31')} {shown(one.message, lines=True)}{told}")
         if self.json and not documented:
             self.document({"code": error.code, "errors": [error_document(one) for one in errors], **more})
-        for one in errors:
-            told = self.typed(f"\n  mend: {one.mend}") if one.mend else ""
-            print(f"error: {one.message}{told}", file=sys.stderr)
+
+    def trace(self, error: BaseException) -> None:
+        """Where an unexpected error came from, for who asked for details."""
+        if self.verbose:
+            import traceback
+
+            self._tell(shown("".join(traceback.format_exception(error)).rstrip(), lines=True))
+
+    def _coloured(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
 
     def typed(self, words: str) -> str:
         """Words that name a command of ours, as it must be typed to mean the same store and manifests."""
         if not self._options:
             return words
-        return self._command.sub(f"assetmgr {self._options} ", words)
+        return self._command.sub(lambda _: f"assetmgr {self._options} ", words)
+
+    # --- bars ----------------------------------------------------------------------------------------------------
+
+    def progress(self, label: str, total: int, *, unit: str = "B") -> Progress:
+        bars = self._shown_bars()
+        return bars.whole(shown(label), total, unit) if bars else NO_PROGRESS
+
+    def file(self, label: str, total: int) -> Progress:
+        bars = self._shown_bars()
+        return bars.file(shown(label.partition(": ")[2] or label), total) if bars else NO_PROGRESS
+
+    def _shown_bars(self) -> Bars | None:
+        if not self._shows_bars:
+            return None
+        with self._lock:
+            if self._bars is None and self._shows_bars:
+                from assetmgr.cli.bars import Bars
+
+                self._bars = Bars(sys.stderr)
+            return self._bars
+
+    def _aside(self) -> contextlib.AbstractContextManager[object]:
+        """While something is written, bars that are up make room for it."""
+        bars = self._bars
+        return bars.aside() if bars else contextlib.nullcontext()
+
+
+def shown(text: str, *, lines: bool = False) -> str:
+    """A text as a terminal may have it: what it would obey, and marks that turn the direction of writing, as numbers.
+
+    ``lines``: it may have several.
+    """
+    return _CONTROLS.sub(lambda found: "".join(_seen(one, lines) for one in found[0]), text)
+
+
+def _seen(character: str, lines: bool) -> str:
+    if character.isprintable() or (lines and character == "\n"):
+        return character
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is no character, as os.fsdecode leaves it
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def error_document(error: AssetError) -> dict[str, Any]:
@@ -94,54 +217,6 @@ def error_document(error: AssetError) -> dict[str, Any]:
     return document
 
 
-class _Bar:
-    """A tqdm bar, of bytes or of another unit, that appears once the work takes a moment; nothing at all in a pipe."""
-
-    def __init__(self, label: str, total: int, unit: str, *, shown: bool) -> None:
-        self._label, self._total, self._unit, self._shown = label, total, unit, shown
-        self._count = 0
-        self._bar: Any = None
-        self._lock = threading.Lock()
-        self._due = time.monotonic() + 0.3
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def add(self, amount: int) -> None:
-        if self._shown:
-            with self._lock:
-                self._move(self._count + amount)
-
-    def reach(self, amount: int) -> None:
-        if self._shown:
-            with self._lock:
-                self._move(amount)
-
-    def _move(self, count: int) -> None:
-        step, self._count = count - self._count, count
-        if self._bar is not None:
-            self._bar.update(step)
-        elif time.monotonic() >= self._due and count < self._total:
-            from tqdm import tqdm
-
-            # A terminal that does not know its size says 0, and tqdm would draw nothing in it.
-            known = 0 not in os.get_terminal_size(sys.stderr.fileno())
-            self._bar = tqdm(
-                total=self._total,
-                initial=count,
-                desc=self._label,
-                unit=self._unit,
-                unit_scale=True,
-                leave=False,
-                file=sys.stderr,
-                **({"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}),
-            )
-
-
 def size(count: int) -> str:
     """Bytes for a person: ``4.2 MB``."""
     value = float(count)
@@ -154,15 +229,26 @@ def size(count: int) -> str:
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Columns that line up; the columns named in ``right`` are numbers."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    cleaned = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(_columns(row[column]) for row in cleaned) for column in range(len(rows[0]))]
     lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+    for row in cleaned:
+        cells = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            room = " " * (width - _columns(cell))
+            cells.append(room + cell if column in right else cell + room)
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes: two for each character of East Asia's scripts, none for accents."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
 
 
 def plural(count: int, noun: str) -> str:

@@ -67,6 +67,7 @@ class FilesOrigin:
             declared=asset.digest(),
             files=tuple(sorted(files, key=lambda file: (file.path, file.place))),
             requires=asset.requires,
+            license=asset.license,
         )
 
     def _pin(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:

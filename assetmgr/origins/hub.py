@@ -26,6 +26,7 @@ from assetmgr.origins import Arrival, Context
 from assetmgr.origins.fetching import Fetcher
 from assetmgr.origins.hub_direct import Direct, xet_is_there
 from assetmgr.origins.hub_errors import as_error, default_endpoint
+from assetmgr.origins.hub_license import stated_license
 from assetmgr.origins.hub_listing import HubListing
 from assetmgr.origins.hub_process import HubProcess
 from assetmgr.origins.hub_snapshot import Staging
@@ -115,6 +116,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             allow_patterns=source.allow_patterns,
             ignore_patterns=source.ignore_patterns,
             listing=self._context.store.write_listing(self._document(asset.name, source.repo, tree)),
+            license=asset.license or stated_license(answer["card"], answer["tags"]),
         )
         try:
             for file in files:

@@ -43,22 +43,25 @@ class HubListing:
                 return {"event": "result"}
             if job["do"] == "tree":
                 return {"event": "result", "tree": list(self._tree(name, kind, repo, job["commit"]))}
-            commit = self._commit(name, kind, repo, job["revision"])
+            info = self._info(name, kind, repo, job["revision"])
+            commit = info["sha"]
             tree = list(self._tree(name, kind, repo, commit))
             selected = select((file["path"] for file in tree), job["allow"], job["ignore"])
-            return {"event": "result", "commit": commit, "tree": tree, "selected": selected}
+            told = {"card": info.get("cardData"), "tags": info.get("tags")}
+            return {"event": "result", "commit": commit, "tree": tree, "selected": selected, **told}
         except RefusedError as error:
             return {"event": "error", **error.answer}
         except AssetError as error:
             raise about(error, name) from None
 
-    def _commit(self, name: str, kind: str, repo: str, revision: str) -> str:
-        """The commit that a branch, tag or commit names."""
+    def _info(self, name: str, kind: str, repo: str, revision: str) -> dict[str, Any]:
+        """What the hub says of a branch, tag or commit: ``sha`` is the commit that it names."""
         where = f"{self._endpoint}/api/{kind}s/{repo}/revision/{quote(revision, safe='')}"
         info, document = self._get(name, where)
         if not isinstance(info, dict) or not isinstance(info.get("sha"), str):
             raise _no_listing(document.url)
-        return check_digest(info["sha"], "git_sha1", f"{safe_url(document.url)}: commit")
+        check_digest(info["sha"], "git_sha1", f"{safe_url(document.url)}: commit")
+        return info
 
     def _tree(self, name: str, kind: str, repo: str, commit: str) -> Iterator[dict[str, Any]]:
         """Every file of a commit: ``path``, ``size``, ``git_sha1``, and ``sha256`` where the hub has it."""

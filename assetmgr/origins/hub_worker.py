@@ -135,12 +135,17 @@ class Client:
             api.repo_info(repo, repo_type=kind, revision=job.get("revision"))
             return {}
         if job["do"] == "resolve":
-            commit = str(api.repo_info(repo, repo_type=kind, revision=job["revision"]).sha)
+            info = api.repo_info(repo, repo_type=kind, revision=job["revision"])
+            commit, card = str(info.sha), getattr(info, "card_data", None)
             tree = list(self._tree(api, repo, kind, commit))
             selected = self._filter(
                 [file["path"] for file in tree], allow_patterns=job["allow"], ignore_patterns=job["ignore"]
             )
-            return {"commit": commit, "tree": tree, "selected": list(selected)}
+            told = {
+                "card": {key: getattr(card, key, None) for key in ("license", "license_name")},
+                "tags": getattr(info, "tags", None),
+            }
+            return {"commit": commit, "tree": tree, "selected": list(selected), **told}
         if job["do"] == "tree":
             return {"tree": list(self._tree(api, repo, kind, job["commit"]))}
         self._fetch(job, token)

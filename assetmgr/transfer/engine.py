@@ -114,8 +114,18 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
         return read_document(source, self._wire, most=most, label=label, say=self._reporter.say)
 
     def _one(self, task: Task, wire: Wire, progress: Callable[[int], object]) -> Outcome:
+        def say(text: str) -> None:
+            if not wire.stop.is_set():  # connections that we cut ourselves are no news
+                self._reporter.say(text)
+
         try:
-            fetched = fetch_task(task, wire, progress=progress, say=self._reporter.say, sleep=wire.stop.wait)
+            with self._reporter.file(task.label, task.size or 0) as line:
+
+                def count(amount: int) -> None:
+                    progress(amount)
+                    line.add(amount)
+
+                fetched = fetch_task(task, wire, progress=count, say=say, sleep=wire.stop.wait)
             return Outcome(task, fetched)
         except AssetError as error:
             return Outcome(task, None, error)

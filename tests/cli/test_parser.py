@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from assetmgr.cli.parser import make_parser
+from assetmgr.cli.parser import ELSEWHERE, GROUPS, make_parser
 from tests.support import Project
 
-COMMANDS = ["lock", "plan", "pull", "verify", "status", "path", "schema"]
+COMMANDS = list(make_parser().commands)
 
 
 @pytest.fixture
@@ -39,8 +41,59 @@ def test_each_command_has_help_with_an_example(command: str, capsys: pytest.Capt
         parse(command, "--help")
     shown = capsys.readouterr().out
     assert caught.value.code == 0
-    assert "examples:" in shown
-    assert f"assetmgr {command}" in shown
+    examples = shown.partition("examples:\n")[2].splitlines()
+    said = [
+        match[1] for line in examples for match in re.finditer(r"\bassetmgr ((?:[^|>#)\"']|\"[^\"]*\"|'[^']*')+)", line)
+    ]
+    assert said
+    assert all(command in words for words in said)
+    for words in said:
+        parse(*shlex.split(words))
+
+
+def test_every_command_is_in_a_group_of_the_help() -> None:
+    grouped = [name for _, names in GROUPS for name in names]
+    assert len(grouped) == len(set(grouped))
+    assert set(COMMANDS) <= set(grouped)
+    assert "more:" not in make_parser().format_help()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("pul",), "pull"),
+        (("statsu",), "status"),
+        (("download",), "pull"),
+        (("install",), "pull"),
+        (("check",), "verify"),
+        (("repair",), "verify --repair"),
+        (("upgrade",), "lock --upgrade"),
+        (("pull", "--lockd"), "--locked"),
+        (("--rot", "x", "status"), "--root"),
+        (("mirror", "pusch", "x"), "push"),
+    ],
+)
+def test_a_wrong_word_is_answered_by_the_one_that_was_meant(
+    arguments: tuple[str, ...], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(*arguments)
+    said = capsys.readouterr().err
+    assert f"did you mean {meant!r}" in said or (meant == "pull" and "did you mean 'sync'" in said)
+
+
+def test_an_option_of_other_commands_is_answered_by_those(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (("status", "--full"), ("--full", "status")):
+        with pytest.raises(SystemExit):
+            parse(*arguments)
+        assert "verify" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_what_is_suggested_for_other_tools_words_is_a_command_line_of_ours() -> None:
+    planned = {name for _, names in GROUPS for name in names}
+    for said, ours in ELSEWHERE.items():
+        assert said not in planned
+        assert {words.split()[0] for words in ours} <= planned
 
 
 @pytest.mark.parametrize(
@@ -75,6 +128,9 @@ def test_manifests_given_before_and_after_the_command_all_count() -> None:
         (("pull", "--jobs", "0"), "1 to 256"),
         (("pull", "--jobs", "257"), "1 to 256"),
         (("pull", "--jobs", "many"), "1 to 256"),
+        (("pull", "--jobs", "\u0663"), "1 to 256"),
+        (("pull", "--wait", "\u0663"), "--wait"),
+        (("pull", "--wait", "1_0"), "--wait"),
         (("pull", "--limit-rate", "20MB"), "500K, 20M or 1.5G"),
         (("plan", "--limit-rate", "20M"), "--limit-rate"),
         (("pull", "--wait", "long"), "--wait"),

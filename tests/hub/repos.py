@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from .entries import Entry, LfsRule, RawEntry, default_lfs, make_entry
 
 Kind = Literal["model", "dataset"]
@@ -35,6 +37,23 @@ class Commit:
                 found.setdefault(folder, hashlib.sha1()).update(f"{path}\0{entry.oid}\n".encode())
                 folder = folder.rpartition("/")[0]
         return {folder: digest.hexdigest() for folder, digest in sorted(found.items())}
+
+    @cached_property
+    def card(self) -> Mapping[str, Any] | None:
+        """The front matter of the README, which the hub calls the repository's card."""
+        readme = self.entries.get("README.md")
+        text = readme.content.read(0, readme.content.size).decode(errors="replace") if readme else ""
+        before, begin, rest = text.partition("---\n")
+        head, end, _ = rest.partition("\n---")
+        return yaml.safe_load(head) if begin and end and not before.strip() else None
+
+    @property
+    def tags(self) -> list[str]:
+        """What the hub makes of a card's fields for its search, beside the card's own tags."""
+        card = self.card or {}
+        said = card.get("license", [])
+        licenses = said if isinstance(said, list) else [said]
+        return [*card.get("tags", []), *(f"license:{name}" for name in licenses)]
 
     def listing(self, folder: str = "", *, recursive: bool, expand: bool = False) -> list[dict[str, Any]] | None:
         """Return what ``/tree`` shows of a folder, folders first; None where there is no such folder."""
@@ -163,5 +182,8 @@ class Repo:
             shown["modelId"] = self.id
         if commit is not None:
             shown["sha"] = commit.sha
+            shown["tags"] = commit.tags
+            if commit.card is not None:
+                shown["cardData"] = commit.card
             shown["siblings"] = [entry.sibling(blobs=blobs) for _, entry in sorted(commit.entries.items())]
         return shown

@@ -57,5 +57,5 @@ def _path(options: argparse.Namespace, output: Output) -> int:
     if output.json:
         output.document({"name": options.name, "path": path})
     else:
-        output.data(path)
+        output.data(path, exact=True)
     return 0

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
+from assetmgr.cli.options import add_mirrors, add_names, add_network, duration, named, open_workspace
 from assetmgr.cli.output import Output, error_document, plural, size
 from assetmgr.cli.reports import tell_mirrors, traffic
-from assetmgr.errors import IntegrityError, SeveralErrors
+from assetmgr.errors import IntegrityError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
     import argparse
 
     from assetmgr.cli.parser import Commands
-    from assetmgr.workspace import Verification
+    from assetmgr.proving import Verification
 
 
 def register(commands: Commands) -> None:
@@ -25,18 +26,29 @@ def register(commands: Commands) -> None:
         _verify,
         "assetmgr verify                       # by stamps: seconds",
         "assetmgr verify --full --repair       # by hashes, and fetch anew what is damaged",
+        "assetmgr verify --full --budget 10m   # ten minutes of it each night; the next run goes on from there",
     )
     add_names(verify)
     verify.add_argument("--full", action="store_true", help="hash every file, not only those whose stamp does not fit")
     verify.add_argument("--repair", action="store_true", help="fetch anew what is damaged, and nothing else")
+    verify.add_argument(
+        "--budget",
+        metavar="TIME",
+        type=duration,
+        default=None,
+        help="with --full: stop hashing after so long (90s, 10m, 1h30m); the next run goes on, oldest proof first",
+    )
     add_network(verify)
     add_mirrors(verify)
 
 
 def _verify(options: argparse.Namespace, output: Output) -> int:
+    if options.budget is not None and not options.full:
+        raise UsageError("--budget is the time for hashing every file", mend="assetmgr verify --full --budget 10m")
     workspace = open_workspace(options, output)
     started = time.monotonic()
-    result = workspace.verify(named(options, workspace), full=options.full, repair=options.repair)
+    wanted = named(options, workspace)
+    result = workspace.verify(wanted, full=options.full, repair=options.repair, budget=options.budget)
     code = _verify_code(result)
     if output.json:
         output.document(
@@ -47,6 +59,7 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
                 "files": result.files,
                 "bytes": result.bytes,
                 "hashed_bytes": result.hashed_bytes,
+                **({"coverage": dataclasses.asdict(result.coverage)} if result.coverage else {}),
                 "findings": [finding._asdict() for finding in result.findings],
                 "repaired": [finding._asdict() for finding in result.repaired],
                 "errors": [error_document(error) for error in result.errors],
@@ -59,13 +72,7 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
         output.data(f"repaired: {finding}")
     for finding in result.findings:
         output.data(str(finding))
-    how = "hashed in full" if options.full else f"by stamps, {size(result.hashed_bytes)} hashed"
-    proved = "all proved" if result.assets else "nothing verified"
-    verdict = f"{plural(len(result.findings), 'finding')}" if result.findings else proved
-    output.say(
-        f"{plural(result.assets, 'asset')}, {plural(result.files, 'file')}, {size(result.bytes)}: {verdict} "
-        f"({how}); {time.monotonic() - started:.1f} s"
-    )
+    output.say(_summary(result, full=options.full, seconds=time.monotonic() - started))
     if result.errors:
         output.fail(SeveralErrors(result.errors) if len(result.errors) > 1 else result.errors[0])
     elif result.findings:
@@ -80,3 +87,29 @@ def _verify_code(result: Verification) -> int:
     if result.findings:
         errors.append(IntegrityError("findings"))
     return SeveralErrors(errors).code if errors else 0
+
+
+def _summary(result: Verification, *, full: bool, seconds: float) -> str:
+    """What was done, in one line."""
+    findings = plural(len(result.findings), "finding")
+    if result.coverage is None:
+        how = "hashed in full" if full else f"by stamps, {size(result.hashed_bytes)} hashed"
+        proved = "all proved" if result.assets else "nothing verified"
+        files = f"{plural(result.assets, 'asset')}, {plural(result.files, 'file')}, {size(result.bytes)}"
+        return f"{files}: {findings if result.findings else proved} ({how}); {seconds:.1f} s"
+    covered = result.coverage
+    parts = [f"verified {size(covered.bytes)} of {size(covered.bytes + covered.left_bytes)} in {_lasting(seconds)}"]
+    if covered.unproved_files:
+        parts.append(f"{plural(covered.unproved_files, 'file')} without a proof")
+    if covered.oldest_proof is not None:
+        parts.append(f"oldest proof now {time.strftime('%Y-%m-%d', time.localtime(covered.oldest_proof))}")
+    return "; ".join([*parts, findings])
+
+
+def _lasting(seconds: float) -> str:
+    """A duration for a person: ``9.4s``, ``10m00s``, ``1h30m00s``."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s"
