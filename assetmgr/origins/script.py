@@ -19,14 +19,13 @@ from typing import Any
 
 from assetmgr.archives import ListedMember, extract, listing
 from assetmgr.digests import hash_file, in_parallel, sha256_text
-from assetmgr.errors import AssetError, OfflineError, OriginError, UsageError, about
+from assetmgr.errors import AssetError, IntegrityError, OfflineError, OriginError, UsageError, about, named
 from assetmgr.lock import LockedFile
 from assetmgr.manifest import Asset, FileSource, ScriptSource
 from assetmgr.manifest_urls import url_fault
 from assetmgr.names import is_digest
 from assetmgr.origins import script_worker as worker
 from assetmgr.origins.child import Child
-from assetmgr.origins.fetching import told
 from assetmgr.origins.made import Ingredients, Job, MadeFile, Outcome
 from assetmgr.placing import make_folder, write_document
 from assetmgr.receipt import Stamp
@@ -199,11 +198,15 @@ class _Run:
         if digests["md5"] != commented:
             # No more than a word: a comment is no pin, and LAVIS's are known to be wrong in places.
             reporter.say(f"{self.name}: {label} has md5 {digests['md5']}, and the script's comment says {commented}")
-        with reporter.progress(f"listing {self.name}: {label}", size) as bar:
-            members = listing(path, name=label, progress=bar.add)
-        with reporter.progress(f"unpacking {self.name}: {label}", sum(member.size for member in members)) as bar:
-            make_folder(folder)
-            extract(path, folder, members, name=label, progress=bar.add)
+        try:
+            with reporter.progress(f"listing {self.name}: {label}", size) as bar:
+                members = listing(path, name=label, progress=bar.add)
+            with reporter.progress(f"unpacking {self.name}: {label}", sum(member.size for member in members)) as bar:
+                make_folder(folder)
+                extract(path, folder, members, name=label, progress=bar.add)
+        except IntegrityError as error:
+            os.unlink(path)  # it is no archive, and the next run is to ask for another
+            raise IntegrityError(f"{safe_url(url)}: {error.message}", mend=self._again()) from None
         self.archives.append(_Archive(url, size, digests["sha256"], members))
 
     def _fetched(self, url: str, label: str, md5: str | None) -> tuple[str, int, Mapping[str, str]]:
@@ -221,9 +224,11 @@ class _Run:
             with self.job.context.reporter.progress(task.label, 0) as bar:
                 (outcome,) = self.engine.fetch([task], bar.add)
             if outcome.fetched is None:
-                assert outcome.error is not None
-                mend = f"when {safe_url(url)} is mended: assetmgr pull {self.name}"
-                raise told(outcome.error, self.name, label, mend)
+                error = outcome.error
+                assert error is not None
+                if isinstance(error, (OriginError, IntegrityError)):  # no manifest names that URL
+                    error = type(error)(error.message, mend=self._again())
+                raise named(error, self.name, label)
             self.job.context.mirrors.count_origin(outcome.fetched.size)
             os.replace(partial, whole)
             return whole, outcome.fetched.size, outcome.fetched.digests
@@ -232,6 +237,9 @@ class _Run:
             os.unlink(whole)
             return self._fetched(url, label, md5)
         return whole, size, digests
+
+    def _again(self) -> str:
+        return f"the script asks for that URL; when it is well again: assetmgr pull {self.name}"
 
     def _commented(self) -> dict[str, str]:
         """The md5s that the script's comments give; one that is said of two URLs is wrong for one of them."""
