@@ -71,7 +71,7 @@ wheel: setup ## dist/assetmgr-*.whl
 	@ls dist/*.whl
 
 clean: ## remove the environments, caches and builds
-	rm -rf .venv .venv-hub036 .venv-py3.* dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-hub036 .venv-img2dataset .venv-py3.* dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find assetmgr tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,FOLDER,CONSTRAINTS,WHAT): WHAT installed editable in a virtual environment, at the pinned versions.

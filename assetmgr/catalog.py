@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from assetmgr.errors import AssetError, ManifestError, Problem, UnknownAssetError, raise_all
+from assetmgr.lock import lock_path
 from assetmgr.manifest import Asset, Manifest, load_manifest
 
 MANIFEST_NAME = "assets.yaml"
@@ -33,8 +34,8 @@ class Catalog:
         self.user_names: tuple[str, ...] = tuple({**self._user, **self._required})
         """What the user's manifests declare, and what they require by name."""
 
-    def get(self, name: str) -> Asset:
-        """Look one asset up.
+    def get(self, name: str, *, also: Iterable[str] = ()) -> Asset:
+        """Look one asset up. ``also`` are names that may be meant, declared or not.
 
         Raises
         ------
@@ -51,7 +52,7 @@ class Catalog:
         if asset is None:
             where = ", ".join(self._files) or "any manifest: there is none"
             raise UnknownAssetError(
-                f"no asset {name!r} in {where}" + _nearest(name, self.names()),
+                f"no asset {name!r} in {where}" + nearest_names(name, {*self.names(), *also}),
                 mend=f"check the name, or declare it in {MANIFEST_NAME}",
             )
         return asset
@@ -79,7 +80,7 @@ class Catalog:
         if not members:
             known = {known for asset in self for known in asset.groups}
             raise UnknownAssetError(
-                f"no asset is in the group {group!r}" + _nearest(group, known),
+                f"no asset is in the group {group!r}" + nearest_names(group, known),
                 mend="name a group that an asset has under 'groups:'",
             )
         return members
@@ -177,21 +178,43 @@ class _Walk:
 
 
 def _undeclared(name: str, catalog: Catalog) -> str:
-    return f"requires {name!r}, which no manifest declares{_nearest(name, catalog.names())}"
+    return f"requires {name!r}, which no manifest declares{nearest_names(name, catalog.names())}"
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """The end of a complaint about an unknown name: the nearest known ones, whatever their case; else nothing."""
     import difflib
 
-    close = difflib.get_close_matches(name, list(known), n=3)
+    lowered = {candidate.lower(): candidate for candidate in sorted(known)}
+    close = [lowered[found] for found in difflib.get_close_matches(name[:200].lower(), lowered, n=3)]
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
-def find_manifest(start: Path) -> Path | None:
-    """The nearest ``assets.yaml`` in a folder or any folder above it."""
+def user_manifests(given: Sequence[str | os.PathLike[str]] | None = None, *, or_lock: bool = False) -> list[Path]:
+    """The user's manifests: those given, else those of ``ASSETMGR_MANIFEST`` (separated as in PATH), else the nearest.
+
+    There may be none. ``or_lock`` takes one whose lock alone is there for the nearest.
+    """
+    if given is not None:
+        return [Path(path) for path in given]
+    if listed := os.environ.get("ASSETMGR_MANIFEST"):
+        return [Path(path) for path in listed.split(os.pathsep) if path]
+    nearest = find_manifest(Path.cwd(), or_lock=or_lock)
+    return [nearest] if nearest else []
+
+
+def find_manifest(start: Path, *, or_lock: bool = False) -> Path | None:
+    """The nearest ``assets.yaml`` in a folder or any folder above it; or its lock, where the manifest is gone."""
     start = start.absolute()
     candidates = (folder / MANIFEST_NAME for folder in (start, *start.parents))
-    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
+    return next(
+        (
+            candidate
+            for candidate in candidates
+            if os.path.isfile(candidate) or (or_lock and os.path.isfile(lock_path(candidate)))
+        ),
+        None,
+    )
 
 
 def shipped_manifests() -> list[Path]:

@@ -33,9 +33,9 @@ def wants(manifest: str, entry: LockedAsset, *, now: LockedAsset | None = None) 
     except AssetError:
         return True
     locked = lock.assets.get(entry.name) if lock is not None else None
-    if locked is not None and locked.is_open and locked == entry.opened():
-        return now is None or now.opened() != locked or now == entry
-    return locked == entry
+    if locked is None or not locked.admits(entry):
+        return False
+    return locked == entry or now is None or now == entry or not locked.admits(now)
 
 
 def remove_stale(store: Store, entry: LockedAsset, *, manifest: str | None, also: Iterable[Receipt] = ()) -> None:

@@ -38,7 +38,8 @@ class Wish:
     """One locked asset as a manifest wants it on this machine.
 
     ``tuning`` is how a list is to be fetched, and ``made`` how the outcome of the entry came about, where it was made
-    in this run. ``is_open`` says that the lock leaves the outcome to this machine. ``base`` is the folder where
+    in this run. ``is_open`` says that the lock leaves the outcome to this machine, and ``replaces`` is the receipt
+    of an outcome that gives way to it. ``base`` is the folder where
     relative local paths begin; ``manifest`` is who asks; ``pins`` are the entry digests of
     what the asset requires. ``receipt`` is what is known of it now, where that is fresher than the store's own.
     """
@@ -56,6 +57,7 @@ class Wish:
     tuning: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
     is_open: bool = False
+    replaces: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class Installation:
         raise_all(merged(errors))
         self._name_all()
         replaced = list(self._rivals(files.contents.files)) if entry.origin != "hub" else []
-        remove_stale(self.store, entry, manifest=self.wish.manifest, also=replaced)
+        before = [self.wish.replaces] if self.wish.replaces else []
+        remove_stale(self.store, entry, manifest=self.wish.manifest, also=[*replaced, *before])
         for other in replaced:
             if not any(file.extract for file in other.entry.files):
                 # What it spoke of stands here no more, and no project wants it.

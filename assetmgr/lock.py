@@ -186,9 +186,16 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
         """How many files it puts into the store, archives' members included."""
         return sum(file.is_placed + (file.extract.members if file.extract else 0) for file in self.files)
 
+    def admits(self, entry: LockedAsset) -> bool:
+        """Whether an entry is what this one names: itself, or any outcome of it where it leaves that open."""
+        return self == entry or (self.is_open and self == entry.opened())
+
     def digest(self) -> str:
-        """The identity of this entry: equal entries, equal digests. Receipts are keyed by it."""
-        pinned = self if self.license is None else msgspec.structs.replace(self, license=None)
+        """The identity of this entry: equal entries, equal digests. Receipts are keyed by it.
+
+        Of what is made here the outcome does not count: a store has one of them.
+        """
+        pinned = msgspec.structs.replace(self.opened(), license=None)
         return sha256_text(msgspec.json.encode(pinned, order="sorted"))
 
 

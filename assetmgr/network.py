@@ -59,13 +59,19 @@ class Network:
         """Begin another command: a mirror that failed in the last one is asked again."""
         self._mirrors = None
 
-    def origins(self) -> Origins:
-        """The origins, with the mirrors before them."""
+    def origins(self, store: Store | None = None) -> Origins:
+        """The origins, with the mirrors before them; what they write goes to another store where one is given."""
         from assetmgr.origins import Context, Origins
 
         limits = self.limits()
         context = Context(
-            self._store, limits, self._reporter, self._offline, self._wait, self._transport, self._opened(limits)
+            store or self._store,
+            limits,
+            self._reporter,
+            self._offline,
+            self._wait,
+            self._transport,
+            self._opened(limits),
         )
         return Origins(context)
 
@@ -88,6 +94,12 @@ class Network:
             chosen = chosen_mirrors(self._asked, self._declared)
             self._mirrors = Mirrors(chosen, limits, offline=self._offline)
         return self._mirrors
+
+    def mirror_names(self) -> list[str]:
+        """The mirrors that would be asked, in order, as they were named."""
+        from assetmgr.mirrors.chosen import chosen_mirrors
+
+        return chosen_mirrors(self._asked, self._declared)
 
     def traffic(self) -> TrafficReport:
         """What came from which mirror and from the origins in the command under way, or the last one."""

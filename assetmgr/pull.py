@@ -184,7 +184,9 @@ class Pull:
                     return False
             except OSError:
                 return False
-        return wish.local_dir is None or views.is_shown(self._store, entry, wish.local_dir, wish.local_dir_links)
+        return wish.local_dir is None or views.is_shown(
+            self._store, entry, wish.local_dir, wish.local_dir_links, wish.manifest or ""
+        )
 
     def _describes(self, wish: Wish, receipt: Receipt) -> bool:
         return (
@@ -207,8 +209,7 @@ class Pull:
     def _one(self, wish: Wish, later: Collection[str | None] = ()) -> Pulled:
         """Bring one asset to its whole and proved state, under the locks that keep others from doing it too."""
         entry = wish.entry
-        key = repo_folder(entry.kind, entry.repo) if entry.origin == "hub" else f"files-{entry.opened().digest()[:32]}"
-        with held(self._store.mutex(key), f"pulling {entry.name}", wait=self._context.wait, say=self._reporter.say):
+        with held(self._store.guard(entry), f"pulling {entry.name}", wait=self._context.wait, say=self._reporter.say):
             # Whoever held the lock before us may have done it all.
             wish = self._known(wish)
             receipt, states = self._look(wish)
@@ -227,6 +228,7 @@ class Pull:
                     wish.local_dir_links,
                     self._reporter,
                     wait=self._context.wait,
+                    by=wish.manifest or "",
                 )
             return job.pulled()
 
@@ -249,7 +251,8 @@ class Pull:
             except ChangedOutcomeError:
                 self._reporter.say(f"{wish.entry.name}: what is published has changed, and the lock freezes nothing")
         known = receipt if receipt is not None and not wish.entry.is_open else None
-        wish = settle(self._context, origin, replace(wish, entry=wish.entry.opened(), receipt=None), known)
+        opened = replace(wish, entry=wish.entry.opened(), receipt=None, replaces=known)
+        wish = settle(self._context, origin, opened, known)
         self._check_places([wish])
         receipt, states = self._look(wish)
         return self._fill(origin, wish, receipt, states)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
@@ -24,13 +26,25 @@ from assetmgr.errors import (
     UsageError,
     raise_all,
 )
-from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
+from assetmgr.lock import (
+    Lock,
+    LockedAsset,
+    LockedFile,
+    changes,
+    check_entry,
+    check_refs,
+    dump_lock,
+    load_lock,
+    lock_path,
+)
 from assetmgr.manifest import Asset, HubSource, Manifest, ScriptSource, UrlListSource
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
-from assetmgr.origins import Origin, Origins
 from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
+
+if TYPE_CHECKING:
+    from assetmgr.origins import Origin, Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +68,22 @@ class LockChange:
 class Sheets:
     """The user's manifests with the locks beside them, and the store's own lock for names that they do not declare."""
 
-    def __init__(self, manifests: Sequence[Manifest], store: Store) -> None:
+    def __init__(self, manifests: Sequence[Manifest], store: Store, *, frozen: bool = False) -> None:
         self.manifests = tuple(manifests)
-        self.catalog = Catalog(self.manifests, shipped_manifests())
+        # Where no manifest is looked at, the shipped ones are none to look at either.
+        self.catalog = Catalog(self.manifests, () if frozen else shipped_manifests())
         self._store = store
         own = Sheet(None, Path(store.state, "lockfiles", "assets.lock.json"))
         self._sheets = (*(Sheet(manifest, lock_path(manifest.path)) for manifest in self.manifests), own)
         self._locks: dict[Path, Lock | None] = {}
+        self._declared: dict[str, Sheet] = {}
+        for sheet in self._sheets[:-1]:
+            assert sheet.manifest is not None
+            self._declared.update(dict.fromkeys((asset.name for asset in sheet.manifest.assets), sheet))
+
+    def __iter__(self) -> Iterator[Sheet]:
+        """The manifests' sheets in their order, then the store's own."""
+        return iter(self._sheets)
 
     def locked(self, sheet: Sheet) -> Lock:
         """A sheet's lock, read once; an empty one where there is none."""
@@ -69,23 +92,28 @@ class Sheets:
             self._locks[sheet.lock_file] = load_lock(sheet.lock_file, check=False)
         return self._locks[sheet.lock_file] or Lock(assets={})
 
-    def of(self, name: str) -> Sheet:
-        """The sheet that a name belongs to: the last manifest that declares or requires it, else the store's own."""
-        for sheet in reversed(self._sheets[:-1]):
-            assert sheet.manifest is not None
-            if any(asset.name == name for asset in sheet.manifest.assets):
-                return sheet
+    def of(self, name: str, named: Callable[[Sheet], Container[str]] | None = None) -> Sheet:
+        """The sheet that a name belongs to: the last manifest that declares or requires it, else the store's own.
+
+        ``named`` says which names a sheet's lock has, for who need not read it for that.
+        """
+        if name in self._declared:
+            return self._declared[name]
         for sheet in reversed(self._sheets[:-1]):
             if sheet.manifest is not None and name in sheet.manifest.required_at:
                 return sheet
         for sheet in self._sheets:
-            if name in self.locked(sheet).assets:
+            if name in (named(sheet) if named else self.locked(sheet).assets):
                 return sheet
         if not asset_name_fault(name):
             alone = self._reference_lock(name)
             if alone.exists() and self.asset(name) is None:
                 return Sheet(None, alone)
         return self._sheets[-1]
+
+    def of_manifests(self) -> tuple[Sheet, ...]:
+        """The sheets of the user's manifests."""
+        return self._sheets[:-1]
 
     def asset(self, name: str) -> Asset | None:
         return self.catalog.find(name)
@@ -132,7 +160,7 @@ class Sheets:
     def check_known(self, name: str) -> None:
         """Raise `UnknownAssetError` for a name that no manifest and no receipt knows."""
         if self.asset(name) is None and name not in self._store.installed_names():
-            self.catalog.get(name)
+            self.catalog.get(name, also=self._store.installed_names())
 
     def stale(self, entry: LockedAsset) -> bool:
         asset = self.asset(entry.name)
@@ -141,13 +169,27 @@ class Sheets:
     # --- lock ----------------------------------------------------------------------------------------------------
 
     def lock(
-        self, origins: Origins, names: Iterable[str], *, upgrade: Iterable[str], fetch: bool, freeze: bool = False
+        self,
+        origins: Origins,
+        names: Iterable[str],
+        *,
+        upgrade: Iterable[str],
+        fetch: bool,
+        whole: bool = False,
+        write: bool = True,
+        freeze: bool = False,
     ) -> list[LockChange]:
-        """See `Workspace.lock`. What waits for a file by hand is raised when all the rest is written."""
+        """See `Workspace.lock`. What waits for a file by hand is raised when all the rest is written.
+
+        ``whole`` locks all that the manifests want, whatever is upgraded. Without ``write`` nothing is written: what
+        the locks would be is theirs in this object alone.
+        """
         names = tuple(names)
         upgraded = tuple(dict.fromkeys(upgrade))
         wanted = self.names((*names, *upgraded))
-        everything = not names and not upgraded
+        for name in upgraded if whole else ():
+            self.check_known(name)
+        everything = whole or (not names and not upgraded)
         by_sheet: dict[Path, tuple[Sheet, list[str]]] = {}
         for name in () if everything else wanted:
             self.check_known(name)
@@ -160,7 +202,9 @@ class Sheets:
         for sheet, asked in by_sheet.values():
             assets = self.catalog.closure(asked)
             report.append(
-                self._lock_sheet(sheet, assets, upgraded, origins, prune=everything, fetch=fetch, freeze=freeze)
+                self._lock_sheet(
+                    sheet, assets, upgraded, origins, prune=everything, fetch=fetch, write=write, freeze=freeze
+                )
             )
         by_hand = [error for one in report for error in one.by_hand]
         for one in report if by_hand else ():
@@ -184,7 +228,7 @@ class Sheets:
         """
         sheet = Sheet(None, self._reference_lock(asset.name))
         upgraded = [asset.name] if upgrade else []
-        return self._lock_sheet(sheet, [asset], upgraded, origins, prune=True, fetch=True, freeze=False)
+        return self._lock_sheet(sheet, [asset], upgraded, origins, prune=True, fetch=True)
 
     def locked_reference(self, name: str) -> LockedAsset | None:
         """What a reference of this name was pinned to; None where none was, or its lock cannot be read."""
@@ -205,15 +249,25 @@ class Sheets:
         *,
         prune: bool,
         fetch: bool,
-        freeze: bool,
+        write: bool = True,
+        freeze: bool = False,
     ) -> LockChange:
         """Make one lock anew, or bring some of its names up to date. Two processes do it one after the other."""
         wait, say = origins.context.wait, origins.context.reporter.say
-        key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
-        with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
-            self._locks.pop(sheet.lock_file, None)  # another process may have written it meanwhile
+        if not write:
+            before = self._before(sheet, prune, say)
+            return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch, write=False)
+        with self._guarded(sheet, wait, say):
             before = self._before(sheet, prune, say)
             return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch, freeze=freeze)
+
+    @contextlib.contextmanager
+    def _guarded(self, sheet: Sheet, wait: float, say: Callable[[str], object]) -> Iterator[None]:
+        """Hold a lock file against others who write it; what was read of it before does not count."""
+        key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
+        with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
+            self._locks.pop(sheet.lock_file, None)
+            yield
 
     def _before(self, sheet: Sheet, prune: bool, say: Callable[[str], object]) -> Lock:
         """The lock as it stands. One that cannot be read is made anew, where all of it is asked for."""
@@ -238,7 +292,8 @@ class Sheets:
         *,
         prune: bool,
         fetch: bool,
-        freeze: bool,
+        write: bool = True,
+        freeze: bool = False,
     ) -> LockChange:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
@@ -261,14 +316,16 @@ class Sheets:
         if sheet.manifest is not None and not prune:
             declared = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
             after = {name: entry for name, entry in after.items() if name in declared}
+        if not write:
+            after = {name: _with_known(entry, before.assets.get(name)) for name, entry in after.items()}
         check_refs(after.values())
         check_places(map(self._store.contents, after.values()))
         lock = Lock(assets=after)
-        data = dump_lock(lock)
-        if not sheet.lock_file.exists() or sheet.lock_file.read_bytes() != data:
+        data = dump_lock(lock) if write else b""
+        if write and not (sheet.lock_file.exists() and sheet.lock_file.read_bytes() == data):
             write_document(sheet.lock_file, data)
         self._locks[sheet.lock_file] = lock
-        if not by_hand:
+        if write and not by_hand:
             origins.settle()
         return LockChange(sheet.lock_file, tuple(changes(before.assets, after)), len(after), tuple(by_hand))
 
@@ -280,17 +337,31 @@ class Sheets:
         complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
             return msgspec.structs.replace(previous, license=asset.license or previous.license)
-        source, folder = asset.source, folder_of(asset)
-        origin: Origin
-        if isinstance(source, HubSource):
-            origin = origins.hub(source.endpoint, source.transport)
-        elif isinstance(source, UrlListSource):
-            origin = origins.url_list(folder, source.tuning)
-        elif isinstance(source, ScriptSource):
-            origin = origins.script(folder)
-        else:
-            origin = origins.files(folder)
-        return origin.resolve(asset, None if upgrade else previous, fetch=fetch)
+        return _origin_of(asset, origins).resolve(asset, None if upgrade else previous, fetch=fetch)
+
+    def look_up(self, origins: Origins, name: str) -> list[LockedAsset]:
+        """See `Workspace.look_up`."""
+        found = []
+        for asset in self.catalog.closure([name]):
+            found.append(_origin_of(asset, origins).look(asset))
+        return found
+
+    def prune(self, wait: float, say: Callable[[str], object]) -> list[LockChange]:
+        """See `Workspace.prune_lock`."""
+        report = []
+        for sheet in self._sheets[:-1]:
+            if not sheet.lock_file.exists():
+                continue
+            assert sheet.manifest is not None
+            with self._guarded(sheet, wait, say):
+                before = self.locked(sheet).assets
+                wanted = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
+                after = {name: entry for name, entry in before.items() if name in wanted}
+                if after != before:
+                    write_document(sheet.lock_file, dump_lock(Lock(assets=after)))
+                    self._locks[sheet.lock_file] = Lock(assets=after)
+                report.append(LockChange(sheet.lock_file, tuple(changes(before, after)), len(after)))
+        return report
 
     def _frozen(self, entry: LockedAsset) -> LockedAsset:
         """An entry with the outcome that this store has of it."""
@@ -306,6 +377,11 @@ class Sheets:
 
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
+        if disagreements := self.disagreements(names):
+            raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+
+    def disagreements(self, names: Iterable[str] = ()) -> list[str]:
+        """Where a lock does not say what its manifest asks for, a line each. Asks nobody, writes nothing."""
         said = tuple(names)
         self.names(said)  # something must be meant
         disagreements = []
@@ -324,8 +400,7 @@ class Sheets:
             if not said:
                 extra = sorted(lock.assets.keys() - {asset.name for asset in declared})
                 disagreements += [f"{name}: in {sheet.lock_file}, not asked for by the manifest" for name in extra]
-        if disagreements:
-            raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+        return disagreements
 
     @staticmethod
     def _asked_at(asset: Asset, sheet: Sheet) -> str:
@@ -333,9 +408,34 @@ class Sheets:
         return f"required at {place}" if place else f"declared at {asset.declared_at}"
 
 
+def _origin_of(asset: Asset, origins: Origins) -> Origin:
+    if isinstance(asset.source, HubSource):
+        return origins.hub(asset.source.endpoint, asset.source.transport)
+    if isinstance(asset.source, UrlListSource):
+        return origins.url_list(folder_of(asset), asset.source.tuning)
+    if isinstance(asset.source, ScriptSource):
+        return origins.script(folder_of(asset))
+    return origins.files(folder_of(asset))
+
+
 def folder_of(asset: Asset) -> str:
     """The folder of the manifest that declares an asset, where its relative paths begin."""
     return os.path.dirname(os.path.abspath(asset.declared_at.file))
+
+
+def _with_known(entry: LockedAsset, previous: LockedAsset | None) -> LockedAsset:
+    """An entry with what an older pin knows of its files: where nobody says that one changed, it is the same."""
+    held = previous.files if previous else ()
+    by_blob = {(file.git_sha1 or "", file.size): file.sha256 for file in held if file.git_sha1}
+    by_name = {(file.place, file.path, file.urls): file for file in held if not file.git_sha1}
+
+    def known(file: LockedFile) -> LockedFile:
+        was = by_name.get((file.place, file.path, file.urls))
+        if file.sha256 is None and was is not None and file.size in (-1, was.size):
+            return was
+        return msgspec.structs.replace(file, sha256=file.sha256 or by_blob.get((file.git_sha1 or "", file.size)))
+
+    return msgspec.structs.replace(entry, files=tuple(map(known, entry.files)))
 
 
 def _is_sound(entry: LockedAsset) -> bool:

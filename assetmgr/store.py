@@ -41,6 +41,11 @@ def default_root(chosen: str | None = None, cache_root: str | None = None) -> Pa
             said = "--root" if chosen else "ASSETMGR_ROOT"
             raise UsageError(f"{said}: {root!r}: {fault}", mend="name the store's folder as it is")
         return Path(resolve_folder(root, os.getcwd()))
+    return user_cache()
+
+
+def user_cache() -> Path:
+    """Where the platform keeps what a user's programs can make again."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
     elif sys.platform == "darwin":
@@ -187,6 +192,11 @@ class Store:
         """The lock file that guards a repo, a digest or a folder."""
         return Path(self.state, "mutex", f"{key}.lock")
 
+    def guard(self, entry: LockedAsset) -> Path:
+        """The lock file of who changes an entry: what it puts into the store, and its receipt."""
+        of_hub = entry.origin == "hub"
+        return self.mutex(repo_folder(entry.kind, entry.repo) if of_hub else f"files-{entry.digest()[:32]}")
+
     def partial(self, *parts: str) -> str:
         """Where bytes stand that are not whole or not proved yet."""
         return os.path.join(self.state, "partial", *parts)
@@ -227,7 +237,7 @@ class Store:
         for digest in listings:
             if not is_digest(digest, "sha256"):
                 raise LockError(f"{entry.name}: {digest[:80]!r} is no sha256 of a listing", mend="assetmgr lock")
-        key = entry.digest()
+        key = " ".join([entry.digest(), *listings])
         found = self._contents.get(key)
         # A listing never changes under its name; it may come, or go.
         missing = sum(not os.path.exists(self.listing(digest)) for digest in listings)
@@ -252,14 +262,12 @@ class Store:
     def read_receipt(self, entry: LockedAsset) -> Receipt | None:
         """The receipt of an entry, or None. A damaged one counts as none: it can be made again from the disk.
 
-        Of an entry whose outcome is open it is the one, of those with an outcome, that was pulled last.
+        Of an entry whose outcome is open it is that of the outcome that was made here.
         """
-        if entry.is_open:
-            return next((known for known in self.receipts_of(entry.name) if known.entry.opened() == entry), None)
         path = self._receipt(entry.name, entry.digest())
         with contextlib.suppress(IntegrityError):
             receipt = self._read_receipt(path)
-            return receipt if receipt is not None and receipt.entry == entry else None
+            return receipt if receipt is not None and entry.admits(receipt.entry) else None
         return None
 
     def _read_receipt(self, path: str) -> Receipt | None:
@@ -289,7 +297,7 @@ class Store:
     def damaged_receipts(self) -> list[tuple[str, AssetError]]:
         """Receipts that cannot be read: (asset, why). What they speak of is there, and nothing proves it."""
         damaged: list[tuple[str, AssetError]] = []
-        for file in self._receipt_files():
+        for file in self.receipt_files():
             try:
                 self._read_receipt(os.path.join(self.state, "receipts", file))
             except AssetError as error:
@@ -304,8 +312,20 @@ class Store:
             receipt = self._read_receipt(self._receipt(name, digest))
             if receipt is not None and receipt.entry.digest() == digest:
                 return receipt
-        settled = (known for known in self.receipts_of(name) if known.entry.opened() != known.entry)
-        return next((known for known in settled if known.entry.opened().digest() == digest), None)
+        return None
+
+    def receipt_in(self, file: str) -> Receipt | None:
+        """The receipt in a document of this name, one of `receipt_files`; None where none can be read."""
+        with contextlib.suppress(AssetError, OSError):
+            return self._read_receipt(os.path.join(self.state, "receipts", file))
+        return None
+
+    def receipt_files(self) -> list[str]:
+        """The names of the receipts' documents, sorted; nothing is read. See `assetmgr.receipt.asset_of`."""
+        try:
+            return sorted(file for file in os.listdir(os.path.join(self.state, "receipts")) if file.endswith(".json"))
+        except FileNotFoundError:
+            return []
 
     def known_stamps(self, entry: LockedAsset, receipt: Receipt | None) -> Sequence[Stamp | None]:
         """A stamp for each file of an entry's contents, where there is one.
@@ -326,21 +346,18 @@ class Store:
         return [known.get((layout.name(file), file.sha256)) for file in found.files]
 
     def drop_receipt(self, receipt: Receipt) -> None:
-        """Forget a receipt. What it speaks of stays where it is."""
+        """Forget a receipt, unless another is in its place by now. What it speaks of stays where it is."""
+        now = self.read_receipt(receipt.entry.opened())
+        if now is not None and now.entry != receipt.entry:
+            return
         remove_file(self._receipt(receipt.entry.name, receipt.entry.digest()))
 
     def installed_names(self) -> tuple[str, ...]:
         """The names that have a receipt, sorted, without reading any."""
-        return tuple(sorted({name for name in map(asset_of, self._receipt_files()) if name}))
-
-    def _receipt_files(self) -> list[str]:
-        try:
-            return sorted(file for file in os.listdir(os.path.join(self.state, "receipts")) if file.endswith(".json"))
-        except FileNotFoundError:
-            return []
+        return tuple(sorted({name for name in map(asset_of, self.receipt_files()) if name}))
 
     def _receipts(self, name: str | None = None) -> Iterator[Receipt | None]:
-        for file in self._receipt_files():
+        for file in self.receipt_files():
             if name is not None and asset_of(file) != name:
                 continue
             try:

@@ -5,33 +5,32 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from assetmgr.catalog import find_manifest
+from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
     AssetError,
-    LockError,
     NotInstalledError,
     SeveralErrors,
     StaleLockError,
     UsageError,
     raise_all,
 )
+from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
 from assetmgr.lock import LockedAsset
-from assetmgr.manifest import HubSource, UrlListSource, load_manifest
+from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
 from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
-from assetmgr.store import Layout, State, Store, default_root
+from assetmgr.store import Layout, Store, default_root
 from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
-    from assetmgr.datasets import ImageTextDataset
+    from assetmgr.datasets import Dataset
     from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
@@ -42,28 +41,9 @@ if TYPE_CHECKING:
     from assetmgr.proving import Verification
     from assetmgr.pull import Pull
     from assetmgr.references import Details
+    from assetmgr.syncing import Synced
 
 Check = Literal["quick", "full", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class AssetStatus:
-    """One asset's state, as `status` shows it.
-
-    ``state`` is ``installed``, ``unproved`` (there, and to be hashed once), ``incomplete``, ``not installed`` or
-    ``not locked``; ``stale`` says that the manifest changed since the lock.
-    """
-
-    name: str
-    kind: str
-    state: str
-    stale: bool = False
-    files: int = 0
-    bytes: int = 0
-    revision: str = ""
-    commit: str = ""
-    proved_at: int | None = None
-    path: str = ""
 
 
 class Workspace:
@@ -73,7 +53,7 @@ class Workspace:
     ----------
     manifests
         The user's manifests. None: ``ASSETMGR_MANIFEST`` (several, separated as in PATH), then the nearest
-        ``assets.yaml`` from the working folder upward; there may be none.
+        ``assets.yaml`` from the working folder upward; there may be none. One may be read already.
     root
         The store. None: ``ASSETMGR_ROOT``, then the manifest's ``cache_root``, then the platform's cache folder.
     offline
@@ -87,11 +67,13 @@ class Workspace:
     mirrors
         Asked before the origins, in order: folders (from the working folder), http(s) addresses, buckets. Those of
         ``ASSETMGR_MIRRORS`` (separated by blanks; quotes keep a blank) and then those of the manifests come after them.
+    frozen
+        For `sync` alone: the manifests are not read, and may be gone; the locks beside them decide.
     """
 
     def __init__(
         self,
-        manifests: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        manifests: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Manifest] | None = None,
         root: str | os.PathLike[str] | None = None,
         *,
         offline: bool = False,
@@ -100,15 +82,21 @@ class Workspace:
         wait: float = 3600.0,
         reporter: Reporter | None = None,
         mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        frozen: bool = False,
     ) -> None:
         self._chosen = manifests is not None
         if manifests is None:
-            listed = os.environ.get("ASSETMGR_MANIFEST")
-            nearest = find_manifest(Path.cwd()) if not listed else None
-            manifests = list(filter(None, listed.split(os.pathsep))) if listed else [nearest] if nearest else []
+            manifests = user_manifests(or_lock=frozen)
         elif isinstance(manifests, str | os.PathLike):
             manifests = [manifests]
-        self.manifests = tuple(load_manifest(Path(path)) for path in manifests)
+        self.manifests = tuple(
+            manifest
+            if isinstance(manifest, Manifest)
+            else Manifest(Path(manifest), ())
+            if frozen
+            else load_manifest(Path(manifest))
+            for manifest in manifests
+        )
         roots = [manifest.cache_root for manifest in self.manifests if manifest.cache_root]
         self.store = Store(default_root(os.fspath(root) if root else None, roots[-1] if roots else None))
         self.reporter = reporter or Silent()
@@ -123,9 +111,11 @@ class Workspace:
             mirrors=[os.fspath(mirror) for mirror in asked],
             declared=[mirror for manifest in self.manifests for mirror in manifest.mirrors],
         )
-        self._wait = wait
+        self.wait = wait
         self._prover = Prover(self.store, self.reporter, wait)
-        self._sheets = Sheets(self.manifests, self.store)
+        self._frozen = frozen
+        self._sheets = Sheets(self.manifests, self.store, frozen=frozen)
+        self._inventory = Inventory(self._sheets, self.store)
         self.catalog = self._sheets.catalog
 
     def group(self, group: str) -> tuple[str, ...]:
@@ -155,6 +145,26 @@ class Workspace:
     def check_lock(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
         self._sheets.check(names)
+
+    def prune_lock(self) -> list[LockChange]:
+        """Take out of the locks what their manifests no longer ask for, and leave all else. Asks nobody."""
+        return self._sheets.prune(self.wait, self.reporter.say)
+
+    def locked(self, names: Iterable[str] = ()) -> list[LockedAsset]:
+        """The lock entries of names and of all that they require, required ones first."""
+        errors: list[AssetError] = []
+        entries = self._sheets.entries(self._sheets.names(names), errors)
+        raise_all(errors)
+        return entries
+
+    def look_up(self, name: str) -> list[LockedAsset]:
+        """What an asset and all that it requires are now, where they are published: itself last. Nothing is locked.
+
+        The sha256 of files stays open, and so does a size that nobody tells.
+        """
+        self._network.renew()
+        with self._network.origins() as origins:
+            return self._sheets.look_up(origins, name)
 
     # --- pull ----------------------------------------------------------------------------------------------------
 
@@ -197,6 +207,47 @@ class Workspace:
                 f"(to follow the manifest: assetmgr lock {' '.join(stale)})"
             )
         return wishes
+
+    def sync(
+        self,
+        names: Iterable[str] = (),
+        *,
+        locked: bool = False,
+        upgrade: Iterable[str] | None = None,
+        dry_run: bool = False,
+    ) -> Synced:
+        """Make this machine as the manifests say: lock what they changed, pull, tidy folders outside the store, verify.
+
+        Parameters
+        ----------
+        names
+            The assets that it is about; by default all that the manifests want.
+        locked
+            Refuse a lock that the manifests have outrun.
+        upgrade
+            Names to move to the newest commit of their revision; an empty one is all of them, None is no name.
+        dry_run
+            Tell what would be done. An origin may be asked; nothing is written, and nothing fetched.
+        """
+        from assetmgr.syncing import Desk, Follow, foretell, sync
+
+        if self._frozen and (locked or upgrade is not None):
+            raise UsageError("a frozen workspace follows no manifest", mend="leave out --locked and --upgrade")
+        self._network.renew()
+        follow = Follow.FROZEN if self._frozen else Follow.LOCKED if locked else Follow.MANIFEST
+        newest = None if upgrade is None else tuple(upgrade)
+        desk = Desk(
+            self.store,
+            self._network,
+            self.reporter,
+            self._prover,
+            self.wait,
+            lambda entry, sheets: self._wish(entry, sheets=sheets),
+        )
+        if dry_run:
+            sheets = Sheets(self.manifests, self.store, frozen=self._frozen)
+            return foretell(desk, sheets, names, follow=follow, upgrade=newest)
+        return sync(desk, self._sheets, names, follow=follow, upgrade=newest)
 
     def pull_references(
         self,
@@ -259,17 +310,18 @@ class Workspace:
     def _wishes(self, names: Iterable[str], errors: list[AssetError]) -> list[Wish]:
         return [self._wish(entry) for entry in self._sheets.entries(self._sheets.names(names), errors)]
 
-    def _wish(self, entry: LockedAsset, receipt: Receipt | None = None) -> Wish:
+    def _wish(self, entry: LockedAsset, receipt: Receipt | None = None, sheets: Sheets | None = None) -> Wish:
         from assetmgr.install import Wish
 
-        asset = self._sheets.asset(entry.name)
+        sheets = sheets or self._sheets
+        asset = sheets.asset(entry.name)
         if asset is None:
             # Not declared here (any more): what the receipt remembers is all there is.
             if receipt is None:
                 return Wish(entry)
             return Wish(entry, use=receipt.use, endpoint=receipt.endpoint, base=receipt.base, receipt=receipt)
-        sheet = self._sheets.of(entry.name)
-        locked = self._sheets.locked(sheet).assets
+        sheet = sheets.of(entry.name)
+        locked = sheets.locked(sheet).assets
         return Wish(
             entry,
             receipt=receipt,
@@ -310,7 +362,7 @@ class Workspace:
         """
         from assetmgr.mirrors.pushing import HeldFile, held_files, open_target
 
-        place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self._wait)
+        place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self.wait)
         errors: list[AssetError] = []
         files: list[HeldFile] = []
         for name, receipt in self._receipts(names):
@@ -392,7 +444,7 @@ class Workspace:
 
         def mend(receipt: Receipt) -> None:
             wish = self._wish(receipt.entry, receipt)
-            mend_asset(wish, receipt, self._network, self.store, self.reporter, wait=self._wait)
+            mend_asset(wish, receipt, self._network, self.store, self.reporter, wait=self.wait)
 
         mends = mend if repair else None
         if budget is None:
@@ -401,45 +453,37 @@ class Workspace:
             self.store, self._prover, receipts, mends, self.reporter, budget=budget, findings=findings, errors=errors
         )
 
-    def status(self, names: Iterable[str] = ()) -> list[AssetStatus]:
-        """The state of each asset, by a look at names and stamps."""
-        rows = []
-        for name, receipt in self._receipts(names):
-            lock = self._sheets.locked(self._sheets.of(name))
-            entry = receipt.entry if receipt else lock.assets.get(name)
-            if entry is None:
-                asset = self._sheets.asset(name)
-                rows.append(AssetStatus(name, asset.kind if asset else "", "not locked"))
-                continue
-            rows.append(
-                AssetStatus(
-                    name,
-                    entry.kind,
-                    self._state(receipt) if receipt else "not installed",
-                    self._sheets.stale(entry) if name in lock.assets else False,
-                    entry.count,
-                    entry.size,
-                    entry.revision,
-                    entry.commit,
-                    receipt.proved_at() if receipt else None,
-                    self.store.at(Layout(entry).folder) if receipt else "",
-                )
-            )
-        return rows
+    def status(self, names: Iterable[str] = (), *, check: bool = False) -> list[AssetStatus]:
+        """The state of each asset, by a look at names and stamps.
 
-    def _state(self, receipt: Receipt) -> str:
-        try:
-            contents = self.store.contents(receipt.entry)
-        except LockError:
-            return "damaged"
-        states = set(self.store.survey(contents.placed, contents.of_receipt(receipt.stamps)))
-        if states & {State.MISSING, State.UNLINKED} or receipt.pulled_at <= 0:
-            return "incomplete"
-        if contents.unlisted:
-            return "damaged"
-        if not receipt.complete:
-            return "damaged"
-        return "unproved" if State.UNPROVED in states else "installed"
+        Of large stores not every file is looked at, and each row says so; ``check`` looks at every file.
+        """
+        return self._inventory.status(names, check=check)
+
+    def assets(
+        self,
+        pattern: str | None = None,
+        *,
+        kind: str | None = None,
+        installed: bool = False,
+        groups: Iterable[str] = (),
+    ) -> list[ListedAsset]:
+        """All that is declared, locked or installed, by name. A pattern is a glob or a part of a name."""
+        return self._inventory.listed(pattern, kind=kind, installed=installed, groups=groups)
+
+    def nearest(self, name: str) -> str:
+        """The end of a complaint about a name that nothing has: the nearest ones that are declared or installed."""
+        return self._inventory.nearest(name)
+
+    def show(self, name: str, *, all_files: bool = False) -> ShownAsset:
+        """All that is known of one asset.
+
+        Raises
+        ------
+        UnknownAssetError
+            When no manifest, no lock and no receipt knows the name.
+        """
+        return self._inventory.show(name, all_files=all_files, mirrors=self._network.mirror_names())
 
     def installed(self, name: str, *, check: Check = "quick") -> Installed:
         """One proved asset, for who loads it.
@@ -532,7 +576,7 @@ class Workspace:
         vis_path: str | os.PathLike[str] | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         verify: Check = "quick",
-    ) -> dict[str, ImageTextDataset] | ImageTextDataset:
+    ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
         found = self._of_kind(name, "dataset", verify)
         receipts = dict(self._receipts([name]))

@@ -26,16 +26,13 @@ if TYPE_CHECKING:
 _CONTROLS = re.compile("[^ -~]+")
 
 
-class LostOutputError(AssetError):
+class LostOutputError(Exception):
     """What was asked for could not be written to where it was to go."""
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"standard output: {error.strerror or error}", mend="see where the output goes")
-        self._is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-    @property
-    def code(self) -> int:
-        return DiskSpaceError.exit_code if self._is_full else self.exit_code
+        kind = DiskSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else AssetError
+        self.told = kind(f"standard output: {error.strerror or error}", mend="see where the output goes")
+        super().__init__(str(self.told))
 
 
 class Output:
@@ -82,8 +79,11 @@ class Output:
         self._print(text)
 
     def document(self, value: object) -> None:
-        """Print the one JSON document."""
-        text = json_module.dumps(value, indent=1, ensure_ascii=False)
+        """Print the one JSON document: of plain values, or of the frozen ones that describe it."""
+        import msgspec
+
+        value = msgspec.to_builtins(value, str_keys=True)
+        text = _CONTROLS.sub(_as_json, json_module.dumps(value, indent=1, ensure_ascii=False))
         try:
             text.encode(sys.stdout.encoding or "utf-8")
         except UnicodeEncodeError:
@@ -202,6 +202,12 @@ def _seen(character: str, lines: bool) -> str:
     if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is no character, as os.fsdecode leaves it
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def _as_json(found: re.Match[str]) -> str:
+    """What a terminal would obey, as JSON writes it: the document says the same."""
+    seen = ("\n" if one == "\n" else one if one.isprintable() else json_module.dumps(one)[1:-1] for one in found[0])
+    return "".join(seen)
 
 
 def error_document(error: AssetError) -> dict[str, Any]:

@@ -122,8 +122,15 @@ class MadeOrigin:
 
     def resolve(self, asset: Asset, previous: LockedAsset | None, *, fetch: bool) -> LockedAsset:
         needed = self._maker.ingredients(asset)
-        plain = dataclasses.replace(asset, source=FilesSource(needed.files))
-        pinned = self._files.resolve(plain, previous, fetch=fetch)
+        pinned = self._files.resolve(_plain(asset, needed), previous, fetch=fetch)
+        return _still_frozen(previous, self._entry(asset, needed, pinned))
+
+    def look(self, asset: Asset) -> LockedAsset:
+        """See `Origin.look`: what it is made of. What comes of it, nobody can tell."""
+        needed = self._maker.ingredients(asset)
+        return self._entry(asset, needed, self._files.look(_plain(asset, needed)))
+
+    def _entry(self, asset: Asset, needed: Ingredients, pinned: LockedAsset) -> LockedAsset:
         first = (needed.files[0].place, needed.files[0].path)
         made = LockedExtraction(needed.place, made=True)
         files = (
@@ -131,10 +138,9 @@ class MadeOrigin:
             for file in pinned.files
         )
         recipe = {key: value for key, value in sorted(needed.recipe.items()) if value is not None}
-        entry = msgspec.structs.replace(
+        return msgspec.structs.replace(
             pinned, origin=self._name, declared=asset.digest(), files=tuple(files), recipe=recipe
         )
-        return _still_frozen(previous, entry)
 
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         return self._files.sources(entry, file)
@@ -165,7 +171,7 @@ class MadeOrigin:
     ) -> Outcome:
         """The outcome of an entry, made once in a run; what it has besides ``without`` is not made anew."""
         context, store = self._context, self._context.store
-        key = entry.opened().digest()
+        key = entry.digest()
         if key in self._made:
             # What is placed by now is not where it was made.
             there = {file.path for file in self._made[key].files if os.path.exists(file.at)}
@@ -193,11 +199,11 @@ class MadeOrigin:
 
     def facts(self, entry: LockedAsset) -> Mapping[str, Any] | None:
         """How the outcome came about, where it was made in this run."""
-        made = self._made.get(entry.opened().digest())
+        made = self._made.get(entry.digest())
         return made.facts if made else None
 
     def _folder(self, entry: LockedAsset) -> str:
-        return self._context.store.partial(f"{WORK}{entry.opened().digest()[:32]}")
+        return self._context.store.partial(f"{WORK}{entry.digest()[:32]}")
 
     def mirrored(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         return self._files.mirrored(entry, files)
@@ -216,6 +222,11 @@ class MadeOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         shutil.rmtree(self._folder(entry), ignore_errors=True)
+
+
+def _plain(asset: Asset, needed: Ingredients) -> Asset:
+    """The same asset as if the files that it is made of were all."""
+    return dataclasses.replace(asset, source=FilesSource(needed.files))
 
 
 def _still_frozen(previous: LockedAsset | None, entry: LockedAsset) -> LockedAsset:

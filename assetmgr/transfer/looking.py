@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urljoin
 
 from assetmgr.transfer.detour import detour
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source
+from assetmgr.transfer.trace import tell
 from assetmgr.transfer.urls import address
 
 
@@ -26,10 +28,13 @@ def header_of(source: Source, name: str, limits: Limits) -> str | None:
     source = detour(source)
     url, timeout = source.url, (limits.connect_timeout, limits.read_timeout)
     for _ in range(limits.redirects):
+        begun = time.monotonic()
         try:
             answer = requests.head(url, auth=login, allow_redirects=False, timeout=timeout)
-        except requests.RequestException:
+        except requests.RequestException as error:
+            tell("HEAD", url, type(error).__name__, seconds=time.monotonic() - begun, whose="origin")
             return None
+        tell("HEAD", url, str(answer.status_code), seconds=time.monotonic() - begun, whose="origin")
         if name in answer.headers:
             return answer.headers[name]
         location = answer.headers.get("Location")

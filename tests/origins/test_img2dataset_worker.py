@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import io
 import json
 import tarfile
@@ -174,7 +175,7 @@ def test_a_redirect_leads_to_no_file(hub: Hub) -> None:
 
 def test_a_download_has_bounds(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.faults.add(Fault("a.jpg", truncate_after=500))
-    with pytest.raises((OSError, worker.http.client.IncompleteRead)):
+    with pytest.raises((OSError, http.client.IncompleteRead)):
         fetched(hub, worker._Opener(), "/a.jpg")
     monkeypatch.setattr(worker, "_LARGEST", 999)
     with pytest.raises(OSError, match="larger than 999"):

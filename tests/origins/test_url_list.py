@@ -112,7 +112,7 @@ def test_a_run_that_is_ended_leaves_no_process_and_is_gone_on_with(
     hub.faults.clear()
     hub.reset_log()
     pull(project)
-    asked = {record.target for record in hub.requests}
+    asked = {record.path for record in hub.requests}
     assert not asked & {f"/i/{number}.jpg" for number in range(120)}, "shards that were done are not fetched again"
     assert indexed(project.root / SHARDS) == listed.good
     assert made(project)["successes"] == len(listed.good)

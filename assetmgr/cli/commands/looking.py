@@ -1,22 +1,44 @@
-"""`status` and `path`: what is installed, and where."""
+"""`list`, `show`, `status` and `path`: what there is, in which state, and where. Nobody is asked."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_names, named, open_workspace
-from assetmgr.cli.output import Output, size, table
+from assetmgr.cli.output import Output, plural, size, table
 
 if TYPE_CHECKING:
     import argparse
 
     from assetmgr.cli.parser import Commands
+    from assetmgr.inventory import AssetStatus, ListedAsset, ShownAsset
 
 
 def register(commands: Commands) -> None:
     """Add what this file does to the command line."""
+    listing = commands.add(
+        "list",
+        "list the catalog and what is installed",
+        _list,
+        "assetmgr list                         # all that is declared or installed",
+        "assetmgr list 'blip*' --kind model    # by a pattern, or a part of a name",
+        "assetmgr list --installed --json      # for a program",
+    )
+    listing.add_argument("pattern", metavar="PATTERN", nargs="?", help="a glob, or a part of a name; case is ignored")
+    listing.add_argument("--kind", choices=["model", "dataset"], help="only these")
+    listing.add_argument("--installed", action="store_true", help="only what is in the store, whole or in part")
+    listing.add_argument("--group", metavar="GROUP", action="append", default=[], help="the assets of a group")
+    show = commands.add(
+        "show",
+        "show all that is known of one asset",
+        _show,
+        "assetmgr show minilm                  # origin, revision, files, licence, state, why it is there",
+        "assetmgr show minilm --files          # with every file",
+    )
+    show.add_argument("name", metavar="NAME")
+    show.add_argument("--files", action="store_true", help="show every file, not only the largest")
     status = commands.add(
         "status",
         "show the state of each asset",
@@ -24,6 +46,9 @@ def register(commands: Commands) -> None:
         "assetmgr status --json | jq -r '.[] | select(.state != \"installed\") | .name'",
     )
     add_names(status)
+    status.add_argument(
+        "--check", action="store_true", help="look at every file, also where there are more than a moment allows"
+    )
     path = commands.add(
         "path",
         "print where a proved asset lies",
@@ -33,11 +58,33 @@ def register(commands: Commands) -> None:
     path.add_argument("name", metavar="NAME")
 
 
+def _list(options: argparse.Namespace, output: Output) -> int:
+    workspace = open_workspace(options, output)
+    rows = workspace.assets(options.pattern, kind=options.kind, installed=options.installed, groups=options.group)
+    if output.json:
+        output.document(rows)
+        return 0
+    if rows:
+        told = any(row.description for row in rows)
+        lines = [("asset", "kind", "state", "size", "groups", "origin", *(["description"] if told else []))]
+        for row in rows:
+            amount = "-" if row.bytes is None else size(row.bytes)
+            groups = ",".join(row.groups) or "-"
+            also = [row.description or ""] if told else []
+            lines.append((row.name, row.kind, row.state, amount, groups, row.origin, *also))
+        output.data(table(lines, right=(3,)))
+    output.say(_summary(rows))
+    if not rows and options.pattern:
+        near = workspace.nearest(options.pattern)
+        output.say(f"nothing is called {options.pattern!r}{near}")
+    return 0
+
+
 def _status(options: argparse.Namespace, output: Output) -> int:
     workspace = open_workspace(options, output)
-    rows = workspace.status(named(options, workspace))
+    rows = workspace.status(named(options, workspace), check=options.check)
     if output.json:
-        output.document([dataclasses.asdict(row) for row in rows])
+        output.document(rows)
         return 0
     if not rows:
         output.say(f"nothing is installed in {workspace.store.root}")
@@ -45,11 +92,76 @@ def _status(options: argparse.Namespace, output: Output) -> int:
     lines = [("asset", "kind", "state", "files", "size", "revision", "proved")]
     for row in rows:
         revision = f"{row.revision}@{row.commit[:8]}" if row.commit else "-"
-        proved = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.proved_at)) if row.proved_at else "-"
         state = row.state + (", lock stale" if row.stale else "")
-        lines.append((row.name, row.kind, state, f"{row.files:,}", size(row.bytes), revision, proved))
+        lines.append((row.name, row.kind, state, f"{row.files:,}", size(row.bytes), revision, _when(row.proved_at)))
     output.data(table(lines, right=(3, 4)))
+    output.say(_summary(rows))
     return 0
+
+
+def _summary(rows: Sequence[AssetStatus | ListedAsset]) -> str:
+    """How many assets are in which state, how much they hold, and what was not looked at."""
+    states: dict[str, int] = {}
+    for row in rows:
+        states[row.state] = states.get(row.state, 0) + 1
+    held = sum(row.bytes or 0 for row in rows if row.looked_at is not None)
+    words = [f"{count:,} {state}" for state, count in states.items()]
+    line = f"{plural(len(rows), 'asset')}" + (f": {', '.join(words)}; {size(held)} in the store" if rows else "")
+    unseen = [row for row in rows if row.not_looked_at]
+    if not unseen:
+        return line
+    count = sum(row.not_looked_at for row in unseen)
+    since = min(row.looked_at or 0 for row in unseen)
+    return (
+        f"{line}; as of {_when(since)}: {plural(count, 'file')} not looked at since, but for their folders "
+        "(assetmgr verify looks at each)"
+    )
+
+
+def _when(seconds: int | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "-"
+
+
+def _show(options: argparse.Namespace, output: Output) -> int:
+    shown = open_workspace(options, output).show(options.name, all_files=options.files)
+    if output.json:
+        output.document(shown)
+        return 0
+    facts = [(label, text) for label, text in _facts(shown) if text]
+    output.data(table(facts))
+    if shown.shown_files:
+        rows = [(file.path, size(file.size) if file.size >= 0 else "?") for file in shown.shown_files]
+        output.data(table([(f"  {path}", amount) for path, amount in rows], right=(1,)))
+    left = (shown.files or 0) - len(shown.shown_files)
+    if left > 0 and not options.files:
+        output.say(output.typed(f"and {plural(left, 'more file')}: assetmgr show {shown.name} --files"))
+    if shown.next:
+        output.say(output.typed(f"next: {shown.next}"))
+    return 0
+
+
+def _facts(shown: ShownAsset) -> Iterable[tuple[str, str]]:
+    yield shown.kind or "asset", shown.name
+    yield "about", shown.description or ""
+    state = shown.state + (", lock stale" if shown.stale else "")
+    if shown.not_looked_at:
+        state += f" (as of {_when(shown.looked_at)}; {plural(shown.not_looked_at, 'file')} not looked at since)"
+    yield "state", state
+    yield "proved", _when(shown.proved_at) if shown.proved_at else ""
+    yield "origin", shown.origin + (f" on {shown.endpoint}" if shown.endpoint else "")
+    yield "revision", f"{shown.revision} ({shown.commit})" if shown.commit else shown.revision
+    yield "licence", shown.license or "not said"
+    yield "size", "" if shown.bytes is None else f"{size(shown.bytes)} in {plural(shown.files or 0, 'file')}"
+    yield "path", shown.path
+    yield "shown in", ", ".join(shown.local_dirs)
+    yield "groups", ", ".join(shown.groups)
+    yield "requires", ", ".join(shown.requires)
+    yield "twins", ", ".join(shown.twins)
+    for number, reason in enumerate(shown.reasons):
+        yield "" if number else "why", reason
+    yield "mirrors", ", ".join(shown.mirrors)
+    for other in shown.other_revisions:
+        yield "also", f"{other} is installed"
 
 
 def _path(options: argparse.Namespace, output: Output) -> int:

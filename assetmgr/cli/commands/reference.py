@@ -1,10 +1,12 @@
-"""`schema`: what can be read about assetmgr itself."""
+"""`help`, `schema` and `completion`: what can be read about assetmgr itself, without a network."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from assetmgr.cli.output import Output
+from assetmgr.cli.shapes import SHAPES, shape
+from assetmgr.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -14,16 +16,77 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add what this file does to the command line."""
-    commands.add(
+    about = commands.add(
+        "help",
+        "explain a topic or a command",
+        _help,
+        "assetmgr help                         # which topics there are",
+        "assetmgr help manifest                # every key of assets.yaml",
+        "assetmgr help pull",
+    )
+    about.add_argument("topic", metavar="TOPIC", nargs="?", help="a topic, or a command; none: all topics")
+    schema = commands.add(
         "schema",
-        "print the manifest format as a JSON Schema",
+        "print the format of the manifest, or of a command's --json, as a JSON Schema",
         _schema,
         "assetmgr schema > assets.schema.json  # for your editor's YAML completion",
+        "assetmgr schema status                # what `status --json` prints",
     )
+    schema.add_argument(
+        "of", metavar="COMMAND", nargs="?", choices=[*SHAPES], help=f"one of {', '.join(SHAPES)}; none: the manifest"
+    )
+    completion = commands.add(
+        "completion",
+        "print what makes a shell complete commands, options and names",
+        _completion,
+        "assetmgr completion bash > ~/.local/share/bash-completion/completions/assetmgr",
+        "assetmgr completion fish > ~/.config/fish/completions/assetmgr.fish",
+        "assetmgr completion zsh > ~/.zfunc/_assetmgr  # with that folder in fpath, before compinit",
+    )
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"], help="for which shell")
+
+
+def _help(options: argparse.Namespace, output: Output) -> int:
+    from assetmgr.cli import topics
+    from assetmgr.cli.parser import make_parser, nearest
+
+    parser = make_parser()
+    if options.topic is None:
+        text = topics.overview(parser)
+    else:
+        parts = [topics.TOPICS[options.topic].text(parser)] if options.topic in topics.TOPICS else []
+        if options.topic in parser.commands:
+            parts.append(parser.commands[options.topic].format_help().rstrip())
+        text = "\n\n".join(parts)
+    if not text:
+        hint = nearest(options.topic, [*topics.TOPICS, *parser.commands])
+        raise UsageError(f"there is no topic and no command {options.topic!r}{hint}", mend="assetmgr help")
+    if output.json:
+        output.document({"topic": options.topic, "text": text})
+    else:
+        output.data(text)
+    return 0
 
 
 def _schema(options: argparse.Namespace, output: Output) -> int:
+    if options.of:
+        output.document(shape(options.of))
+        return 0
     from assetmgr.manifest import json_schema
 
     output.document(json_schema())
+    return 0
+
+
+def _completion(options: argparse.Namespace, output: Output) -> int:
+    try:
+        from assetmgr.cli.completing import script
+
+        text = script(options.shell)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"completion: {error}", mend="pip install argcomplete") from None
+    if output.json:
+        output.document({"shell": options.shell, "script": text})
+    else:
+        output.data(text, exact=True)
     return 0
