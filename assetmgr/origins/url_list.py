@@ -17,6 +17,7 @@ from assetmgr.manifest import Asset, UrlListSource
 from assetmgr.origins.img2dataset_run import Plan, forget, plan_of, run, stats_of
 from assetmgr.origins.made import Ingredients, Job, MadeFile, Outcome
 from assetmgr.origins.shards import INDEX, Shard, index_lines, read_shard
+from assetmgr.placing import make_folder
 from assetmgr.receipt import Stamp
 
 # How many different reasons of failure are told of a shard.
@@ -178,6 +179,7 @@ def _read(job: Job, plan: Plan, have: Mapping[str, MadeFile], *, originals: bool
 
 
 def _write_index(folder: str, shards: Sequence[Shard]) -> MadeFile:
+    make_folder(folder)
     path = os.path.join(folder, INDEX)
     hasher = Hasher()
     with open(path, "wb") as file:

@@ -69,7 +69,8 @@ class Listed:
         ]
         project.folder.mkdir(parents=True, exist_ok=True)
         (project.folder / "list.json").write_text(json.dumps(listed))
-        more = "".join(f", {key}" for key in ("processes: 2", "threads: 8", "retries: 0", *keys))
+        said = dict(key.split(": ") for key in ("processes: 2", "threads: 8", "retries: 0", *keys))
+        more = "".join(f", {key}: {value}" for key, value in said.items())
         project.write(
             "version: 1\ndatasets:\n  pictures:\n    url_list: "
             f"{{list: ./list.json, caption_col: caption, image_col: image, place: lavis/pictures/shards{more}}}\n"
