@@ -20,12 +20,14 @@ def wants(manifest: str, entry: LockedAsset, *, now: LockedAsset | None = None) 
     A lock that leaves an outcome open wants any that there is, and of several the one that is ``now`` there.
 
     A manifest that cannot be seen says nothing: its folder may be another user's, or on a share that is not mounted.
-    One is gone only where its folder is there without it.
     """
+    if is_gone(manifest):
+        return False
     try:
         os.stat(manifest)
     except FileNotFoundError:
-        return not os.path.isdir(os.path.dirname(manifest))
+        if not os.path.isdir(os.path.dirname(manifest)):
+            return True
     except OSError:
         return True
     try:
@@ -36,6 +38,19 @@ def wants(manifest: str, entry: LockedAsset, *, now: LockedAsset | None = None) 
     if locked is None or not locked.admits(entry):
         return False
     return locked == entry or now is None or now == entry or not locked.admits(now)
+
+
+def is_gone(manifest: str) -> bool:
+    """Whether a project is surely gone: its folder is there without its manifest, and without its lock."""
+    for path in (manifest, lock_path(Path(manifest))):
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+        return False
+    return os.path.isdir(os.path.dirname(manifest))
 
 
 def remove_stale(store: Store, entry: LockedAsset, *, manifest: str | None, also: Iterable[Receipt] = ()) -> None:

@@ -97,18 +97,16 @@ class Removed:
     kept: tuple[str, ...]
 
 
-def init(folder: Path, text: str = STARTER) -> tuple[Path, Path | None]:
-    """Write a manifest to begin with. Returns it, and the one of a folder above that it hides now.
+def init(path: Path, text: str = STARTER) -> Path | None:
+    """Write a manifest to begin with. Returns the one of a folder above that it hides now, if there is one.
 
     Raises
     ------
     UsageError
         When there is one already: it is never overwritten.
     """
-    path = folder / MANIFEST_NAME
-    above = find_manifest(folder.absolute().parent)
     write_new(path, text)
-    return path, above
+    return find_manifest(path.absolute().parent.parent) if path.name == MANIFEST_NAME else None
 
 
 def write_new(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,8 +185,13 @@ def _url(text: str, details: Details) -> Reference:
         "sha256": details.sha256 and details.sha256.lower(),
         "md5": details.md5 and details.md5.lower(),
     }
-    kind: Kind = details.kind or ("model" if name.lower().endswith(_WEIGHTS) else "dataset")
-    return Reference(text, kind, safe_name(name.rpartition("/")[2]), {"files": [_without_none(file)]})
+    return Reference(
+        text, details.kind or _kind_of(name), safe_name(name.rpartition("/")[2]), {"files": [_without_none(file)]}
+    )
+
+
+def _kind_of(file_name: str) -> Kind:
+    return "model" if file_name.lower().endswith(_WEIGHTS) else "dataset"
 
 
 def _nearest(text: str) -> str | None:
@@ -296,6 +302,24 @@ def _escape(match: re.Match[str]) -> str:
     if char in '"\\':
         return "\\" + char
     return f"\\u{ord(char):04x}"
+
+
+def typed(reference: Reference) -> str:
+    """What to type after a command that takes references, to mean this one."""
+    said = reference.declaration
+    files = cast("Sequence[Mapping[str, object]]", said.get("files", [{}]))
+    revision = said.get("revision")
+    options: list[tuple[str, object]] = []
+    if revision is not None and not reference.text.endswith(f"@{revision}"):
+        options.append(("--revision", revision))
+    for option, key in (("--include", "allow_patterns"), ("--exclude", "ignore_patterns")):
+        options += [(option, pattern) for pattern in cast("Sequence[str]", said.get(key, ()))]
+    named = (("--sha256", files[0].get("sha256")), ("--path", files[0].get("path")))
+    placed = (("--local-dir", said.get("local_dir")), ("--local-dir-links", said.get("local_dir_links")))
+    options += [(option, value) for option, value in (*named, *placed) if value is not None]
+    if "files" in said and reference.kind != _kind_of(str(files[0].get("path") or file_name(reference.text))):
+        options.append(("--kind", reference.kind))
+    return shlex.join([reference.text, *(str(word) for option in options for word in option)])
 
 
 def rebased(reference: Reference, start: str, folder: str | None) -> Reference:

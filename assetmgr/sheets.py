@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from assetmgr.catalog import Catalog, shipped_manifests
+from assetmgr.differences import compare, in_words
 from assetmgr.digests import sha256_text
 from assetmgr.errors import (
     AssetError,
@@ -30,7 +31,6 @@ from assetmgr.lock import (
     Lock,
     LockedAsset,
     LockedFile,
-    changes,
     check_entry,
     check_refs,
     dump_lock,
@@ -210,7 +210,8 @@ class Sheets:
         for one in report if by_hand else ():
             for line in one.changes:
                 origins.context.reporter.say(line)
-            written = "written" if one.changes else "unchanged"
+            made = "written" if write else "would be written"
+            written = made if one.changes else "unchanged"
             origins.context.reporter.say(f"{one.path} {written}; it lacks what must be fetched by hand first:")
         raise_all(by_hand)
         return report
@@ -327,7 +328,7 @@ class Sheets:
         self._locks[sheet.lock_file] = lock
         if write and not by_hand:
             origins.settle()
-        return LockChange(sheet.lock_file, tuple(changes(before.assets, after)), len(after), tuple(by_hand))
+        return LockChange(sheet.lock_file, tuple(in_words(compare(before.assets, after))), len(after), tuple(by_hand))
 
     def _resolve(
         self, asset: Asset, previous: LockedAsset | None, upgrade: bool, origins: Origins, *, fetch: bool
@@ -360,7 +361,7 @@ class Sheets:
                 if after != before:
                     write_document(sheet.lock_file, dump_lock(Lock(assets=after)))
                     self._locks[sheet.lock_file] = Lock(assets=after)
-                report.append(LockChange(sheet.lock_file, tuple(changes(before, after)), len(after)))
+                report.append(LockChange(sheet.lock_file, tuple(in_words(compare(before, after))), len(after)))
         return report
 
     def _frozen(self, entry: LockedAsset) -> LockedAsset:

@@ -30,7 +30,6 @@ from assetmgr.errors import (
     StaleLockError,
     UnsafeNameError,
     UsageError,
-    raise_all,
 )
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.network import Network
@@ -40,9 +39,11 @@ from assetmgr.releasing import Release, Wants, Withdrawn, decide_release, forese
 from assetmgr.reporting import Reporter
 from assetmgr.sheets import LockChange, Sheet, Sheets
 from assetmgr.store import Store
+from assetmgr.transfer.engine import disk_error
 
 if TYPE_CHECKING:
     from assetmgr.install import Pulled, Wish
+    from assetmgr.origins import Origins
     from assetmgr.proving import Verification
 
 
@@ -56,13 +57,17 @@ class Follow(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FolderChange:
-    """What was, or would be, done in one folder for one asset: names put, taken away, and left as somebody's own."""
+    """What was, or would be, done in one folder for one asset: names put, taken away, and left since they were changed.
+
+    ``added`` are somebody's own names, for which a folder stays that shows nothing any more.
+    """
 
     asset: str
     folder: str
     put: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.put or self.removed)
@@ -146,7 +151,10 @@ def sync(desk: Desk, sheets: Sheets, names: Iterable[str], *, follow: Follow, up
         pull.errors += errors
         done = pull.run()
     releases = _releases(desk.store, sheets, said, wishes, follow)
-    withdrawn = [one for release in releases for one in let_go(desk.store, release, desk.reporter, wait=desk.wait)]
+    try:
+        withdrawn = [one for release in releases for one in let_go(desk.store, release, desk.reporter, wait=desk.wait)]
+    except OSError as error:
+        raise disk_error("tidying", error) from error
     receipts = [receipt for wish in wishes if (receipt := desk.store.read_receipt(wish.entry))]
     return Synced(
         False,
@@ -169,17 +177,21 @@ def foretell(
     from assetmgr.pull import Pull, room_error
 
     said, errors = tuple(names), list[AssetError]()
-    locks: list[LockChange] = []
     with tempfile.TemporaryDirectory(prefix="assetmgr-") as scratch, desk.network.origins(Store(scratch)) as origins:
-        if _must_lock(sheets, said, follow, upgrade):
-            upgraded = _upgraded(sheets, said, upgrade)
-            locks = sheets.lock(origins, said, upgrade=upgraded, fetch=False, whole=not said, write=False)
+        locks = _lock(sheets, origins, said, follow, upgrade, errors, write=False)
         wishes = _wishes(desk, sheets, said, follow, errors)
-        raise_all(errors)
         sized = [replace(wish, entry=stand_in(wish.entry)) for wish in wishes]
         pull = Pull(desk.store, origins, sized)
         plan = pull.plan()
         errors += pull.errors
+    for one in plan.assets:
+        for file in one.fetch:
+            if file.ask and not file.urls:
+                errors.append(
+                    FetchByHandError(
+                        f"{one.entry.name}: {file.path}: {file.ask}", mend=f"assetmgr lock {one.entry.name}"
+                    )
+                )
     if too_big := room_error(desk.store, plan):
         errors.append(too_big)
     releases = _releases(desk.store, sheets, said, wishes, follow)
@@ -205,6 +217,30 @@ def foretell(
         problems=tuple(errors),
         unknown=tuple(wish.entry.name for wish in wishes if any(file.size < 0 for file in wish.entry.files)),
     )
+
+
+def _lock(
+    sheets: Sheets,
+    origins: Origins,
+    said: Sequence[str],
+    follow: Follow,
+    upgrade: Sequence[str] | None,
+    errors: list[AssetError],
+    *,
+    write: bool,
+) -> list[LockChange]:
+    """Make the locks that must be made; what waits for a file by hand does not keep the rest from being brought."""
+    if not _must_lock(sheets, said, follow, upgrade):
+        return []
+    upgraded = _upgraded(sheets, said, upgrade)
+    try:
+        return sheets.lock(origins, said, upgrade=upgraded, fetch=write, whole=not said, write=write)
+    except AssetError as error:
+        parts = error.errors if isinstance(error, SeveralErrors) else (error,)
+        if not all(isinstance(part, FetchByHandError) for part in parts):
+            raise
+        errors += parts
+        return []
 
 
 # --- decisions -------------------------------------------------------------------------------------------------------
@@ -341,5 +377,5 @@ def _showing(store: Store, wish: Wish) -> FolderChange:
 
 
 def _folders(shown: Iterable[FolderChange], withdrawn: Iterable[Withdrawn]) -> tuple[FolderChange, ...]:
-    gone = [FolderChange(one.asset, one.folder, (), one.removed, one.left) for one in withdrawn]
-    return tuple(one for one in (*shown, *gone) if one or one.left)
+    gone = [FolderChange(one.asset, one.folder, (), one.removed, one.left, one.added) for one in withdrawn]
+    return tuple(one for one in (*shown, *gone) if one or one.left or one.added)

@@ -30,6 +30,7 @@ def open_workspace(
         wait=getattr(options, "wait", 3600.0),
         reporter=output,
         mirrors=getattr(options, "mirror", ()),
+        local_caches=getattr(options, "local_caches", True),
         frozen=getattr(options, "frozen", False),
     )
 
@@ -103,7 +104,7 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=3600.0,
         help="how long to wait for what another process holds (3600)",
     )
@@ -118,6 +119,16 @@ def add_mirrors(parser: argparse.ArgumentParser) -> None:
         help="ask this folder, http(s) address or bucket before the origin; may be repeated "
         "(then those of ASSETMGR_MIRRORS, then the manifest's)",
     )
+    add_local_caches(parser)
+
+
+def add_local_caches(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-local-caches",
+        dest="local_caches",
+        action="store_false",
+        help="do not look for files in other tools' caches on this machine (nor in ASSETMGR_LOCAL_CACHES)",
+    )
 
 
 def _count(text: str) -> int:
@@ -126,7 +137,7 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError("a number from 1 to 256")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,9})?", text):
         return float(text)
     raise argparse.ArgumentTypeError("a number of seconds")

@@ -229,7 +229,7 @@ class _Run:
                 if isinstance(error, (OriginError, IntegrityError)):  # no manifest names that URL
                     error = type(error)(error.message, mend=self._again())
                 raise named(error, self.name, label)
-            self.job.context.mirrors.count_origin(outcome.fetched.size)
+            self.job.context.mirrors.count_origin(outcome.fetched.size, url)
             os.replace(partial, whole)
             return whole, outcome.fetched.size, outcome.fetched.digests
         size, digests = hash_file(whole, ("sha256", "md5"))

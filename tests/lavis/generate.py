@@ -237,7 +237,20 @@ def _text(about: str, section: str, parts: Mapping[str, Mapping[str, Asset]]) ->
     return "\n".join(lines) + "\n"
 
 
-_ORDER = ("url", "path", "place", "size", "sha256", "sha256_prefix", "md5", "extract", "prefix", "keep_archive", "ask")
+_ORDER = (
+    "url",
+    "path",
+    "place",
+    "size",
+    "sha256",
+    "sha256_prefix",
+    "md5",
+    "extract",
+    "prefix",
+    "strip",
+    "keep_archive",
+    "ask",
+)
 
 
 def _lines(key: str, value: Any) -> Iterable[str]:

@@ -147,6 +147,19 @@ def test_a_datasets_splits_are_lavis_own_and_name_its_files(name: str) -> None:
     assert opened - named <= {"qa_ans2label.json"}
 
 
+def test_an_archives_own_folder_is_dropped_where_lavis_drops_it() -> None:
+    extractions = [file.extract for asset in catalog() for file in sources(asset) if file.extract is not None]
+    assert {extract.prefix for extract in extractions} > {
+        "images",
+        "YouTubeClips",
+        "videos",
+        "TrainValVideo",
+        "TestVideo",
+    }
+    for extract in extractions:
+        assert extract.strip == (extract.prefix.count("/") + 1 if extract.prefix else 0)
+
+
 def test_what_evaluation_fetches_is_in_the_catalog() -> None:
     files = fetched(catalog().get("coco-caption-evaluation"))
     assert {place: file.urls[0] for place, file in files.items()} == RECORDED["evaluation"]

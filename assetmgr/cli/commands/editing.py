@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from assetmgr.cli.parser import Commands
     from assetmgr.editing import Added
     from assetmgr.manifest import Manifest
+    from assetmgr.scan.project import Scan
     from assetmgr.sheets import LockChange
     from assetmgr.workspace import Workspace
 
@@ -27,8 +28,16 @@ def register(commands: Commands) -> None:
         "begin a manifest",
         _init,
         "assetmgr init                         # ./assets.yaml, with comments that show how",
+        "assetmgr init --scan .                # drafted of what this project's code and configs use",
     )
     init.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="where assets.yaml is to stand (here)")
+    init.add_argument(
+        "--scan",
+        metavar="PATH",
+        nargs="+",
+        help="draft it of what these files and folders say: Python, notebooks, pages, LAVIS configs",
+    )
+    init.add_argument("--output", metavar="FILE", help="write the manifest there instead; - prints it")
     add = commands.add(
         "add",
         "add an asset to the manifest, and lock it",
@@ -58,16 +67,63 @@ def register(commands: Commands) -> None:
 
 
 def _init(options: argparse.Namespace, output: Output) -> int:
-    from assetmgr.editing import init
+    from assetmgr.catalog import MANIFEST_NAME
+    from assetmgr.editing import STARTER, init
 
-    path, above = init(Path(options.folder))
+    path = Path(options.output) if options.output else Path(options.folder, MANIFEST_NAME)
+    scanned = _scanned(options, output, path) if options.scan else None
+    text = scanned.draft.text if scanned else STARTER
+    printed = options.output == "-"
+    above = None if printed else init(path, text)
     if output.json:
-        output.document({"manifest": str(path), "hides": str(above) if above else None})
+        more = _scan_document(scanned) if scanned else {}
+        output.document({"manifest": None if printed else str(path), "hides": str(above) if above else None, **more})
+    elif printed:
+        output.data(text.removesuffix("\n"))
+    if scanned:
+        _tell_scan(scanned, output)
+    if printed or output.json:
+        return 0
+    if scanned:
+        output.say(output.typed(f"{path} written; look through it, then: assetmgr lock"))
         return 0
     output.say(f"{path} written; next: assetmgr add hub:ORG/NAME")
     if above:
         output.say(f"below this folder it is used in place of {above}")
     return 0
+
+
+def _scanned(options: argparse.Namespace, output: Output, path: Path) -> Scan:
+    from assetmgr.catalog import Catalog, shipped_manifests
+    from assetmgr.manifest import load_manifest
+    from assetmgr.scan.project import scan
+
+    # Of manifests, those that were named: the nearest one is not part of what is begun here.
+    named = [load_manifest(Path(one)) for one in options.manifest or ()]
+    return scan(options.scan, Catalog(named, shipped_manifests()), path)
+
+
+def _scan_document(scanned: Scan) -> dict[str, Any]:
+    draft = scanned.draft
+    return {
+        "files": scanned.files,
+        "models": draft.models,
+        "datasets": draft.datasets,
+        "requires": draft.requires,
+        "slips": list(draft.slips),
+        "open": [{"where": remark.where, "what": remark.text} for remark in draft.remarks],
+        "text": draft.text,
+    }
+
+
+def _tell_scan(scanned: Scan, output: Output) -> None:
+    draft = scanned.draft
+    for slip in draft.slips:
+        output.say(slip)
+    found = [plural(draft.models, "model"), plural(draft.datasets, "dataset")]
+    found.append(f"{plural(draft.requires, 'name')} of the catalog")
+    left = f"; {plural(len(draft.remarks), 'remark')} in its comments" if draft.remarks else ""
+    output.say(f"{plural(scanned.files, 'file')} read: {', '.join(found)}{left}")
 
 
 def _add(options: argparse.Namespace, output: Output) -> int:

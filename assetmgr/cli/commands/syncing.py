@@ -55,6 +55,11 @@ def register(commands: Commands) -> None:
 def _sync(options: argparse.Namespace, output: Output) -> int:
     if options.frozen and options.group:
         raise UsageError("--group is what the manifest says, and --frozen does not look at it", mend="name the assets")
+    from assetmgr.references import is_reference
+
+    for word in filter(is_reference, options.names):
+        mend = f"assetmgr pull {word}, or assetmgr add {word} and then assetmgr sync"
+        raise UsageError(f"{word!r}: sync is about what the manifest declares", mend=mend)
     workspace = open_workspace(options, output)
     started = time.monotonic()
     upgrade = options.upgrade
@@ -144,10 +149,16 @@ def _folder_lines(folder: FolderChange, would: str) -> list[str]:
     lines = []
     if folder.put:
         lines.append(f"{folder.asset}: {plural(len(folder.put), 'file')} {would}shown in {folder.folder}")
-    for names, what in ((folder.removed, f"{would}removed"), (folder.left, "stays: it is not as assetmgr put it")):
+    for names, what in (
+        (folder.removed, f"{would}removed"),
+        (folder.left, "changed since it was put there, and stays"),
+    ):
         lines += [f"{os.path.join(folder.folder, *name.split('/'))}: {what}" for name in names[:_NAMED]]
         if names[_NAMED:]:
             lines.append(f"{folder.folder}: and {plural(len(names) - _NAMED, 'more file')}: {what}")
+    if folder.added:
+        more = ", ..." if folder.added[5:] else ""
+        lines.append(f"{folder.folder}: stays, with what is not of assetmgr: {', '.join(folder.added[:5])}{more}")
     return lines
 
 
