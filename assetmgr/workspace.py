@@ -194,16 +194,21 @@ class Workspace:
             return pull.plan()
 
     def pull(self, names: Iterable[str] = (), *, locked: bool = False) -> list[Pulled]:
-        """Bring assets, and all that they require, from the lock into the store, proved. The lock is never written.
+        """Bring assets, and all that they require, from the lock into the store, proved.
 
-        ``locked=True`` refuses a lock that the manifest has outrun; otherwise the locked bytes are pulled and a word
-        is said.
+        The lock of a manifest of yours is never written. A name that only a shipped manifest declares is pinned in the
+        store, the first time that it is asked for.
+
+        ``locked=True`` refuses that, and a lock that the manifest has outrun; otherwise the locked bytes are pulled and
+        a word is said.
         """
         self._network.renew()
         errors: list[AssetError] = []
-        wishes = self._declared(names, errors, locked=locked)
+        said = self._sheets.names(names)
         with self._network.origins() as origins:
-            pull = self._pull(wishes, origins)
+            if not locked:
+                said = self._sheets.lock_shipped(origins, said, errors)
+            pull = self._pull(self._declared(said, errors, locked=locked) if said else [], origins)
             pull.errors += errors
             return pull.run()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,8 @@ def _init(options: argparse.Namespace, output: Output) -> int:
     from assetmgr.catalog import MANIFEST_NAME
     from assetmgr.editing import STARTER, init
 
+    if options.scan and not options.output and os.path.lexists(os.path.join(options.folder, MANIFEST_NAME)):
+        init(Path(options.folder, MANIFEST_NAME))  # says that it is not overwritten, before all is read
     path = Path(options.output) if options.output else Path(options.folder, MANIFEST_NAME)
     scanned = _scanned(options, output, path) if options.scan else None
     text = scanned.draft.text if scanned else STARTER
@@ -153,6 +156,8 @@ def _add(options: argparse.Namespace, output: Output) -> int:
     if options.no_lock:
         output.say(output.typed(f"next: assetmgr lock {done.name} && assetmgr pull {done.name}"))
     else:
+        if done.stale:
+            output.say(output.typed("the lock does not say all else that the manifest asks for: assetmgr lock"))
         output.say(output.typed(f"next: assetmgr pull {done.name}"))
     return 0
 
@@ -189,6 +194,7 @@ def _document(done: Added) -> dict[str, Any]:
         "name": done.name,
         "required": done.required,
         "locked": bool(done.locks),
+        "lock_stale": done.stale,
         "assets": [
             {
                 "name": entry.name,

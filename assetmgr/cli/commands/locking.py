@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -77,14 +78,17 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
     finally:
         tell_mirrors(workspace, output)
     if output.json:
-        output.document([{"lock": str(one.path), "assets": one.assets, "changes": one.changes} for one in report])
+        from assetmgr.cli.documents import LockDocument
+
+        output.document([LockDocument(str(one.path), one.assets, one.changes) for one in report])
         return 0
     seconds = time.monotonic() - started
     for one in report:
         for line in one.changes:
             output.data(line)
         changed = "written" if one.changes else "unchanged"
-        output.say(f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s")
+        what = f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s"
+        output.say(what + (output.typed("; next: assetmgr pull") if one.changes else ""))
     return 0
 
 
@@ -96,43 +100,11 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
     free = free_bytes(workspace.store.root)
     error = room_error(workspace.store, plan)
     if output.json:
-        output.document(
-            {
-                "root": workspace.store.root,
-                "fetch_bytes": plan.fetch_bytes,
-                "unpack_bytes": plan.unpack_bytes,
-                "disk_bytes": plan.disk_bytes,
-                "free_bytes": free,
-                "fits": error is None,
-                "assets": [
-                    {
-                        "name": asset.entry.name,
-                        "files": asset.entry.count,
-                        "keep": [file.path for file in asset.keep],
-                        "prove": [file.path for file in asset.prove],
-                        "link": [file.path for file in asset.link],
-                        "found": [file.path for file in asset.found],
-                        "fetch": [file.path for file in asset.fetch],
-                        "unpack": [
-                            {
-                                "archive": unpacking.archive.path,
-                                "to": unpacking.unpacked.extract.place,
-                                "files": unpacking.count,
-                                "bytes": unpacking.size,
-                            }
-                            for unpacking in asset.unpack
-                        ],
-                        "held_bytes": asset.held_bytes,
-                        "found_bytes": asset.found_bytes,
-                        "staged_bytes": asset.staged,
-                        "fetch_bytes": asset.fetch_bytes,
-                        "unpack_bytes": asset.unpack_bytes,
-                        "disk_bytes": asset.disk_bytes,
-                    }
-                    for asset in plan.assets
-                ],
-            }
-        )
+        from assetmgr.cli.documents import PlanDocument, PlannedAsset
+
+        assets = tuple(map(PlannedAsset.of, plan.assets))
+        root, fits = workspace.store.root, error is None
+        output.document(PlanDocument(root, plan.fetch_bytes, plan.unpack_bytes, plan.disk_bytes, free, fits, assets))
     else:
         output.data(_plan_table(plan))
         if found := sum(len(asset.found) for asset in plan.assets):
@@ -140,6 +112,8 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
             output.data(f"in other tools' caches: {plural(found, 'file')} found ({amount}); linked if they prove equal")
         output.data(f"disk: {size(plan.disk_bytes)} needed, {size(free)} free in {workspace.store.root}")
     if error is None:
+        if plan.fetch_bytes or plan.unpack_bytes:
+            output.say(output.typed(f"next: {shlex.join(['assetmgr', 'pull', *options.names])}"))
         return 0
     output.fail(error, documented=True)
     return error.code
