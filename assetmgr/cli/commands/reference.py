@@ -1,7 +1,8 @@
-"""`schema`: what can be read about assetmgr itself."""
+"""`schema` and `requirements`: what ships with assetmgr to be read."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assetmgr.cli.output import Output
@@ -34,4 +35,17 @@ def _schema(options: argparse.Namespace, output: Output) -> int:
     from assetmgr.manifest import json_schema
 
     output.document(json_schema())
+    return 0
+
+
+def _requirements(options: argparse.Namespace, output: Output) -> int:
+    import assetmgr
+
+    name = f"{options.library}-overrides.txt" if options.overrides else f"{options.library}.txt"
+    text = Path(assetmgr.__file__).with_name("requirements").joinpath(name).read_text(encoding="utf-8")
+    if output.json:
+        lines = [line.partition("  #")[0] for line in text.splitlines()]
+        output.document([line for line in lines if not line.startswith("#")])
+    else:
+        output.data(text.rstrip("\n"))
     return 0
