@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from assetmgr.loading import load_dataset as load_dataset
     from assetmgr.loading import load_model as load_model
     from assetmgr.workspace import Workspace as Workspace
+    from assetmgr.zoo import dataset_zoo as dataset_zoo
+    from assetmgr.zoo import model_zoo as model_zoo
 
 _HOMES = {
     "AssetError": "assetmgr.errors",
     "Workspace": "assetmgr.workspace",
+    "dataset_zoo": "assetmgr.zoo",
     "load_dataset": "assetmgr.loading",
     "load_model": "assetmgr.loading",
+    "model_zoo": "assetmgr.zoo",
 }
 
-__all__ = ["AssetError", "Workspace", "__version__", "load_dataset", "load_model"]
+__all__ = ["AssetError", "Workspace", "__version__", "dataset_zoo", "load_dataset", "load_model", "model_zoo"]
 
 
 def __getattr__(name: str) -> object:

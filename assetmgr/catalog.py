@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from assetmgr.errors import AssetError, ManifestError, Problem, UnknownAssetError, raise_all
+from assetmgr.lock import lock_path
 from assetmgr.manifest import Asset, Manifest, load_manifest
 
 MANIFEST_NAME = "assets.yaml"
@@ -189,11 +190,31 @@ def nearest_names(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
-def find_manifest(start: Path) -> Path | None:
-    """The nearest ``assets.yaml`` in a folder or any folder above it."""
+def user_manifests(given: Sequence[str | os.PathLike[str]] | None = None, *, or_lock: bool = False) -> list[Path]:
+    """The user's manifests: those given, else those of ``ASSETMGR_MANIFEST`` (separated as in PATH), else the nearest.
+
+    There may be none. ``or_lock`` takes one whose lock alone is there for the nearest.
+    """
+    if given is not None:
+        return [Path(path) for path in given]
+    if listed := os.environ.get("ASSETMGR_MANIFEST"):
+        return [Path(path) for path in listed.split(os.pathsep) if path]
+    nearest = find_manifest(Path.cwd(), or_lock=or_lock)
+    return [nearest] if nearest else []
+
+
+def find_manifest(start: Path, *, or_lock: bool = False) -> Path | None:
+    """The nearest ``assets.yaml`` in a folder or any folder above it; or its lock, where the manifest is gone."""
     start = start.absolute()
     candidates = (folder / MANIFEST_NAME for folder in (start, *start.parents))
-    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
+    return next(
+        (
+            candidate
+            for candidate in candidates
+            if os.path.isfile(candidate) or (or_lock and os.path.isfile(lock_path(candidate)))
+        ),
+        None,
+    )
 
 
 def shipped_manifests() -> list[Path]:

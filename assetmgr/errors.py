@@ -15,9 +15,9 @@
     ├── NotLockedError               4   not in the lock
     │   └── StaleLockError           4   in the lock, but as the manifest once was
     ├── OriginError                  5   the origin or the network failed
-    │   ├── RepoNotFoundError        5
+    │   ├── RepoNotFoundError        5   the hub has no such repo, or shows it to nobody without a token
     │   │   └── WrongKindError       5   it exists, but as the other kind of repo
-    │   ├── RevisionNotFoundError    5
+    │   ├── RevisionNotFoundError    5   the repo has no such branch, tag or commit
     │   └── OfflineError             5   the network is needed and --offline forbids it
     ├── DiskSpaceError               6   it does not fit
     ├── AccessError                  7   a token, a licence or a membership is missing
@@ -179,7 +179,7 @@ class MissingExtraError(AssetError):
 
 
 # The gravest first: wrong bytes, then what a person must grant, then what may pass by itself.
-_GRAVITY = (3, 7, 6, 5, 8, 4)
+GRAVITY = (3, 7, 6, 5, 8, 4)
 
 
 class SeveralErrors(AssetError):
@@ -192,7 +192,7 @@ class SeveralErrors(AssetError):
     @property
     def code(self) -> int:
         codes = {error.code for error in self.errors}
-        return next((code for code in _GRAVITY if code in codes), min(codes, default=1))
+        return next((code for code in GRAVITY if code in codes), min(codes, default=1))
 
 
 def named(error: AssetError, asset: str, file: str) -> AssetError:

@@ -10,10 +10,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from assetmgr.catalog import nearest_names
-from assetmgr.lock import Lock, LockedFile
+from assetmgr.differences import Differences, compare
+from assetmgr.errors import NotLockedError, UsageError
+from assetmgr.lock import Lock, LockedAsset, LockedFile, parse_differing
 from assetmgr.manifest import Asset, HubSource
 from assetmgr.receipt import asset_of, receipt_name
 from assetmgr.sheets import Sheet, Sheets
@@ -97,6 +99,7 @@ class ShownAsset:
     description: str | None
     groups: tuple[str, ...]
     requires: tuple[str, ...]
+    twins: tuple[str, ...]
     files: int | None
     bytes: int | None
     shown_files: tuple[ShownFile, ...]
@@ -154,7 +157,8 @@ class Inventory:
     def installed_names(self) -> Iterable[str]:
         return self._receipt_files().keys()
 
-    def _known(self, name: str) -> Known:
+    def known(self, name: str) -> Known:
+        """What is known of a name, whether anything knows it or not."""
         locked = self.locked(self._sheets.of(name, self.locked)).get(name)
         return Known(name, self._sheets.asset(name), locked, self._file_of(name, locked))
 
@@ -195,7 +199,7 @@ class Inventory:
                     file = self._file_of(entry.name, of)
                     found[entry.name] = Known(entry.name, self._sheets.asset(entry.name), of, file)
                 continue
-            known = self._known(name)
+            known = self.known(name)
             if known.file is None:
                 self.check_known(name)
             self._add_required(known, found)
@@ -227,6 +231,25 @@ class Inventory:
     def status(self, names: Iterable[str] = (), *, check: bool = False) -> list[AssetStatus]:
         """See `Workspace.status`."""
         return [self._status(known, receipts) for known, receipts in self._with_receipts(self.meant(names), check)]
+
+    def status_of(self, meant: Iterable[Known]) -> list[AssetStatus]:
+        """The states of what was found, as `status` tells them."""
+        return [self._status(known, receipts) for known, receipts in self._with_receipts(meant)]
+
+    def entry(self, known: Known) -> LockedAsset:
+        """The whole entry of a name: as it is locked, else as it was pulled.
+
+        Raises
+        ------
+        NotLockedError
+            When neither can be read.
+        """
+        receipt = self._store.receipt_in(known.file) if known.file else None
+        if known.locked is not None and not (receipt and known.locked.digest == receipt.entry.digest()):
+            return self._sheets.locked(self._sheets.of(known.name, self.locked)).assets[known.name]
+        if receipt is None:
+            raise NotLockedError(f"{known.name}: its receipt cannot be read", mend=f"assetmgr pull {known.name}")
+        return receipt.entry
 
     def _with_receipts(self, meant: Iterable[Known], check: bool = False) -> Iterator[tuple[Known, Receipts]]:
         """Each with the receipts of all; what is found out about them is kept at the end."""
@@ -282,7 +305,7 @@ class Inventory:
         for group in groups:
             named.update(self._sheets.group(group))
         names = self._all_names() if not groups else named
-        chosen = [self._known(name) for name in sorted(names) if matches(name, pattern)]
+        chosen = [self.known(name) for name in sorted(names) if matches(name, pattern)]
         if installed:
             chosen = [known for known in chosen if known.file]
         rows = [self._listed(known, receipts) for known, receipts in self._with_receipts(chosen, check)]
@@ -317,7 +340,7 @@ class Inventory:
 
     def show(self, name: str, *, all_files: bool = False, mirrors: Iterable[str] = ()) -> ShownAsset:
         """See `Workspace.show`."""
-        known = self._known(name)
+        known = self.known(name)
         if known.locked is None and known.file is None:
             self.check_known(name)
         ((_, receipts),) = self._with_receipts([known])
@@ -342,6 +365,7 @@ class Inventory:
             description=asset.description if asset else None,
             groups=asset.groups if asset else (),
             requires=entry.requires if entry else asset.requires if asset else (),
+            twins=asset.twins if asset else (),
             files=of.count if of else None,
             bytes=of.size if of else None,
             shown_files=self._files_of(known, receipts, of, held, all_files=all_files),
@@ -409,6 +433,69 @@ class Inventory:
                 for one in found
             )
         )
+
+    # --- diff ---------------------------------------------------------------------------------------------------------
+
+    def differences(self, names: Iterable[str] = ()) -> Differences:
+        """See `Workspace.differences`."""
+        said = tuple(names)
+        old: dict[str, LockedAsset] = {}
+        new: dict[str, LockedAsset] = {}
+        same = 0
+        for known in self.meant(self._sheets.names(said)):
+            file = known.file or self._file_of(known.name, None)
+            if known.locked is not None and known.file is not None:
+                same += 1  # the receipt of the lock's very entry
+                continue
+            if known.locked is not None:
+                new[known.name] = self._sheets.locked(self._sheets.of(known.name, self.locked)).assets[known.name]
+            receipt = self._store.receipt_in(file) if file else None
+            if receipt is not None and (known.locked is not None or self._sheets.manifests):
+                old[known.name] = receipt.entry
+        for name, entry in () if said else self._left_over():
+            old.setdefault(name, entry)
+        return Differences(f"installed in {self._store.root}", "the lock", same, compare(old, new))
+
+    def _left_over(self) -> Iterator[tuple[str, LockedAsset]]:
+        """What the manifests here have pulled, and no lock of theirs names any more."""
+        users = {os.path.realpath(sheet.manifest.path) for sheet in self._sheets if sheet.manifest}
+        for name in self._receipt_files():
+            if any(name in self.locked(sheet) for sheet in self._sheets) or self._sheets.asset(name) is not None:
+                continue
+            file = self._file_of(name, None)
+            receipt = self._store.receipt_in(file) if file else None
+            if receipt is not None and users.intersection(receipt.wanted_by):
+                yield name, receipt.entry
+
+
+def lock_differences(old: str, new: str, standard_input: BinaryIO) -> Differences:
+    """What differs between two locks, by their paths; ``-`` is the standard input.
+
+    Raises
+    ------
+    UsageError
+        When there is no such file.
+    LockError
+        When one is no lock.
+    """
+    if old == new == "-":
+        raise UsageError("two locks cannot both come by the standard input", mend="name one of them by its path")
+    documents = []
+    for path in (old, new):
+        try:
+            documents.append(standard_input.read() if path == "-" else Path(path).read_bytes())
+        except FileNotFoundError:
+            raise UsageError(
+                f"{path}: there is no such lock",
+                mend="of a revision in git: git show REVISION:assets.lock.json | assetmgr diff - assets.lock.json",
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    names = ["standard input" if path == "-" else path for path in (old, new)]
+    before, after, same = parse_differing(documents[0], names[0], documents[1], names[1])
+    found = compare(before.assets, after.assets)
+    same += len(before.assets.keys() & after.assets.keys()) - sum(one.change == "changed" for one in found)
+    return Differences(names[0], names[1], same, found)
 
 
 def matches(name: str, pattern: str | None) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from assetmgr.workspace import Check, Workspace
 
 if TYPE_CHECKING:
-    from assetmgr.datasets import ImageTextDataset
+    from assetmgr.datasets import Dataset
     from assetmgr.models import LoadedModel
 
 
@@ -65,7 +65,7 @@ def load_dataset(
     manifest: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     verify: Check = "quick",
-) -> dict[str, ImageTextDataset] | ImageTextDataset:
+) -> dict[str, Dataset] | Dataset:
     """Open an installed dataset from proved files: a dict of split -> map-style dataset, or one split.
 
     Parameters

@@ -6,9 +6,9 @@ well. Parsing checks everything that a hostile lock could try; nothing of a lock
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -238,29 +238,56 @@ def parse_lock(data: bytes, where: str, *, check: bool = True) -> Lock:
     LockError
         When it is not a lock, or an entry is unsafe or contradicts another.
     """
-    mend = "restore it from version control, or make it anew with: assetmgr lock"
-    try:
-        document = msgspec.json.decode(data, type=_Document)
-    except msgspec.ValidationError as error:
-        raise LockError(f"{where}: not a lock: {error}", mend=mend) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise LockError(f"{where}: not JSON: {error}", mend=mend) from None
-    if document.version != VERSION:
-        raise LockVersionError(
-            f"{where}: version {document.version} of the lock format; this assetmgr reads version {VERSION}",
-            mend="pip install --upgrade assetmgr",
-        )
-    try:
-        unnamed = msgspec.json.decode(document.assets, type=dict[str, LockedAsset])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise LockError(f"{where}: not a lock: {error}", mend=mend) from None
+    unnamed = _decode(_assets(data, where), dict[str, LockedAsset], where)
     assets = {name: msgspec.structs.replace(entry, name=name) for name, entry in unnamed.items()}
     for entry in assets.values() if check else ():
         try:
             check_entry(entry)
         except AssetError as error:
-            raise LockError(f"{where}: {entry.name}: {error.message}", mend=mend) from None
-    return Lock(assets=assets, version=document.version)
+            raise LockError(f"{where}: {entry.name}: {error.message}", mend=_MEND) from None
+    return Lock(assets=assets)
+
+
+def parse_differing(old: bytes, old_where: str, new: bytes, new_where: str) -> tuple[Lock, Lock, int]:
+    """Two locks, unchecked, without the entries that are the same byte for byte; and how many those are.
+
+    Of two long locks most is the same, and takes long to read. Raises as `parse_lock` does.
+    """
+    documents = ((old, old_where), (new, new_where))
+    sides = [_decode(_assets(data, where), dict[str, msgspec.Raw], where) for data, where in documents]
+    same = {name for name, entry in sides[0].items() if sides[1].get(name) == entry}
+    locks = []
+    for side, where in zip(sides, (old_where, new_where), strict=True):
+        left = {name: _decode(entry, LockedAsset, where) for name, entry in side.items() if name not in same}
+        locks.append(Lock({name: msgspec.structs.replace(entry, name=name) for name, entry in left.items()}))
+    return locks[0], locks[1], len(same)
+
+
+_MEND = "restore it from version control, or make it anew with: assetmgr lock"
+_Decoded = TypeVar("_Decoded")
+
+
+def _assets(data: bytes, where: str) -> msgspec.Raw:
+    """What stands under ``assets``, once it is clear that this is a lock of our version."""
+    try:
+        document = msgspec.json.decode(data, type=_Document)
+    except msgspec.ValidationError as error:
+        raise LockError(f"{where}: not a lock: {error}", mend=_MEND) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LockError(f"{where}: not JSON: {error}", mend=_MEND) from None
+    if document.version != VERSION:
+        raise LockVersionError(
+            f"{where}: version {document.version} of the lock format; this assetmgr reads version {VERSION}",
+            mend="pip install --upgrade assetmgr",
+        )
+    return document.assets
+
+
+def _decode(data: msgspec.Raw, kind: type[_Decoded], where: str) -> _Decoded:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LockError(f"{where}: not a lock: {error}", mend=_MEND) from None
 
 
 class _Document(msgspec.Struct):
@@ -366,46 +393,3 @@ def check_refs(entries: Iterable[LockedAsset]) -> None:
                 f"but at different commits: {first.commit[:12]} and {entry.commit[:12]}",
                 mend=f"assetmgr lock --upgrade {first.name} --upgrade {entry.name}, or give one a revision of its own",
             )
-
-
-def changes(old: Mapping[str, LockedAsset], new: Mapping[str, LockedAsset]) -> list[str]:
-    """What a new lock changes, in words, a line a fact."""
-    lines: list[str] = []
-    for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if before is None:
-            assert after is not None
-            at = f" at {after.commit[:12]}" if after.commit else ""
-            count = len(after.files)
-            lines.append(f"+ {name}{at}: {count} file{'' if count == 1 else 's'}")
-        elif after is None:
-            lines.append(f"- {name}")
-        elif before == after and before.license == after.license:
-            continue
-        else:
-            moved = "" if before.commit == after.commit else f" {before.commit[:12]} -> {after.commit[:12]}"
-            lines.append(f"~ {name}{moved}")
-            if before.license != after.license:
-                lines.append(f"    licence: {before.license or 'not said'} -> {after.license or 'not said'}")
-            lines += _file_changes(before.files, after.files)
-    return lines
-
-
-def _file_changes(old: Sequence[LockedFile], new: Sequence[LockedFile]) -> list[str]:
-    before = {(file.place, file.path): file for file in old}
-    after = {(file.place, file.path): file for file in new}
-    lines = []
-    for key in sorted(before.keys() | after.keys()):
-        was, now = before.get(key), after.get(key)
-        if was is None:
-            lines.append(f"    + {key[1]}")
-        elif now is None:
-            lines.append(f"    - {key[1]}")
-        elif was.sha256 != now.sha256:
-            lines.append(f"    ~ {key[1]}: {was.size} -> {now.size} bytes")
-        elif now.extract is not None and was.extract != now.extract:
-            count = now.extract.members
-            lines.append(f"    ~ {key[1]}: {count} file{'' if count == 1 else 's'} to {now.extract.place}")
-        elif was.extract != now.extract:
-            lines.append(f"    ~ {key[1]}: no longer extracted")
-    return lines

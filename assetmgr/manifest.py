@@ -110,7 +110,8 @@ class FileSource:
 
     ``urls`` are http, https or absolute file URLs; ``written`` holds them as the manifest has them, so that
     what is recorded does not depend on where the manifest's folder lies. ``ask`` says what a user must do by hand to
-    get the file; with it there may be no URL at all.
+    get the file; with it there may be no URL at all. ``sha256_prefix`` is what is known of a sha256 that nobody states
+    whole.
     """
 
     urls: tuple[str, ...]
@@ -120,6 +121,7 @@ class FileSource:
     sha256: str | None = None
     md5: str | None = None
     crc32c: str | None = None
+    sha256_prefix: str | None = None
     written: tuple[str, ...] = field(default=(), compare=False)
     ask: str | None = None
     extract: Extraction | None = None
@@ -136,8 +138,9 @@ class FilesSource:
 class Asset:
     """A named model or dataset, as declared.
 
-    ``local_dir`` is absolute. ``use`` holds what the loaders read (``load``, ``splits``, ``samples``,
-    ``media``, ``variants``; only those given), as JSON can hold it: every split is a list of paths.
+    ``local_dir`` is absolute. ``twins`` name assets with the same model in another library's form. ``use`` holds what
+    the loaders read (``load``, ``splits``, ``samples``, ``media``, ``variants``; only those given), as JSON can hold
+    it: every split is a list of paths.
     """
 
     name: str
@@ -147,6 +150,7 @@ class Asset:
     groups: tuple[str, ...] = ()
     local_dir: str | None = None
     local_dir_links: LinkStyle = "symlink"
+    twins: tuple[str, ...] = ()
     license: str | None = None
     description: str | None = None
     use: Mapping[str, object] = field(default_factory=dict, hash=False)
@@ -183,6 +187,7 @@ def _canonical(source: HubSource | FilesSource) -> dict[str, object]:
                 "sha256": file.sha256,
                 "md5": file.md5,
                 "crc32c": file.crc32c,
+                **({"sha256_prefix": file.sha256_prefix} if file.sha256_prefix else {}),
                 **({"ask": file.ask} if file.ask else {}),
                 **({"extract": asdict(file.extract)} if file.extract else {}),
             }
@@ -319,6 +324,7 @@ class _Builder:
             groups=tuple(dict.fromkeys(_texts(entry, "groups") or ())),
             local_dir=self._resolved(entry.text("local_dir")),
             local_dir_links=cast(LinkStyle, entry.text("local_dir_links") or "symlink"),
+            twins=tuple(dict.fromkeys(_texts(entry, "twins") or ())),
             license=entry.text("license"),
             description=entry.text("description"),
             use={key: value.plain() for key in _USE if (value := entry.get(key)) is not None},
@@ -386,6 +392,9 @@ class _Builder:
             if fault and not item.has("path"):
                 what = f"url {shown(written[0])} ends in no usable file name ({fault}); give it a 'path'"
                 self._problems.add(url.node, what)
+        prefix, sha256 = item.get("sha256_prefix"), item.text("sha256")
+        if prefix is not None and sha256 is not None and not sha256.startswith(str(prefix.data)):
+            self._problems.add(prefix.node, f"'sha256' does not begin with {shown(str(prefix.data))}")
         return FileSource(
             urls,
             path,
@@ -394,6 +403,7 @@ class _Builder:
             item.text("sha256"),
             item.text("md5"),
             item.text("crc32c"),
+            item.text("sha256_prefix"),
             written,
             " ".join(ask.split()) if ask else None,
             self._extraction(item),

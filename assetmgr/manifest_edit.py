@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from assetmgr.errors import ManifestError, UnknownAssetError, UsageError
+from assetmgr.errors import ManifestError, Problem, UnknownAssetError, UsageError
 from assetmgr.manifest import Kind, Manifest, parse_manifest
 from assetmgr.manifest_outline import Part, outline
 from assetmgr.manifest_schema import VERSION
@@ -22,7 +22,6 @@ from assetmgr.references import field_lines, scalar
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _COMMENT = re.compile(r"[ \t]*(#|\Z)")
-_EMPTY = Manifest(Path(), ())
 
 
 class Cut(NamedTuple):
@@ -118,7 +117,7 @@ class _Page:
         mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
         first = _LINE_END.search(text)
         newline = first[0] if first else "\n"
-        if all(_COMMENT.match(line) for line in _LINE_END.split(text)):  # nothing yet, or only comments
+        if _is_blank(text):
             text += (newline if text and not text.endswith(newline) else "") + f"version: {VERSION}{newline}"
         manifest = parse_manifest(text, path)
         root, end = outline(text)
@@ -384,6 +383,11 @@ class _Page:
         return (self.mark + text).encode()
 
 
+def _is_blank(text: str) -> bool:
+    """Whether there is nothing yet, or only comments."""
+    return all(_COMMENT.match(line) for line in _LINE_END.split(text))
+
+
 def _block(name: str, declaration: Mapping[str, object] | None, indent: str, step: str) -> list[str]:
     if declaration is None:
         return [f"{indent}- {scalar(name)}"]
@@ -392,12 +396,19 @@ def _block(name: str, declaration: Mapping[str, object] | None, indent: str, ste
 
 def edited(path: Path, change: Callable[[bytes], bytes]) -> bytes:
     """What a change makes of a manifest's file; nothing is written yet. A file that is not there is empty."""
-    from assetmgr.errors import Problem
+    return change(_bytes_of(path))
 
+
+def read_manifest(path: Path) -> Manifest | None:
+    """A manifest that may be edited; None where there is none yet, or nothing but comments in it."""
+    data = _bytes_of(path)
+    return None if _is_blank(data.decode(errors="replace").removeprefix("\ufeff")) else parse_manifest(data, path)
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
-        data = b""
+        return b""
     except OSError as error:
         raise ManifestError([Problem(str(path), 1, 1, f"it cannot be read: {error.strerror}")]) from None
-    return change(data)

@@ -29,6 +29,7 @@ _PLACES = rf"^(files|torch|clip)$|^lavis/{_SAFE_PATH[1:]}"
 _EXTRACT_PLACES = rf"^(files|torch|clip)$|^(files|lavis)/{_SAFE_PATH[1:]}"
 _ORDINARY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
+_PREFIX = re.compile(r"[0-9a-f]{8,63}\Z")
 _CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
 
 
@@ -152,6 +153,10 @@ def _digest(algorithm: str) -> Text:
     return Text(f"{length} lower-case hexadecimal digits", fault, f"^[0-9a-f]{{{length}}}$")
 
 
+def _prefix_fault(text: str) -> str | None:
+    return None if _PREFIX.match(text) else "it is 8 to 63 lower-case hexadecimal digits; a whole one is `sha256`"
+
+
 _WORD_TEXT = Text("a word", _word_fault, "^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")
 _PATH = Text("a relative path with forward slashes", path_fault, _SAFE_PATH)
 _FOLDER = Text("a folder", folder_fault)
@@ -186,6 +191,10 @@ _FILE = Record(
         ),
         "size": Field(Number("a number of bytes"), "The size in bytes, if it is known."),
         "sha256": Field(_digest("sha256"), "The sha256 that the publisher states."),
+        "sha256_prefix": Field(
+            Text("8 to 63 lower-case hexadecimal digits", _prefix_fault, "^[0-9a-f]{8,63}$"),
+            "What the sha256 begins with, as torch.hub has it in names such as deit-b5f2ef4d.pth.",
+        ),
         "md5": Field(_digest("md5"), "The md5 that the publisher states."),
         "extract": Field(
             Either(
@@ -288,6 +297,10 @@ _COMMON = {
     "files": Field(ListOf("a list of files", _FILE, least=1), "The files that make up the asset, each with its URL."),
     "requires": Field(ListOf("a name or a list of names", _NAME, alone=True), "Assets that must be there too."),
     "groups": Field(ListOf("a word or a list of words", _WORD_TEXT, alone=True), "Names for sets of assets."),
+    "twins": Field(
+        ListOf("a name or a list of names", _NAME, alone=True),
+        "Assets that have the same model for the same task in another library's form.",
+    ),
     "license": Field(
         Text("a licence", lambda text: line_fault(text, 200)),
         "Its licence, such as apache-2.0; else what the hub says of it when it is locked.",

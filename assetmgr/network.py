@@ -59,13 +59,19 @@ class Network:
         """Begin another command: a mirror that failed in the last one is asked again."""
         self._mirrors = None
 
-    def origins(self) -> Origins:
-        """The origins, with the mirrors before them."""
+    def origins(self, store: Store | None = None) -> Origins:
+        """The origins, with the mirrors before them; what they write goes to another store where one is given."""
         from assetmgr.origins import Context, Origins
 
         limits = self.limits()
         context = Context(
-            self._store, limits, self._reporter, self._offline, self._wait, self._transport, self._opened(limits)
+            store or self._store,
+            limits,
+            self._reporter,
+            self._offline,
+            self._wait,
+            self._transport,
+            self._opened(limits),
         )
         return Origins(context)
 
@@ -88,6 +94,11 @@ class Network:
             chosen = chosen_mirrors(self._asked, self._declared)
             self._mirrors = Mirrors(chosen, limits, offline=self._offline)
         return self._mirrors
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether the network is forbidden."""
+        return self._offline
 
     def mirror_names(self) -> list[str]:
         """The mirrors that would be asked, in order, as they were named."""

@@ -165,7 +165,9 @@ class Pull:
                     return False
             except OSError:
                 return False
-        return wish.local_dir is None or views.is_shown(self._store, entry, wish.local_dir, wish.local_dir_links)
+        return wish.local_dir is None or views.is_shown(
+            self._store, entry, wish.local_dir, wish.local_dir_links, wish.manifest or ""
+        )
 
     def _describes(self, wish: Wish, receipt: Receipt) -> bool:
         return (
@@ -188,8 +190,7 @@ class Pull:
     def _one(self, wish: Wish, later: Collection[str | None] = ()) -> Pulled:
         """Bring one asset to its whole and proved state, under the locks that keep others from doing it too."""
         entry = wish.entry
-        key = repo_folder(entry.kind, entry.repo) if entry.origin == "hub" else f"files-{entry.digest()[:32]}"
-        with held(self._store.mutex(key), f"pulling {entry.name}", wait=self._context.wait, say=self._reporter.say):
+        with held(self._store.guard(entry), f"pulling {entry.name}", wait=self._context.wait, say=self._reporter.say):
             # Whoever held the lock before us may have done it all.
             receipt, states = self._look(wish)
             if receipt is not None and self._is_right(wish, receipt, states):
@@ -215,6 +216,7 @@ class Pull:
                     wish.local_dir_links,
                     self._reporter,
                     wait=self._context.wait,
+                    by=wish.manifest or "",
                 )
             return job.pulled()
 

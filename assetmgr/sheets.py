@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from assetmgr.catalog import Catalog, shipped_manifests
+from assetmgr.differences import compare, in_words
 from assetmgr.digests import sha256_text
 from assetmgr.errors import (
     AssetError,
@@ -24,7 +26,16 @@ from assetmgr.errors import (
     UsageError,
     raise_all,
 )
-from assetmgr.lock import Lock, LockedAsset, changes, check_entry, check_refs, dump_lock, load_lock, lock_path
+from assetmgr.lock import (
+    Lock,
+    LockedAsset,
+    LockedFile,
+    check_entry,
+    check_refs,
+    dump_lock,
+    load_lock,
+    lock_path,
+)
 from assetmgr.manifest import Asset, HubSource, Manifest
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
@@ -32,7 +43,7 @@ from assetmgr.placing import write_document
 from assetmgr.store import Store, check_places
 
 if TYPE_CHECKING:
-    from assetmgr.origins import Origins
+    from assetmgr.origins import Origin, Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +67,10 @@ class LockChange:
 class Sheets:
     """The user's manifests with the locks beside them, and the store's own lock for names that they do not declare."""
 
-    def __init__(self, manifests: Sequence[Manifest], store: Store) -> None:
+    def __init__(self, manifests: Sequence[Manifest], store: Store, *, frozen: bool = False) -> None:
         self.manifests = tuple(manifests)
-        self.catalog = Catalog(self.manifests, shipped_manifests())
+        # Where no manifest is looked at, the shipped ones are none to look at either.
+        self.catalog = Catalog(self.manifests, () if frozen else shipped_manifests())
         self._store = store
         own = Sheet(None, Path(store.state, "lockfiles", "assets.lock.json"))
         self._sheets = (*(Sheet(manifest, lock_path(manifest.path)) for manifest in self.manifests), own)
@@ -97,6 +109,10 @@ class Sheets:
             if alone.exists() and self.asset(name) is None:
                 return Sheet(None, alone)
         return self._sheets[-1]
+
+    def of_manifests(self) -> tuple[Sheet, ...]:
+        """The sheets of the user's manifests."""
+        return self._sheets[:-1]
 
     def asset(self, name: str) -> Asset | None:
         return self.catalog.find(name)
@@ -151,12 +167,27 @@ class Sheets:
 
     # --- lock ----------------------------------------------------------------------------------------------------
 
-    def lock(self, origins: Origins, names: Iterable[str], *, upgrade: Iterable[str], fetch: bool) -> list[LockChange]:
-        """See `Workspace.lock`. What waits for a file by hand is raised when all the rest is written."""
+    def lock(
+        self,
+        origins: Origins,
+        names: Iterable[str],
+        *,
+        upgrade: Iterable[str],
+        fetch: bool,
+        whole: bool = False,
+        write: bool = True,
+    ) -> list[LockChange]:
+        """See `Workspace.lock`. What waits for a file by hand is raised when all the rest is written.
+
+        ``whole`` locks all that the manifests want, whatever is upgraded. Without ``write`` nothing is written: what
+        the locks would be is theirs in this object alone.
+        """
         names = tuple(names)
         upgraded = tuple(dict.fromkeys(upgrade))
         wanted = self.names((*names, *upgraded))
-        everything = not names and not upgraded
+        for name in upgraded if whole else ():
+            self.check_known(name)
+        everything = whole or (not names and not upgraded)
         by_sheet: dict[Path, tuple[Sheet, list[str]]] = {}
         for name in () if everything else wanted:
             self.check_known(name)
@@ -168,7 +199,9 @@ class Sheets:
         report = []
         for sheet, asked in by_sheet.values():
             assets = self.catalog.closure(asked)
-            report.append(self._lock_sheet(sheet, assets, upgraded, origins, prune=everything, fetch=fetch))
+            report.append(
+                self._lock_sheet(sheet, assets, upgraded, origins, prune=everything, fetch=fetch, write=write)
+            )
         by_hand = [error for one in report for error in one.by_hand]
         for one in report if by_hand else ():
             for line in one.changes:
@@ -212,14 +245,24 @@ class Sheets:
         *,
         prune: bool,
         fetch: bool,
+        write: bool = True,
     ) -> LockChange:
         """Make one lock anew, or bring some of its names up to date. Two processes do it one after the other."""
         wait, say = origins.context.wait, origins.context.reporter.say
-        key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
-        with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
-            self._locks.pop(sheet.lock_file, None)  # another process may have written it meanwhile
+        if not write:
+            before = self._before(sheet, prune, say)
+            return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch, write=False)
+        with self._guarded(sheet, wait, say):
             before = self._before(sheet, prune, say)
             return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch)
+
+    @contextlib.contextmanager
+    def _guarded(self, sheet: Sheet, wait: float, say: Callable[[str], object]) -> Iterator[None]:
+        """Hold a lock file against others who write it; what was read of it before does not count."""
+        key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
+        with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
+            self._locks.pop(sheet.lock_file, None)
+            yield
 
     def _before(self, sheet: Sheet, prune: bool, say: Callable[[str], object]) -> Lock:
         """The lock as it stands. One that cannot be read is made anew, where all of it is asked for."""
@@ -244,6 +287,7 @@ class Sheets:
         *,
         prune: bool,
         fetch: bool,
+        write: bool = True,
     ) -> LockChange:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
@@ -267,16 +311,18 @@ class Sheets:
         if sheet.manifest is not None and not prune:
             declared = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
             after = {name: entry for name, entry in after.items() if name in declared}
+        if not write:
+            after = {name: _with_known(entry, before.assets.get(name)) for name, entry in after.items()}
         check_refs(after.values())
         check_places(map(self._store.contents, after.values()))
         lock = Lock(assets=after)
-        data = dump_lock(lock)
-        if not sheet.lock_file.exists() or sheet.lock_file.read_bytes() != data:
+        data = dump_lock(lock) if write else b""
+        if write and not (sheet.lock_file.exists() and sheet.lock_file.read_bytes() == data):
             write_document(sheet.lock_file, data)
         self._locks[sheet.lock_file] = lock
-        if not by_hand:
+        if write and not by_hand:
             origins.settle()
-        return LockChange(sheet.lock_file, tuple(changes(before.assets, after)), len(after), tuple(by_hand))
+        return LockChange(sheet.lock_file, tuple(in_words(compare(before.assets, after))), len(after), tuple(by_hand))
 
     def _resolve(
         self, asset: Asset, previous: LockedAsset | None, upgrade: bool, origins: Origins, *, fetch: bool
@@ -286,15 +332,39 @@ class Sheets:
         complete = previous is not None and (not fetch or all(file.is_pinned for file in previous.files))
         if previous is not None and complete and not upgrade and previous.declared == asset.digest():
             return msgspec.structs.replace(previous, license=asset.license or previous.license)
-        source = asset.source
-        if isinstance(source, HubSource):
-            origin = origins.hub(source.endpoint, source.transport)
-        else:
-            origin = origins.files(folder_of(asset))
-        return origin.resolve(asset, None if upgrade else previous, fetch=fetch)
+        return _origin_of(asset, origins).resolve(asset, None if upgrade else previous, fetch=fetch)
+
+    def look_up(self, origins: Origins, name: str) -> list[LockedAsset]:
+        """See `Workspace.look_up`."""
+        found = []
+        for asset in self.catalog.closure([name]):
+            found.append(_origin_of(asset, origins).look(asset))
+        return found
+
+    def prune(self, wait: float, say: Callable[[str], object]) -> list[LockChange]:
+        """See `Workspace.prune_lock`."""
+        report = []
+        for sheet in self._sheets[:-1]:
+            if not sheet.lock_file.exists():
+                continue
+            assert sheet.manifest is not None
+            with self._guarded(sheet, wait, say):
+                before = self.locked(sheet).assets
+                wanted = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
+                after = {name: entry for name, entry in before.items() if name in wanted}
+                if after != before:
+                    write_document(sheet.lock_file, dump_lock(Lock(assets=after)))
+                    self._locks[sheet.lock_file] = Lock(assets=after)
+                report.append(LockChange(sheet.lock_file, tuple(in_words(compare(before, after))), len(after)))
+        return report
 
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
+        if disagreements := self.disagreements(names):
+            raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+
+    def disagreements(self, names: Iterable[str] = ()) -> list[str]:
+        """Where a lock does not say what its manifest asks for, a line each. Asks nobody, writes nothing."""
         said = tuple(names)
         self.names(said)  # something must be meant
         disagreements = []
@@ -313,8 +383,7 @@ class Sheets:
             if not said:
                 extra = sorted(lock.assets.keys() - {asset.name for asset in declared})
                 disagreements += [f"{name}: in {sheet.lock_file}, not asked for by the manifest" for name in extra]
-        if disagreements:
-            raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+        return disagreements
 
     @staticmethod
     def _asked_at(asset: Asset, sheet: Sheet) -> str:
@@ -322,9 +391,30 @@ class Sheets:
         return f"required at {place}" if place else f"declared at {asset.declared_at}"
 
 
+def _origin_of(asset: Asset, origins: Origins) -> Origin:
+    if isinstance(asset.source, HubSource):
+        return origins.hub(asset.source.endpoint, asset.source.transport)
+    return origins.files(folder_of(asset))
+
+
 def folder_of(asset: Asset) -> str:
     """The folder of the manifest that declares an asset, where its relative paths begin."""
     return os.path.dirname(os.path.abspath(asset.declared_at.file))
+
+
+def _with_known(entry: LockedAsset, previous: LockedAsset | None) -> LockedAsset:
+    """An entry with what an older pin knows of its files: where nobody says that one changed, it is the same."""
+    held = previous.files if previous else ()
+    by_blob = {(file.git_sha1 or "", file.size): file.sha256 for file in held if file.git_sha1}
+    by_name = {(file.place, file.path, file.urls): file for file in held if not file.git_sha1}
+
+    def known(file: LockedFile) -> LockedFile:
+        was = by_name.get((file.place, file.path, file.urls))
+        if file.sha256 is None and was is not None and file.size in (-1, was.size):
+            return was
+        return msgspec.structs.replace(file, sha256=file.sha256 or by_blob.get((file.git_sha1 or "", file.size)))
+
+    return msgspec.structs.replace(entry, files=tuple(map(known, entry.files)))
 
 
 def _is_sound(entry: LockedAsset) -> bool:

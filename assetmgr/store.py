@@ -41,6 +41,11 @@ def default_root(chosen: str | None = None, cache_root: str | None = None) -> Pa
             said = "--root" if chosen else "ASSETMGR_ROOT"
             raise UsageError(f"{said}: {root!r}: {fault}", mend="name the store's folder as it is")
         return Path(resolve_folder(root, os.getcwd()))
+    return user_cache()
+
+
+def user_cache() -> Path:
+    """Where the platform keeps what a user's programs can make again."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
     elif sys.platform == "darwin":
@@ -186,6 +191,11 @@ class Store:
     def mutex(self, key: str) -> Path:
         """The lock file that guards a repo, a digest or a folder."""
         return Path(self.state, "mutex", f"{key}.lock")
+
+    def guard(self, entry: LockedAsset) -> Path:
+        """The lock file of who changes an entry: what it puts into the store, and its receipt."""
+        of_hub = entry.origin == "hub"
+        return self.mutex(repo_folder(entry.kind, entry.repo) if of_hub else f"files-{entry.digest()[:32]}")
 
     def partial(self, *parts: str) -> str:
         """Where bytes stand that are not whole or not proved yet."""

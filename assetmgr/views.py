@@ -62,12 +62,21 @@ class View(msgspec.Struct, frozen=True):
     """The record of one folder.
 
     ``intent`` (name -> sha256) is written before a file is put: what an interrupted run has put is known by it.
+    ``asked`` says of each asset which manifests want it shown here; who wants it by a command line alone is ``""``.
     """
 
     folder: str
     files: dict[str, Shown] = {}
     intent: dict[str, str] = {}
+    asked: dict[str, tuple[str, ...]] = {}
     version: int = 1
+
+    def asked_by(self, asset: str, by: str | None) -> View:
+        """The same record with one more who asks; None adds nobody."""
+        known = self.asked.get(asset, ())
+        if by is None or by in known:
+            return self
+        return msgspec.structs.replace(self, asked={**self.asked, asset: tuple(sorted((*known, by)))})
 
 
 class Found(NamedTuple):
@@ -93,12 +102,15 @@ class Changes:
 
     put: tuple[str, ...]
     remove: tuple[str, ...]
+    """Names that an older revision left, as it was put there."""
     foreign: tuple[str, ...]
     """Wanted names at which somebody's own file stands: fine where the bytes are equal, else an error."""
     join: tuple[str, ...] = ()
     """Wanted names at which another asset shows the same bytes already."""
     adopt: tuple[str, ...] = ()
     """Wanted names at which the very link stands already, and the record does not know it."""
+    left: tuple[str, ...] = ()
+    """Names that an older revision put and somebody changed since: they stay."""
 
     def __bool__(self) -> bool:
         return bool(self.put or self.remove or self.foreign or self.join or self.adopt)
@@ -117,7 +129,7 @@ def decide(
         seen, own = found.get(name), record.get(name)
         if seen is None:
             put.append(name)
-        elif own is not None and _is(own, seen):
+        elif own is not None and is_own(own, seen):
             others = own.owners - {asset}
             if others and own.sha256 != want.sha256:
                 foreign.append(name)
@@ -130,15 +142,21 @@ def decide(
             adopt.append(name)
         else:
             foreign.append(name)
-    remove = [
-        name
-        for name, own in record.items()
-        if own.owners == {asset} and name not in wanted and name in found and _is(own, found[name])
-    ]
-    return Changes(tuple(put), tuple(remove), tuple(foreign), tuple(join), tuple(adopt))
+    remove, left = leave(asset, {name: own for name, own in record.items() if name not in wanted}, found)
+    return Changes(tuple(put), remove, tuple(foreign), tuple(join), tuple(adopt), left)
 
 
-def _is(own: Shown, seen: Found) -> bool:
+def leave(
+    asset: str, record: Mapping[str, Shown], found: Mapping[str, Found]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Decide what goes of what an asset alone has put under names that it wants no more, and what stays: changed."""
+    alone = [name for name, own in record.items() if own.owners == {asset} and name in found]
+    remove = tuple(name for name in alone if is_own(record[name], found[name]))
+    left = tuple(name for name in alone if not is_own(record[name], found[name]))
+    return remove, left
+
+
+def is_own(own: Shown, seen: Found) -> bool:
     """Whether what stands there is what was recorded."""
     if own.style == "symlink":
         return seen.target == own.target
@@ -156,12 +174,39 @@ def read_view(store: Store, folder: str) -> View:
     except FileNotFoundError:
         return View(folder)
     try:
-        return msgspec.json.decode(data, type=View)
+        return _RECORDS.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IntegrityError(
             f"{_record_path(store, folder)}: damaged record of {folder}: {error}",
             mend=f"move {folder} away, remove this record, and pull again",
         ) from None
+
+
+_RECORDS = msgspec.json.Decoder(View)
+
+
+def all_views(store: Store) -> list[View]:
+    """Every readable record of the store. What a damaged one says, nobody can act on."""
+    views = []
+    with contextlib.suppress(FileNotFoundError):
+        for path in sorted(Path(store.state, "views").glob("*.json")):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, OSError):
+                views.append(_RECORDS.decode(path.read_bytes()))
+    return views
+
+
+def write_view(store: Store, view: View) -> None:
+    """Keep a record; one of a folder that shows nothing any more goes."""
+    path = _record_path(store, view.folder)
+    if view.files or view.intent or view.asked:
+        write_document(path, msgspec.json.encode(view))
+    else:
+        remove_file(path)
+
+
+def guard(store: Store, folder: str) -> Path:
+    """The lock file of who changes a folder."""
+    return store.mutex(f"view-{sha256_text(folder)[:32]}")
 
 
 def wanted_files(store: Store, entry: LockedAsset) -> dict[str, Wanted]:
@@ -217,20 +262,24 @@ def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
+def changes_of(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) -> Changes:
+    """What showing an asset would change in a folder, by a look at names and stamps."""
+    wanted, record = wanted_files(store, entry), read_view(store, folder).files
+    return decide(wanted, style, entry.name, record, look(folder, {**wanted, **record}))
+
+
 def copy_bytes(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) -> int:
     """Bytes that showing an asset will take: copies that are not there yet."""
     if style != "copy":
         return 0
-    wanted, record = wanted_files(store, entry), read_view(store, folder).files
-    changes = decide(wanted, style, entry.name, record, look(folder, {**wanted, **record}))
-    return sum(wanted[name].size for name in changes.put)
+    sizes = {name: want.size for name, want in wanted_files(store, entry).items()}
+    return sum(sizes[name] for name in changes_of(store, entry, folder, style).put)
 
 
-def is_shown(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) -> bool:
-    """Whether a folder shows an asset as it should, by a look at names and stamps."""
-    wanted, view = wanted_files(store, entry), read_view(store, folder)
-    changes = decide(wanted, style, entry.name, view.files, look(folder, {**wanted, **view.files}))
-    return not (changes or view.intent)
+def is_shown(store: Store, entry: LockedAsset, folder: str, style: LinkStyle, by: str | None = None) -> bool:
+    """Whether a folder shows an asset as it should, and for whom, by a look at names and stamps."""
+    view = read_view(store, folder)
+    return not (changes_of(store, entry, folder, style) or view.intent or view.asked_by(entry.name, by) != view)
 
 
 def problems(store: Store, entry: LockedAsset, folder: str, *, full: bool = False) -> list[tuple[str, str]]:
@@ -250,7 +299,7 @@ def problems(store: Store, entry: LockedAsset, folder: str, *, full: bool = Fals
             continue  # the folder shows another revision of the asset by now, or does not show this one yet
         if name not in found:
             wrong.append((name, "missing"))
-        elif not _is(own, found[name]):
+        elif not is_own(own, found[name]):
             wrong.append((name, "altered"))
         elif full and own.style == "copy" and not _holds(folder, name, wanted[name]):
             wrong.append((name, f"altered: expected sha256 {own.sha256}"))
@@ -275,8 +324,11 @@ def show(
     reporter: Reporter,
     *,
     wait: float = 3600.0,
+    by: str | None = None,
 ) -> None:
     """Make a folder show an asset, whole and proved in the store, and take away what an older revision left.
+
+    ``by`` is the manifest that wants it, or ``""`` where a command line does; None asks for nobody new.
 
     Raises
     ------
@@ -291,12 +343,13 @@ def show(
             mend="choose a folder outside",
         )
     with held(
-        store.mutex(f"view-{sha256_text(folder)[:32]}"),
+        guard(store, folder),
         f"showing {entry.name} in {folder}",
         wait=wait,
         say=reporter.say,
     ):
-        view = _with_interrupted(store, entry, folder, style, read_view(store, folder))
+        before = read_view(store, folder)
+        view = with_interrupted(store, entry.name, folder, style, before).asked_by(entry.name, by)
         wanted = wanted_files(store, entry)
         found = look(folder, {**wanted, **view.files})
         changes = decide(wanted, style, entry.name, view.files, found)
@@ -307,7 +360,7 @@ def show(
         fallen: LinkStyle = style
         if changes.put:
             intent = {name: wanted[name].sha256 for name in changes.put}
-            write_document(_record_path(store, folder), msgspec.json.encode(View(folder, files, intent)))
+            write_view(store, View(folder, files, intent, view.asked))
         try:
             for name in changes.join:
                 files[name] = files[name].owned_by(files[name].owners | {entry.name}) or files[name]
@@ -345,8 +398,11 @@ def show(
                     if left is not None:
                         files[name] = left
         finally:
-            if files != view.files or changes.put or view.intent:
-                write_document(_record_path(store, folder), msgspec.json.encode(View(folder, files)))
+            if files != before.files or changes.put or view.intent or view.asked != before.asked:
+                write_view(store, View(folder, files, {}, view.asked))
+        if changes.left:
+            names = ", ".join(changes.left[:5]) + (f", ... ({len(changes.left)} in all)" if changes.left[5:] else "")
+            reporter.say(f"{entry.name}: {folder}: changed since it was put there, and left alone: {names}")
         if fallen != style:
             reporter.say(f"{entry.name}: {folder}: a {style} is refused here; used a {fallen} instead")
 
@@ -359,24 +415,24 @@ def _holds(folder: str, name: str, want: Wanted) -> bool:
     return False
 
 
-def _with_interrupted(store: Store, entry: LockedAsset, folder: str, style: LinkStyle, view: View) -> View:
+def with_interrupted(store: Store, asset: str, folder: str, style: LinkStyle, view: View) -> View:
     """Add to the record what an interrupted run has put, and remove what it was in the middle of."""
     files = dict(view.files)
     for name in {os.path.dirname(os.path.join(folder, *name.split("/"))) for name in view.intent}:
         sweep_temporary(name)
     for name, seen in look(folder, view.intent).items():
         sha256, own = view.intent[name], files.get(name)
-        if own is not None and _is(own, seen):
+        if own is not None and is_own(own, seen):
             continue  # the run did not come to it
         if seen.target:
             is_ours = _within(seen.target, store.root)
-            shown = Shown(entry.name, sha256, style, "symlink", seen.target)
+            shown = Shown(asset, sha256, style, "symlink", seen.target)
         else:
             is_ours = _holds(folder, name, Wanted("", sha256, seen.size))
-            shown = Shown(entry.name, sha256, style, "copy", "", seen.size, seen.mtime_ns, seen.inode)
+            shown = Shown(asset, sha256, style, "copy", "", seen.size, seen.mtime_ns, seen.inode)
         if is_ours:
             files[name] = (shown.owned_by(own.owners) if own is not None else None) or shown
-    return View(folder, files, view.intent)
+    return View(folder, files, view.intent, view.asked)
 
 
 def _refuse_foreign(entry: LockedAsset, folder: str, wanted: Mapping[str, Wanted], changes: Changes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from assetmgr.catalog import find_manifest
+from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
     AssetError,
     NotInstalledError,
@@ -18,8 +18,8 @@ from assetmgr.errors import (
     raise_all,
 )
 from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
-from assetmgr.lock import LockedAsset
-from assetmgr.manifest import HubSource, load_manifest
+from assetmgr.lock import LockedAsset, lock_path
+from assetmgr.manifest import HubSource, Manifest, load_manifest
 from assetmgr.network import Network
 from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
@@ -30,7 +30,8 @@ from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
-    from assetmgr.datasets import ImageTextDataset
+    from assetmgr.datasets import Dataset
+    from assetmgr.differences import Differences
     from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from assetmgr.proving import Verification
     from assetmgr.pull import Pull
     from assetmgr.references import Details
+    from assetmgr.syncing import Synced
+    from assetmgr.whereabouts import Whereabouts
 
 Check = Literal["quick", "full", "none"]
 
@@ -52,7 +55,7 @@ class Workspace:
     ----------
     manifests
         The user's manifests. None: ``ASSETMGR_MANIFEST`` (several, separated as in PATH), then the nearest
-        ``assets.yaml`` from the working folder upward; there may be none.
+        ``assets.yaml`` from the working folder upward; there may be none. One may be read already.
     root
         The store. None: ``ASSETMGR_ROOT``, then the manifest's ``cache_root``, then the platform's cache folder.
     offline
@@ -66,11 +69,13 @@ class Workspace:
     mirrors
         Asked before the origins, in order: folders (from the working folder), http(s) addresses, buckets. Those of
         ``ASSETMGR_MIRRORS`` (separated by blanks; quotes keep a blank) and then those of the manifests come after them.
+    frozen
+        For `sync` alone: the manifests are not read, and may be gone; the locks beside them decide.
     """
 
     def __init__(
         self,
-        manifests: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        manifests: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Manifest] | None = None,
         root: str | os.PathLike[str] | None = None,
         *,
         offline: bool = False,
@@ -79,15 +84,21 @@ class Workspace:
         wait: float = 3600.0,
         reporter: Reporter | None = None,
         mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        frozen: bool = False,
     ) -> None:
         self._chosen = manifests is not None
         if manifests is None:
-            listed = os.environ.get("ASSETMGR_MANIFEST")
-            nearest = find_manifest(Path.cwd()) if not listed else None
-            manifests = list(filter(None, listed.split(os.pathsep))) if listed else [nearest] if nearest else []
+            manifests = user_manifests(or_lock=frozen)
         elif isinstance(manifests, str | os.PathLike):
             manifests = [manifests]
-        self.manifests = tuple(load_manifest(Path(path)) for path in manifests)
+        self.manifests = tuple(
+            manifest
+            if isinstance(manifest, Manifest)
+            else Manifest(Path(manifest), ())
+            if frozen
+            else load_manifest(Path(manifest))
+            for manifest in manifests
+        )
         roots = [manifest.cache_root for manifest in self.manifests if manifest.cache_root]
         self.store = Store(default_root(os.fspath(root) if root else None, roots[-1] if roots else None))
         self.reporter = reporter or Silent()
@@ -102,9 +113,10 @@ class Workspace:
             mirrors=[os.fspath(mirror) for mirror in asked],
             declared=[mirror for manifest in self.manifests for mirror in manifest.mirrors],
         )
-        self._wait = wait
+        self.wait = wait
         self._prover = Prover(self.store, self.reporter, wait)
-        self._sheets = Sheets(self.manifests, self.store)
+        self._frozen = frozen
+        self._sheets = Sheets(self.manifests, self.store, frozen=frozen)
         self._inventory = Inventory(self._sheets, self.store)
         self.catalog = self._sheets.catalog
 
@@ -127,6 +139,26 @@ class Workspace:
     def check_lock(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
         self._sheets.check(names)
+
+    def prune_lock(self) -> list[LockChange]:
+        """Take out of the locks what their manifests no longer ask for, and leave all else. Asks nobody."""
+        return self._sheets.prune(self.wait, self.reporter.say)
+
+    def locked(self, names: Iterable[str] = ()) -> list[LockedAsset]:
+        """The lock entries of names and of all that they require, required ones first."""
+        errors: list[AssetError] = []
+        entries = self._sheets.entries(self._sheets.names(names), errors)
+        raise_all(errors)
+        return entries
+
+    def look_up(self, name: str) -> list[LockedAsset]:
+        """What an asset and all that it requires are now, where they are published: itself last. Nothing is locked.
+
+        The sha256 of files stays open, and so does a size that nobody tells.
+        """
+        self._network.renew()
+        with self._network.origins() as origins:
+            return self._sheets.look_up(origins, name)
 
     # --- pull ----------------------------------------------------------------------------------------------------
 
@@ -169,6 +201,47 @@ class Workspace:
                 f"(to follow the manifest: assetmgr lock {' '.join(stale)})"
             )
         return wishes
+
+    def sync(
+        self,
+        names: Iterable[str] = (),
+        *,
+        locked: bool = False,
+        upgrade: Iterable[str] | None = None,
+        dry_run: bool = False,
+    ) -> Synced:
+        """Make this machine as the manifests say: lock what they changed, pull, tidy folders outside the store, verify.
+
+        Parameters
+        ----------
+        names
+            The assets that it is about; by default all that the manifests want.
+        locked
+            Refuse a lock that the manifests have outrun.
+        upgrade
+            Names to move to the newest commit of their revision; an empty one is all of them, None is no name.
+        dry_run
+            Tell what would be done. An origin may be asked; nothing is written, and nothing fetched.
+        """
+        from assetmgr.syncing import Desk, Follow, foretell, sync
+
+        if self._frozen and (locked or upgrade is not None):
+            raise UsageError("a frozen workspace follows no manifest", mend="leave out --locked and --upgrade")
+        self._network.renew()
+        follow = Follow.FROZEN if self._frozen else Follow.LOCKED if locked else Follow.MANIFEST
+        newest = None if upgrade is None else tuple(upgrade)
+        desk = Desk(
+            self.store,
+            self._network,
+            self.reporter,
+            self._prover,
+            self.wait,
+            lambda entry, sheets: self._wish(entry, sheets=sheets),
+        )
+        if dry_run:
+            sheets = Sheets(self.manifests, self.store, frozen=self._frozen)
+            return foretell(desk, sheets, names, follow=follow, upgrade=newest)
+        return sync(desk, self._sheets, names, follow=follow, upgrade=newest)
 
     def pull_references(
         self,
@@ -231,17 +304,18 @@ class Workspace:
     def _wishes(self, names: Iterable[str], errors: list[AssetError]) -> list[Wish]:
         return [self._wish(entry) for entry in self._sheets.entries(self._sheets.names(names), errors)]
 
-    def _wish(self, entry: LockedAsset, receipt: Receipt | None = None) -> Wish:
+    def _wish(self, entry: LockedAsset, receipt: Receipt | None = None, sheets: Sheets | None = None) -> Wish:
         from assetmgr.install import Wish
 
-        asset = self._sheets.asset(entry.name)
+        sheets = sheets or self._sheets
+        asset = sheets.asset(entry.name)
         if asset is None:
             # Not declared here (any more): what the receipt remembers is all there is.
             if receipt is None:
                 return Wish(entry)
             return Wish(entry, use=receipt.use, endpoint=receipt.endpoint, base=receipt.base, receipt=receipt)
-        sheet = self._sheets.of(entry.name)
-        locked = self._sheets.locked(sheet).assets
+        sheet = sheets.of(entry.name)
+        locked = sheets.locked(sheet).assets
         return Wish(
             entry,
             receipt=receipt,
@@ -281,7 +355,7 @@ class Workspace:
         """
         from assetmgr.mirrors.pushing import HeldFile, held_files, open_target
 
-        place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self._wait)
+        place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self.wait)
         errors: list[AssetError] = []
         files: list[HeldFile] = []
         for name, receipt in self._receipts(names):
@@ -363,7 +437,7 @@ class Workspace:
 
         def mend(receipt: Receipt) -> None:
             wish = self._wish(receipt.entry, receipt)
-            mend_asset(wish, receipt, self._network, self.store, self.reporter, wait=self._wait)
+            mend_asset(wish, receipt, self._network, self.store, self.reporter, wait=self.wait)
 
         mends = mend if repair else None
         if budget is None:
@@ -389,6 +463,35 @@ class Workspace:
     ) -> list[ListedAsset]:
         """All that is declared, locked or installed, by name. A pattern is a glob or a part of a name."""
         return self._inventory.listed(pattern, kind=kind, installed=installed, groups=groups)
+
+    def lock_file(self) -> str:
+        """The lock of the user's manifest, of several the last one's.
+
+        Raises
+        ------
+        UsageError
+            Where there is no manifest.
+        """
+        self._sheets.names(())
+        return os.fspath(lock_path(self.manifests[-1].path))
+
+    def differences(self, names: Iterable[str] = ()) -> Differences:
+        """What is installed against what the lock names: which assets, commits and files differ. Nobody is asked."""
+        return self._inventory.differences(names)
+
+    def whereis(self, name: str, *, timeout: float = 10.0) -> Whereabouts:
+        """Where the files of an asset are: in this store, in its caches, and how many of them on each mirror.
+
+        The mirrors are asked whether they have each file, for no longer than ``timeout`` seconds; nothing is fetched.
+
+        Raises
+        ------
+        UnknownAssetError, NotLockedError
+            When nothing knows the name, or no lock or receipt says which files these are.
+        """
+        from assetmgr.whereabouts import whereabouts
+
+        return whereabouts(self._inventory, self.store, self._network, name, timeout=timeout)
 
     def nearest(self, name: str) -> str:
         """The end of a complaint about a name that nothing has: the nearest ones that are declared or installed."""
@@ -495,7 +598,7 @@ class Workspace:
         vis_path: str | os.PathLike[str] | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         verify: Check = "quick",
-    ) -> dict[str, ImageTextDataset] | ImageTextDataset:
+    ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
         found = self._of_kind(name, "dataset", verify)
         receipts = dict(self._receipts([name]))

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assetmgr.differences import compare, in_words
 from assetmgr.errors import LockError, LockVersionError, NotLockedError
 from assetmgr.lock import (
     Lock,
     LockedAsset,
     LockedExtraction,
     LockedFile,
-    changes,
     check_entry,
     check_refs,
     dump_lock,
@@ -515,7 +515,7 @@ def test_changes_are_told_by_asset_and_file() -> None:
         old["a"], files=(LockedFile("x", 5, "b" * 64, place="files"), asset("a", "w").files[0])
     )
     new = {"a": moved, "same": old["same"], "new": asset("new", "n", "o"), "h": hub_asset("h", commit=OTHER)}
-    assert changes(old, new) == [
+    assert in_words(compare(old, new)) == [
         "~ a",
         "    + w",
         "    ~ x: 1 -> 5 bytes",
@@ -524,7 +524,7 @@ def test_changes_are_told_by_asset_and_file() -> None:
         f"~ h {COMMIT[:12]} -> {OTHER[:12]}",
         "+ new: 2 files",
     ]
-    assert changes(old, old) == []
+    assert compare(old, old) == ()
 
 
 def test_a_lock_is_stale_by_what_resolves_and_not_by_the_rest(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ models:
       - url: ["https://mirror.example/x/model_base%20large.pth?a=1", https://example.org/other]
         place: torch
     requires: bert-base-uncased
+    twins: Salesforce/blip-image-captioning-base
     load: {{lavis: {{name: blip_caption, model_type: base_coco}}, device_map: auto}}
 datasets:
   coco_caption:
@@ -68,6 +69,7 @@ datasets:
       - {{url: 'C:\\data\\f.json', place: clip}}
       - {{url: ./g.zip, extract: files/g, strip: 1, prefix: a/b, keep_archive: no}}
       - {{url: ./h.zip, extract: off}}
+      - {{url: ./i-0a1b2c3d.pth, sha256_prefix: 0a1b2c3d}}
 """
 
 
@@ -125,7 +127,7 @@ def test_every_key_of_the_format_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     assert str(found["blip2-opt-2.7b"].declared_at) == "/somewhere/assets.yaml:4:3"
     lavis = found["blip_caption/base_coco"]
-    assert lavis.requires == ("bert-base-uncased",)
+    assert (lavis.requires, lavis.twins) == (("bert-base-uncased",), ("Salesforce/blip-image-captioning-base",))
     assert lavis.source == FilesSource(
         (
             FileSource(
@@ -156,6 +158,7 @@ def test_every_key_of_the_format_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
             FileSource(("file:///C:/data/f.json",), "f.json", "clip"),
             FileSource(("file:///somewhere/g.zip",), "g.zip", extract=Extraction("files/g", 1, "a/b", False)),
             FileSource(("file:///somewhere/h.zip",), "h.zip"),
+            FileSource(("file:///somewhere/i-0a1b2c3d.pth",), "i-0a1b2c3d.pth", sha256_prefix="0a1b2c3d"),
         )
     )
 
@@ -199,9 +202,13 @@ ONE_MISTAKE = {
     ),
     model("hub: o/r, colour: x, Revision: main"): (
         "2:24: unknown key 'colour' in a model; it may be hub, revision, allow_patterns, ignore_patterns, transport, "
-        "files, requires, groups, license, description, local_dir, local_dir_links, load|"
+        "files, requires, groups, twins, license, description, local_dir, local_dir_links, load|"
         "2:35: unknown key 'Revision' in a model; did you mean 'revision'?"
     ),
+    file("url: ./x, sha256_prefix: B5F2EF4D"): (
+        "2:48: sha256_prefix 'B5F2EF4D': it is 8 to 63 lower-case hexadecimal digits; a whole one is `sha256`"
+    ),
+    file(f"url: ./x, sha256: {SHA256}, sha256_prefix: 'ffffffff'"): "2:122: 'sha256' does not begin with 'ffffffff'",
     model("hub: o/r, extract: files"): "2:24: 'extract' belongs in a file under 'files', not in a model",
     model("hub: o/r, samples: vqa"): "2:24: 'samples' belongs in a dataset, not in a model",
     model("hub: o/r, files: [{url: ./x}]"): "2:24: 'files' cannot stand beside 'hub': a model has one origin",
@@ -612,7 +619,7 @@ BEYOND_A_SCHEMA = re.compile(
     "duplicate|tag|is a model and also|requires itself|home folder|is not set|it would be|file name"
     "|names a folder"
     "|Port|it names no host|not one YAML|not valid YAML|alias|one YAML|'<<'|a key must|YAML reads (2024|no )"
-    "|control character|this machine|is not the number|and 'extract' is false"
+    "|control character|this machine|is not the number|and 'extract' is false|does not begin with"
 )
 
 

@@ -7,16 +7,22 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from assetmgr.cli.output import Output
+    from assetmgr.manifest import Manifest
     from assetmgr.workspace import Workspace
 
 
-def open_workspace(options: argparse.Namespace, output: Output) -> Workspace:
-    """The workspace of the chosen manifests and root."""
+def open_workspace(
+    options: argparse.Namespace, output: Output, manifests: Sequence[Path | Manifest] | None = None
+) -> Workspace:
+    """The workspace of the chosen manifests, or of those given, and of the chosen root."""
     from assetmgr.workspace import Workspace
 
     return Workspace(
-        options.manifest,
+        options.manifest if manifests is None else manifests,
         options.root,
         offline=getattr(options, "offline", False),
         jobs=getattr(options, "jobs", None),
@@ -24,6 +30,7 @@ def open_workspace(options: argparse.Namespace, output: Output) -> Workspace:
         wait=getattr(options, "wait", 3600.0),
         reporter=output,
         mirrors=getattr(options, "mirror", ()),
+        frozen=getattr(options, "frozen", False),
     )
 
 
@@ -60,7 +67,7 @@ def add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
         "--verbose",
         action="store_true",
         default=default(False),
-        help="show the details of unexpected errors",
+        help="show each request, and the details of unexpected errors",
     )
 
 
@@ -96,7 +103,7 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=3600.0,
         help="how long to wait for what another process holds (3600)",
     )
@@ -119,7 +126,7 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError("a number from 1 to 256")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,9})?", text):
         return float(text)
     raise argparse.ArgumentTypeError("a number of seconds")

@@ -26,16 +26,13 @@ if TYPE_CHECKING:
 _CONTROLS = re.compile("[^ -~]+")
 
 
-class LostOutputError(AssetError):
+class LostOutputError(Exception):
     """What was asked for could not be written to where it was to go."""
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"standard output: {error.strerror or error}", mend="see where the output goes")
-        self._is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-    @property
-    def code(self) -> int:
-        return DiskSpaceError.exit_code if self._is_full else self.exit_code
+        kind = DiskSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else AssetError
+        self.told = kind(f"standard output: {error.strerror or error}", mend="see where the output goes")
+        super().__init__(str(self.told))
 
 
 class Output:

@@ -8,7 +8,17 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from assetmgr.cli.commands import environment, locking, looking, mirror, proving, pulling, reference
+from assetmgr.cli.commands import (
+    editing,
+    environment,
+    locking,
+    looking,
+    mirror,
+    proving,
+    pulling,
+    reference,
+    syncing,
+)
 from assetmgr.cli.options import add_common
 
 if TYPE_CHECKING:
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
 GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
+    ("use", ("env", "run", "requirements")),
     ("keep", ("verify", "mirror")),
     ("learn", ("help", "schema", "completion")),
 )
@@ -77,7 +88,7 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-class _CommandLine(_Parser):
+class CommandLine(_Parser):
     """The parser of the whole line: its help has the commands in groups."""
 
     def parse_args(  # type: ignore[override]
@@ -159,7 +170,8 @@ def nearest(said: str, known: Iterable[str]) -> str:
 
     there = list(known)
     meant = [word for word in ELSEWHERE.get(said, ()) if word.split()[0] in there][:1]
-    close = meant or difflib.get_close_matches(said, there, n=2)
+    begun = [word for word in there if len(said) > 2 and word.startswith(said)][:2]
+    close = meant or difflib.get_close_matches(said, there, n=2) or begun
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
@@ -188,9 +200,9 @@ class Commands:
         return parser
 
 
-def make_parser() -> _CommandLine:
+def make_parser() -> CommandLine:
     """The whole command line as a parser."""
-    parser = _CommandLine(
+    parser = CommandLine(
         prog="assetmgr",
         description="A lockfile for model weights and datasets: declare, lock, pull, verify, repair, load.",
         epilog="assetmgr COMMAND --help has examples. "
@@ -202,7 +214,7 @@ def make_parser() -> _CommandLine:
     add_common(parser, defaults=True)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     commands = Commands(parsers)
-    for module in (locking, pulling, proving, looking, environment, mirror, reference):
+    for module in (editing, locking, pulling, syncing, proving, looking, environment, mirror, reference):
         module.register(commands)
     parser.set_defaults(commands=commands.names)
     return parser

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 from collections.abc import Sequence
 
-from assetmgr.cli import streams
+from assetmgr.cli import completing, streams
 from assetmgr.cli.output import LostOutputError, Output
 from assetmgr.cli.parser import WrongUsage, make_parser
+from assetmgr.cli.requests_told import requests_told
 from assetmgr.errors import AssetError
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command of the given words, or of this process's; return its exit code."""
     if arguments is None:
+        if completing.is_asked():
+            completing.complete(make_parser())
         streams.steady()
     words = sys.argv[1:] if arguments is None else list(arguments)
     output = Output(json="--json" in words, verbose=not {"-v", "--verbose"}.isdisjoint(words))
@@ -27,8 +31,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         streams.silence(1)  # who read our output has gone
         return 141
     except LostOutputError as error:
-        Output().fail(error)
-        return error.code
+        Output().fail(error.told)
+        return error.told.code
 
 
 def _run(words: Sequence[str], output: Output) -> int:
@@ -53,7 +57,7 @@ def _run(words: Sequence[str], output: Output) -> int:
         json=options.json, quiet=options.quiet, verbose=options.verbose, options=chosen, commands=options.commands
     )
     try:
-        with output:
+        with output, requests_told(output) if output.verbose else contextlib.nullcontext():
             code: int = options.run(options, output)
             return code
     except (BrokenPipeError, LostOutputError):

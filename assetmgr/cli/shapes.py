@@ -7,9 +7,11 @@ from typing import Any
 
 # command -> where the type of its document is; [] around it: a list of them
 SHAPES = {
+    "diff": "assetmgr.differences:Differences",
     "list": "[assetmgr.inventory:ListedAsset]",
     "show": "assetmgr.inventory:ShownAsset",
     "status": "[assetmgr.inventory:AssetStatus]",
+    "whereis": "assetmgr.whereabouts:Whereabouts",
 }
 
 

@@ -7,15 +7,15 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
-from assetmgr.datasets.annotations import Annotation
-from assetmgr.datasets.dataset import ImageTextDataset, absent_images
-from assetmgr.datasets.places import annotation_paths, media_of
+from assetmgr.datasets.dataset import Dataset
+from assetmgr.datasets.places import annotations_of, media_of
+from assetmgr.datasets.prepared import Recipe, opened
 from assetmgr.datasets.readers import READERS
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.verify import Installed
 
-__all__ = ["ImageTextDataset", "Missing", "load"]
+__all__ = ["Dataset", "Missing", "load"]
 
 Missing = Literal["defer", "error", "skip"]
 
@@ -27,7 +27,7 @@ def load(
     split: str | None = None,
     vis_path: str | os.PathLike[str] | None = None,
     missing: Missing = "defer",
-) -> dict[str, ImageTextDataset] | ImageTextDataset:
+) -> dict[str, Dataset] | Dataset:
     """Open a proved dataset.
 
     Parameters
@@ -55,10 +55,9 @@ def load(
     """
     if missing not in ("defer", "error", "skip"):
         raise UsageError(f"missing={missing!r} is not one of 'defer', 'error', 'skip'")
-    if importlib.util.find_spec("PIL") is None:
-        raise MissingExtraError(
-            f"{found.name}: Pillow, which decodes its images, is not installed", mend="pip install 'assetmgr[datasets]'"
-        )
+    for module, what in (("PIL", "Pillow, which decodes its images,"), ("pyarrow", "pyarrow, which holds its rows,")):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError(f"{found.name}: {what} is not installed", mend="pip install 'assetmgr[datasets]'")
     splits = _splits(found)
     if split is None:
         return {name: _open(found, required, name, paths, vis_path, missing) for name, paths in splits.items()}
@@ -85,28 +84,34 @@ def _open(
     named: Sequence[str],
     vis_path: str | os.PathLike[str] | None,
     missing: Missing,
-) -> ImageTextDataset:
+) -> Dataset:
     samples = found.use.get("samples")
-    read = READERS.get(samples or "")
-    if read is None:
+    reader = READERS.get(samples or "")
+    if reader is None:
         what = "does not say what its samples are" if samples is None else f"asks for samples {samples!r}"
         raise UsageError(
             f"{found.name}: its manifest {what}",
             mend=f"give {found.name} one of `samples: {' | '.join(READERS)}` in the manifest",
         )
-    paths = annotation_paths(found, named)
+    files = annotations_of(found, split, named)
     media = media_of(found, required, split, vis_path)
-    table = read([Annotation(found.name, split, path) for path in paths])
-    dataset = ImageTextDataset(found.name, split, paths, media, table)
-    return dataset if missing == "defer" else _without(dataset, absent_images(dataset), missing)
+    table = opened(found.store, Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read))
+    dataset = Dataset(found.name, split, [file.path for file in files], media, table)
+    return dataset if missing == "defer" else _without(dataset, missing)
 
 
-def _without(dataset: ImageTextDataset, absent: Sequence[int], missing: Missing) -> ImageTextDataset:
-    """The dataset once the images that are not there (numbers of its table's files) are dealt with."""
+def _without(dataset: Dataset, missing: Missing) -> Dataset:
+    """The dataset once the media that are not there are dealt with."""
+    absent = dataset.absent()
     if not absent:
         return dataset
     if missing == "skip":
         return dataset.without(absent)
-    table = dataset.table
-    shown = ", ".join(table.name(number) for number in absent[:5]) + (", ..." if len(absent) > 5 else "")
-    raise dataset.fault(f"{len(absent)} of {len(table.files)} images are missing from {dataset.media.folder}: {shown}")
+    names = [
+        stem + "|".join(dataset.table.shape.named(column).suffixes)
+        for column, stems in absent.items()
+        for stem in stems
+    ]
+    several = sum(len(dataset.table.distinct(column)) for column in absent)
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    raise dataset.fault(f"{len(names)} of {several} images are missing from {dataset.media.where}: {shown}")

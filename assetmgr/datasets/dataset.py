@@ -1,23 +1,27 @@
-"""The dataset object: map-style, small, picklable; images are decoded when a sample is asked for."""
+"""The dataset object: map-style, small, picklable; media are decoded when a sample is asked for."""
 
 from __future__ import annotations
 
+import errno
 import operator
-import os
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
 from assetmgr.datasets.images import decode
-from assetmgr.datasets.places import Media
-from assetmgr.datasets.table import Table
-from assetmgr.errors import IntegrityError
+from assetmgr.datasets.media import Media, named
+from assetmgr.datasets.table import Field, Table
+from assetmgr.errors import IntegrityError, UsageError
+from assetmgr.manifest_reader import nearest
 
 Sample = dict[str, Any]
 
+# How many rows' plain values are read at once while iterating: enough to be quick, few enough to be nothing.
+_AHEAD = 1024
 
-class ImageTextDataset:
-    """The samples of one split: dicts with a decoded image (PIL, RGB) and what belongs to it.
+
+class Dataset:
+    """The samples of one split: dicts with decoded media (images: PIL, RGB) and what belongs to them.
 
     ``len``, an index (negative too), a slice or a sequence of indices, and iteration work as on a list. It needs no
     torch, and works in ``torch.utils.data.DataLoader`` with workers.
@@ -29,9 +33,9 @@ class ImageTextDataset:
     annotations
         The absolute paths of the files that it was read from.
     media
-        The folder of the images, and the asset that owns it.
-    left_out
-        How many rows ``missing="skip"`` left out, because their image is not there.
+        Where its images are, and the asset that owns them.
+    table
+        Its rows, as they were prepared.
     """
 
     def __init__(
@@ -42,22 +46,48 @@ class ImageTextDataset:
         media: Media,
         table: Table,
         rows: array[int] | None = None,
+        columns: Sequence[str] | None = None,
+        transform: Callable[[Sample], Any] | None = None,
     ) -> None:
         self.name = name
         self.split = split
         self.annotations = tuple(annotations)
         self.media = media
         self.table = table
+        self.transform = transform
         self._rows = rows
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The keys of every sample."""
-        return "image", *self.table.columns
+        self._fields = tuple(field for field in table.shape.fields if columns is None or field.name in columns)
+        self._media_fields = tuple(field for field in self._fields if field.is_media)
+        self.columns = tuple(field.name for field in self._fields)
 
     @property
     def left_out(self) -> int:
+        """How many rows ``missing="skip"`` left out, because a medium of theirs is not there."""
         return len(self.table) - len(self)
+
+    def select_columns(self, *columns: str) -> Dataset:
+        """The same rows with some of their keys: without media nothing is opened, and rows come far quicker.
+
+        Raises
+        ------
+        UsageError
+            When there is no such key.
+        """
+        for column in columns:
+            if column not in self.columns:
+                raise UsageError(
+                    f"{self.name}, split {self.split}: no column {column!r}{nearest(column, self.columns)}",
+                    mend=f"its columns are {', '.join(self.columns)}",
+                )
+        return self._with(columns=columns)
+
+    def with_transform(self, transform: Callable[[Sample], Any] | None) -> Dataset:
+        """The same rows, each sample passed through a function; None takes it away."""
+        return self._with(transform=transform)
+
+    def _with(self, **changed: Any) -> Dataset:
+        kept = {"rows": self._rows, "columns": self.columns, "transform": self.transform}
+        return Dataset(self.name, self.split, self.annotations, self.media, self.table, **{**kept, **changed})
 
     def __len__(self) -> int:
         return len(self.table) if self._rows is None else len(self._rows)
@@ -74,64 +104,92 @@ class ImageTextDataset:
         IndexError
             When there is no such row.
         IntegrityError
-            When its image is missing or cannot be decoded.
+            When a medium of it is missing or cannot be decoded.
         """
         if isinstance(index, slice):
-            return [self._sample(number) for number in range(*index.indices(len(self)))]
+            return list(self._samples(range(*index.indices(len(self)))))
         # An array or tensor without dimensions is a number, though it has the methods of a sequence.
         if isinstance(index, Iterable) and getattr(index, "ndim", None) != 0:
-            return [self._sample(operator.index(number)) for number in index]
-        return self._sample(operator.index(index))  # type: ignore[arg-type]
+            return self.__getitems__(index)
+        number = self._number(operator.index(index))  # type: ignore[arg-type]
+        row = number if self._rows is None else self._rows[number]
+        return self._sample(number, self.table.row(row, self.columns))
+
+    def __getitems__(self, indices: Iterable[SupportsIndex]) -> list[Sample]:
+        """Several samples; what torch's DataLoader asks for where it is offered."""
+        return list(self._samples([self._number(operator.index(index)) for index in indices]))
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self._sample(number) for number in range(len(self)))
+        for start in range(0, len(self), _AHEAD):
+            yield from self._samples(range(start, min(start + _AHEAD, len(self))))
 
-    def _sample(self, index: int) -> Sample:
+    def _number(self, index: int) -> int:
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
             raise IndexError(f"{self.name}, split {self.split}: no sample {index} among {len(self)}")
-        row = number if self._rows is None else self._rows[number]
-        path = self._image_path(self.table.file_of[row])
-        image = decode(path)
-        if isinstance(image, str):
-            raise self.fault(f"sample {number}: {path}: {image}")
-        return {"image": image, **{key: values[row] for key, values in self.table.columns.items()}}
+        return number
 
-    def _image_path(self, file: int) -> str:
-        """The path of an image: of the names that it may have, the first that exists, else the first."""
-        stem = os.path.join(self.media.folder, self.table.files[file])
-        suffixes = self.table.suffixes
-        if len(suffixes) == 1:
-            return stem + suffixes[0]
-        return next((stem + suffix for suffix in suffixes if os.path.exists(stem + suffix)), stem + suffixes[0])
+    def _samples(self, numbers: Sequence[int]) -> Iterator[Sample]:
+        rows = numbers if self._rows is None else [self._rows[number] for number in numbers]
+        for number, values in zip(numbers, zip(*self.table.rows(rows, self.columns), strict=True), strict=True):
+            yield self._sample(number, values)
 
-    def without(self, absent: Collection[int]) -> ImageTextDataset:
-        """This dataset less the rows that have one of these images (numbers of the table's files)."""
-        gone = frozenset(absent)
-        rows = array("I", (row for row, file in enumerate(self.table.file_of) if file not in gone))
-        return ImageTextDataset(self.name, self.split, self.annotations, self.media, self.table, rows)
+    def _sample(self, number: int, values: Sequence[Any]) -> Sample:
+        sample = dict(zip(self.columns, values, strict=True))
+        for field in self._media_fields:
+            sample[field.name] = self._decoded(field, sample[field.name], number)
+        return sample if self.transform is None else self.transform(sample)
+
+    def _decoded(self, field: Field, stem: str, number: int) -> Any:
+        name = named(self.media, stem, field.suffixes)
+        try:
+            with self.media.open(name) as file:
+                decoded = decode(file)
+        except (FileNotFoundError, NotADirectoryError):
+            decoded = "no such file"
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            decoded = f"cannot be read: {error.strerror or error}"
+        if isinstance(decoded, str):
+            raise self.fault(f"sample {number}: {self.media.shown(name)}: {decoded}")
+        return decoded
+
+    def absent(self) -> dict[str, list[str]]:
+        """The media that its rows name and that are not there, by column."""
+        gone: dict[str, list[str]] = {}
+        for field in self._media_fields:
+            for stem in self.table.distinct(field.name):
+                if not self.media.has(named(self.media, stem, field.suffixes)):
+                    gone.setdefault(field.name, []).append(stem)
+        return gone
+
+    def without(self, absent: dict[str, list[str]]) -> Dataset:
+        """This dataset less the rows that have one of these media."""
+        rows: Collection[int] = range(len(self.table)) if self._rows is None else self._rows
+        for column, names in absent.items():
+            gone = frozenset(names)
+            held = self.table.column(column)
+            rows = [row for row in rows if held[row] not in gone]
+        return self._with(rows=array("Q", rows))
 
     def fault(self, what: str) -> IntegrityError:
-        """An error about this dataset's images, to be raised."""
+        """An error about this dataset's media, to be raised."""
         mend = (
             f"assetmgr verify {self.media.owner} --repair"
             if self.media.owner
-            else f"put the images into {self.media.folder}, or leave vis_path out to use those of {self.name}"
+            else f"put the images into {self.media.where}, or leave vis_path out to use those of {self.name}"
         )
         return IntegrityError(f"{self.name}, split {self.split}: {what}", mend=mend)
 
     def __repr__(self) -> str:
         lines = [
-            f"ImageTextDataset({self.name}, split {self.split})",
+            f"Dataset({self.name}, split {self.split})",
             f"  {len(self):,} rows of {', '.join(self.columns)}",
             f"  annotations: {', '.join(self.annotations)}",
-            f"  {len(self.table.files):,} images: {self.media.folder}",
         ]
+        if self._media_fields:
+            lines.append(f"  media: {self.media.where}")
         if self.left_out:
             lines.append(f"  left out: {self.left_out:,} rows whose image is missing")
         return "\n".join(lines)
-
-
-def absent_images(dataset: ImageTextDataset) -> list[int]:
-    """Which of the images that a dataset's rows name are not there, as numbers of its table's files."""
-    return [file for file in range(len(dataset.table.files)) if not os.path.isfile(dataset._image_path(file))]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from assetmgr.datasets.annotations import Annotation
+from assetmgr.datasets.media import Folder
 from assetmgr.errors import UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.names import check_path
@@ -13,15 +14,8 @@ from assetmgr.store import Layout
 from assetmgr.verify import Installed
 
 
-class Media(NamedTuple):
-    """A folder of images. ``owner`` is the asset that put it there; None for a folder of the user's own."""
-
-    folder: str
-    owner: str | None
-
-
-def annotation_paths(found: Installed, named: Sequence[str]) -> list[str]:
-    """The absolute paths of a split's files: each is the asset's file of that name, or whose path ends with it.
+def annotations_of(found: Installed, split: str, named: Sequence[str]) -> tuple[Annotation, ...]:
+    """A split's files: each is the asset's file of that name, or whose path ends with it.
 
     Raises
     ------
@@ -30,7 +24,7 @@ def annotation_paths(found: Installed, named: Sequence[str]) -> list[str]:
     """
     layout = Layout(found.entry)
     files = {layout.name(file): file for file in found.files}
-    paths = []
+    annotations = []
     for name in named:
         matches = [place for place, file in files.items() if file.path == name]
         matches = matches or [place for place in files if place.endswith(f"/{name}")]
@@ -45,13 +39,14 @@ def annotation_paths(found: Installed, named: Sequence[str]) -> list[str]:
                 f"{found.name}: a split names a file, and the asset {what}",
                 mend=f"correct `splits:` of {found.name} in the manifest, or let its patterns include the file",
             )
-        paths.append(found.store.at(matches[0]))
-    return paths
+        path, digest = found.store.at(matches[0]), files[matches[0]].sha256
+        annotations.append(Annotation(found.name, split, path, digest or ""))
+    return tuple(annotations)
 
 
 def media_of(
     found: Installed, required: Sequence[Installed], split: str, vis_path: str | os.PathLike[str] | None
-) -> Media:
+) -> Folder:
     """The folder of a split's images.
 
     That is ``vis_path``; else the manifest's ``media`` in the asset, or in the first required one that has such a
@@ -69,14 +64,14 @@ def media_of(
                 f"vis_path {os.fspath(vis_path)!r} is not a folder",
                 mend=f"leave it out to use the images of {found.name}",
             )
-        return Media(folder, None)
+        return Folder(folder, None)
     named = _named(found, split)
     if named is not None:
-        looked = [Media(_under(root, named), asset.name) for asset in (found, *required) for root in _roots(asset)]
+        looked = [Folder(_under(root, named), asset.name) for asset in (found, *required) for root in _roots(asset)]
     else:
         sources = [other for other in required if other.entry.kind == "dataset"] or [found]
         looked = [
-            Media(_under(root, _named(other, split) or "."), other.name) for other in sources for root in _roots(other)
+            Folder(_under(root, _named(other, split) or "."), other.name) for other in sources for root in _roots(other)
         ]
     for media in looked:
         if os.path.isdir(media.folder):

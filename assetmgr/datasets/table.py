@@ -1,103 +1,257 @@
-"""Rows as a few flat arrays.
+"""The rows of a split as an Arrow file that is mapped into memory.
 
-A row costs its text and some bytes, not a dict, and a forked worker that reads rows copies no page. The shape is that
-of a columnar file: text is one run of bytes with offsets, and rows name their image by its number.
+Opening one costs the same whatever its length; a row costs nothing until it is asked for; and the pages are shared by
+all workers and processes that read it. The only module, with `assetmgr.datasets.prepared`, that imports pyarrow.
+
+Source of the format: https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
-from assetmgr.datasets.annotations import Annotation
+import msgspec
 
+# What a column's values are. `any` is decided by the values: numbers, texts, or, where they are mixed, JSON.
+Kind = Literal["any", "text", "int", "float", "texts", "floats", "json", "image", "video"]
 
-class Column(Protocol):
-    """What a column gives: values by row."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, row: int, /) -> object: ...
+MEDIA: frozenset[str] = frozenset({"image", "video"})
+# Rows in every batch of a file but the last: which batch has a row is a division.
+BATCH_ROWS = 1 << 16
+_METADATA = b"assetmgr"
 
 
-class Texts:
-    """Many texts as UTF-8 in one run of bytes."""
-
-    __slots__ = ("_bytes", "_ends")
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        encoded = [text.encode() for text in texts]
-        self._bytes = b"".join(encoded)
-        self._ends = array("Q", accumulate(map(len, encoded), initial=0))
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, row: int) -> str:
-        return self._bytes[self._ends[row] : self._ends[row + 1]].decode()
-
-
-def column(values: Sequence[int] | Sequence[str] | Sequence[int | str]) -> Column:
-    """The smallest column that gives back these values, each with its own type."""
-    if all(type(value) is int for value in values):
-        return array("q", map(int, values))
-    if all(type(value) is str for value in values):
-        return Texts(values)  # type: ignore[arg-type]
-    return list(values)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The rows of a split.
+class Field(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One key of a sample.
 
     Attributes
     ----------
-    files
-        The distinct images, as names relative to the media folder.
-    file_of
-        For each row, which of the images it has.
-    columns
-        What else a row has, by the sample's keys, in their order.
+    name
+        The key.
+    kind
+        What its value is. The column of an ``image`` or a ``video`` holds the medium's name.
     suffixes
-        What may follow an image's name; the first that exists is meant.
+        What may follow a medium's name; the first that exists is meant.
+    options
+        What else its decoder wants to know.
     """
 
-    files: Texts
-    file_of: array[int]
-    columns: dict[str, Column]
+    name: str
+    kind: Kind = "any"
     suffixes: tuple[str, ...] = ("",)
+    options: dict[str, Any] = {}
+
+    @property
+    def is_media(self) -> bool:
+        return self.kind in MEDIA
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What a sample is made of: its keys, in the order in which a sample has them."""
+
+    fields: tuple[Field, ...]
+
+    def named(self, name: str) -> Field:
+        return next(field for field in self.fields if field.name == name)
+
+
+def shape_of(metadata: Mapping[bytes, bytes] | None) -> Shape:
+    """The shape that an Arrow schema's metadata tell.
+
+    Raises
+    ------
+    ValueError
+        When they tell none.
+    """
+    return msgspec.json.decode((metadata or {}).get(_METADATA, b""), type=Shape)
+
+
+def metadata_of(shape: Shape) -> dict[bytes, bytes]:
+    return {_METADATA: msgspec.json.encode(shape)}
+
+
+class Table:
+    """A split's rows: map-style, read-only, small to pickle where it lies in a file.
+
+    Parameters
+    ----------
+    source
+        The path of an Arrow file, or such a file's bytes.
+
+    Raises
+    ------
+    OSError, ValueError
+        When it cannot be read, or is not such a file.
+    """
+
+    def __init__(self, source: str | bytes) -> None:
+        import pyarrow as pa
+
+        self._source = source
+        try:
+            file = pa.memory_map(source) if isinstance(source, str) else pa.BufferReader(source)
+            reader = pa.ipc.open_file(file)
+            self._batches: list[Any] = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+            self._schema = reader.schema
+        except pa.ArrowException as error:
+            raise ValueError(str(error)) from None
+        self.shape = shape_of(self._schema.metadata)
+        self._each = self._batches[0].num_rows if self._batches else 0
+        self._count: int = sum(batch.num_rows for batch in self._batches)
+
+    def __reduce__(self) -> tuple[type[Table], tuple[str | bytes]]:
+        return Table, (self._source,)
 
     def __len__(self) -> int:
-        return len(self.file_of)
+        return self._count
 
-    def name(self, number: int) -> str:
-        """An image's name as a person reads it: ``12.png|.jpg`` where it may have several."""
-        return self.files[number] + "|".join(self.suffixes)
+    @property
+    def path(self) -> str | None:
+        """The file that is mapped, or None where the rows are in this process's memory alone."""
+        return self._source if isinstance(self._source, str) else None
+
+    def row(self, number: int, names: Sequence[str]) -> list[Any]:
+        """Some columns' values of one row; a medium's is its name."""
+        at, offset = divmod(number, self._each)
+        batch = self._batches[at]
+        return [self._value(name, batch.column(name)[offset].as_py()) for name in names]
+
+    def rows(self, numbers: Sequence[int], names: Sequence[str]) -> list[list[Any]]:
+        """Some columns' values of many rows, column by column: far quicker than one by one."""
+        import pyarrow as pa
+
+        if isinstance(numbers, range) and numbers.step == 1 and numbers:
+            part = self.arrow(names).slice(numbers.start, len(numbers))
+            return [self._values(name, part.column(name)) for name in names]
+        # Batch by batch: Arrow's own `take` over all of them would first make one of them.
+        wanted: dict[int, tuple[list[int], list[int]]] = {}
+        for position, number in enumerate(numbers):
+            at, offset = divmod(number, self._each)
+            positions, offsets = wanted.setdefault(at, ([], []))
+            positions.append(position)
+            offsets.append(offset)
+        columns: list[list[Any]] = [[None] * len(numbers) for _ in names]
+        for at, (positions, offsets) in wanted.items():
+            taken = self._batches[at].select(list(names)).take(pa.array(offsets, pa.int64()))
+            for column, name in zip(columns, names, strict=True):
+                for position, value in zip(positions, self._values(name, taken.column(name)), strict=True):
+                    column[position] = value
+        return columns
+
+    def column(self, name: str) -> list[Any]:
+        """All values of one column."""
+        return self._values(name, self.arrow([name]).column(name))
+
+    def distinct(self, name: str) -> list[str]:
+        """The distinct values of a column of names, in the order in which they first appear."""
+        return [value for value in self.arrow([name]).column(name).unique().to_pylist() if value is not None]
+
+    def arrow(self, names: Sequence[str] | None = None) -> Any:
+        """The rows as a `pyarrow.Table` on the same memory."""
+        import pyarrow as pa
+
+        table = pa.Table.from_batches(self._batches, self._schema)
+        return table if names is None else table.select(list(names))
+
+    def _value(self, name: str, value: Any) -> Any:
+        return msgspec.json.decode(value) if self._is_json(name) and value is not None else value
+
+    def _values(self, name: str, values: Any) -> list[Any]:
+        listed: list[Any] = values.to_pylist()
+        if not self._is_json(name):
+            return listed
+        return [None if value is None else msgspec.json.decode(value) for value in listed]
+
+    def _is_json(self, name: str) -> bool:
+        return any(field.name == name and field.kind == "json" for field in self.shape.fields)
 
 
-class Images:
-    """Collects the images that rows name: each distinct name checked and kept once."""
+# --- making one ------------------------------------------------------------------------------------------------------
 
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._of: array[int] = array("I")
+Batch = Mapping[str, Sequence[Any]]
 
-    def add(self, name: str, file: Annotation, row: int | str) -> None:
-        """The next row has this image.
 
-        Raises
-        ------
-        UnsafeNameError
-            When the name must not become a path.
-        """
-        number = self._numbers.get(name)
-        if number is None:
-            number = self._numbers[file.check_name(name, row)] = len(self._numbers)
-        self._of.append(number)
+class WidenError(Exception):
+    """A column has a value that its type, as the rows before told it, cannot hold: it is to be JSON."""
 
-    def table(self, columns: dict[str, Column], suffixes: tuple[str, ...] = ("",)) -> Table:
-        """The table of these rows."""
-        return Table(Texts(self._numbers), self._of, columns, suffixes)
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def write(sink: Any, shape: Shape, batches: Iterable[Batch], batch_rows: int = BATCH_ROWS) -> int:
+    """Write rows to a file object as an Arrow file of batches of so many rows; return how many rows there are.
+
+    Raises
+    ------
+    WidenError
+        When a column of kind ``any`` turns out to be mixed: to be written anew, with that column as ``json``.
+    """
+    import pyarrow as pa
+
+    writer, schema, settled, count = None, None, shape, 0
+    waiting: dict[str, list[Any]] = {field.name: [] for field in shape.fields}
+    first = waiting[shape.fields[0].name]
+
+    def emit() -> None:
+        nonlocal writer, schema, settled, count
+        if writer is None:
+            settled = Shape(tuple(_settled(field, waiting[field.name]) for field in shape.fields))
+            schema = pa.schema([(field.name, _type(field.kind)) for field in settled.fields], metadata_of(settled))
+            writer = pa.ipc.new_file(sink, schema)
+        arrays = [_array(field, waiting[field.name][:batch_rows]) for field in settled.fields]
+        writer.write_batch(pa.record_batch(arrays, schema))
+        count += min(len(first), batch_rows)
+        for values in waiting.values():
+            del values[:batch_rows]
+
+    try:
+        for batch in batches:
+            for name, values in waiting.items():
+                values.extend(batch[name])
+            while len(first) >= batch_rows:
+                emit()
+        if first or writer is None:
+            emit()
+    finally:
+        if writer is not None:
+            writer.close()
+    return count
+
+
+def _settled(field: Field, values: Sequence[Any]) -> Field:
+    if field.kind != "any":
+        return field
+    types = set(map(type, values)) - {type(None)}
+    kinds: dict[Any, Kind] = {int: "int", str: "text", float: "float"}
+    kind = kinds.get(next(iter(types))) if len(types) == 1 else None
+    return msgspec.structs.replace(field, kind=kind or "json")
+
+
+def _array(field: Field, values: Sequence[Any]) -> Any:
+    """An Arrow array that gives back the very values: Arrow by itself takes True for a 1, and a 1 for a 1.0."""
+    import pyarrow as pa
+
+    exact = _EXACT.get(field.kind)
+    if field.kind == "json":
+        values = [None if value is None else msgspec.json.encode(value).decode() for value in values]
+    elif exact is not None and not set(map(type, values)) <= {exact, type(None)}:
+        raise WidenError(field.name)
+    try:
+        return pa.array(values, _type(field.kind))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        if field.kind == "json":
+            raise
+        raise WidenError(field.name) from None
+
+
+_EXACT: Mapping[str, type] = {"int": int, "float": float, "text": str, "image": str, "video": str}
+
+
+def _type(kind: Kind) -> Any:
+    import pyarrow as pa
+
+    types = {"int": pa.int64(), "float": pa.float64(), "texts": pa.list_(pa.string()), "floats": pa.list_(pa.float64())}
+    # Offsets of 64 bits are for texts beyond 2 GB in one batch; a batch of rows never has them.
+    return types.get(kind, pa.string())

@@ -21,6 +21,7 @@ from assetmgr.reporting import Progress, Reporter
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.rate import Bucket
 from assetmgr.transfer.retry import PassingError
+from assetmgr.transfer.trace import tell
 
 # What is put under a name in these is there whole or not at all. Elsewhere (sftp, smb) a name is given by a rename.
 _ATOMIC = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")
@@ -91,13 +92,15 @@ class BucketTarget:
             if self._holds(filesystem, path, file, full=full):
                 bar.add(file.size)
                 return False
-            final = path
+            final, begun = path, time.monotonic()
             if not self._atomic:
                 path = f"{path.rpartition('/')[0]}/.pushing-{secrets.token_hex(8)}"
                 filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._send(filesystem, path, file, bar)
             if path != final:
                 filesystem.mv(path, final)
+            told, seconds = f"{self._url}/{blob_path(file.sha256)}", time.monotonic() - begun
+            tell("PUT", told, "sent", size=file.size, seconds=seconds, whose="mirror")
             return True
         except AssetError:
             raise

@@ -72,6 +72,9 @@ class Origin(Protocol):
             sha256 is None.
         """
 
+    def look(self, asset: Asset) -> LockedAsset:
+        """What a declaration stands for now, by a look at what is published: no bytes are fetched."""
+
     def sources(self, entry: LockedAsset, file: LockedFile) -> Sequence[str]:
         """The URLs that a file of a locked asset comes from."""
 

@@ -33,6 +33,7 @@ from assetmgr.receipt import Stamp
 from assetmgr.store import Layout
 from assetmgr.transfer.engine import Engine
 from assetmgr.transfer.journal import journal_path
+from assetmgr.transfer.judging import unlike_pins
 from assetmgr.transfer.looking import header_of
 from assetmgr.transfer.source import Fetched, Source, Task
 from assetmgr.transfer.urls import local_path
@@ -69,6 +70,39 @@ class FilesOrigin:
             requires=asset.requires,
             license=asset.license,
         )
+
+    def look(self, asset: Asset) -> LockedAsset:
+        """What is published of an asset, asked without its bytes: the sizes of its files, where anybody tells them.
+
+        Raises
+        ------
+        AccessError, OriginError
+            When a file is not to be had from any of its URLs.
+        """
+        entry = self.resolve(asset, None, fetch=False)
+        assert isinstance(asset.source, FilesSource)
+        sizes = {(file.place, file.path): self._published(asset, file) for file in asset.source.files if not file.ask}
+        files = [
+            file if (size := sizes.get((file.place, file.path))) is None else msgspec.structs.replace(file, size=size)
+            for file in entry.files
+        ]
+        return msgspec.structs.replace(entry, files=tuple(files))
+
+    def _published(self, asset: Asset, file: FileSource) -> int | None:
+        urls = [url for url in file.urls if not self._context.offline or _is_local(url)]
+        errors: list[AssetError] = []
+        for url in urls:
+            try:
+                size = self._engine.size_of(Source(url), f"{asset.name}: {file.path}")
+            except AssetError as error:
+                errors.append(error)
+                continue
+            if size is not None and file.size not in (None, size):
+                raise IntegrityError(f"{asset.name}: {file.path}: expected {file.size} bytes, found {size}")
+            return size
+        if errors:
+            raise told(errors[0], asset.name, file.path, f"correct the url of {asset.name}")
+        return None
 
     def _pin(self, asset: Asset, source: FileSource, kept: LockedFile | None, *, may_fetch: bool) -> LockedFile:
         pinned = self._pin_bytes(asset, source, kept, may_fetch=may_fetch)
@@ -185,9 +219,8 @@ class FilesOrigin:
             raise AccessError(f"{label}: {path}: {error.strerror}", mend="make it readable for this user") from None
         if source.size not in (None, size):
             raise IntegrityError(f"{label}: {path}: expected {source.size} bytes, found {size}")
-        for algorithm, wanted in {**_pins(source), "sha256": source.sha256}.items():
-            if wanted not in (None, digests[algorithm]):
-                raise IntegrityError(f"{label}: {path}: expected {algorithm} {wanted}, found {digests[algorithm]}")
+        if fault := unlike_pins(_claims(source), digests):
+            raise IntegrityError(f"{label}: {path}: {fault}")
         return Fetched(size, digests, {}, Path(path).as_uri())
 
     def _stream(self, asset: Asset, source: FileSource) -> Fetched:
@@ -202,7 +235,8 @@ class FilesOrigin:
             known
             and source.urls
             and source.size in (None, known.size)
-            and {**known.digests, **_pins(source), "sha256": source.sha256 or known.digests["sha256"]} == known.digests
+            and _claims(source).keys() <= known.digests.keys()
+            and unlike_pins(_claims(source), known.digests) is None
         ):
             self._fetched[source.urls] = known
             return known
@@ -341,9 +375,14 @@ class _Note(msgspec.Struct, frozen=True):
 
 
 def _pins(source: FileSource) -> dict[str, str]:
-    """What the manifest says of the bytes besides their sha256."""
-    pins = {"md5": source.md5, "crc32c": source.crc32c}
+    """What the manifest says of the bytes besides their whole sha256."""
+    pins = {"sha256": source.sha256_prefix, "md5": source.md5, "crc32c": source.crc32c}
     return {algorithm: digest for algorithm, digest in pins.items() if digest}
+
+
+def _claims(source: FileSource) -> dict[str, str]:
+    """All that the manifest says of the bytes."""
+    return _pins(source) | ({"sha256": source.sha256} if source.sha256 else {})
 
 
 def _is_local(url: str) -> bool:
@@ -360,4 +399,4 @@ def _agrees(kept: LockedFile, source: FileSource) -> bool:
             (source.md5, kept.md5),
             (source.crc32c, kept.crc32c),
         )
-    )
+    ) and (kept.sha256 or "").startswith(source.sha256_prefix or "")

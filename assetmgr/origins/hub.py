@@ -32,6 +32,7 @@ from assetmgr.origins.hub_process import HubProcess
 from assetmgr.origins.hub_snapshot import Staging
 from assetmgr.placing import place, remove_file
 from assetmgr.store import Layout
+from assetmgr.transfer import trace
 from assetmgr.transfer.urls import clean, safe_url
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
 
     def __exit__(self, *exception: object) -> None:
         self._process.close()
+
+    def look(self, asset: Asset) -> LockedAsset:
+        """See `Origin.look`."""
+        return self.resolve(asset, None, fetch=False)
 
     # --- resolve -------------------------------------------------------------------------------------------------
 
@@ -356,10 +361,14 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
         """What the hub says to a job: through huggingface_hub where its transport was asked for or is needed."""
 
         def on_event(event: Mapping[str, Any]) -> None:
+            if event["event"] == "request":
+                trace.tell(**{key: event[key] for key in ("method", "url", "came", "size", "seconds")}, whose="origin")
+                return
             where, why = safe_url(str(event["url"])), clean(str(event["why"]))
             self._context.reporter.say(f"{name}: {where}: {why}; again in {event['seconds']} s")
 
         token = self._direct.token(name)  # the child reads its own: what is wrong with it is told here
         if job["do"] == "fetch" or self._transport == "snapshot":
-            return self._process.ask({**job, "endpoint": self.endpoint}, on_event)
+            asked = {**job, "endpoint": self.endpoint, "trace": trace.is_wanted()}
+            return self._process.ask(asked, on_event)
         return HubListing(self.endpoint, token, self._fetcher.read).answer(name, job)

@@ -84,6 +84,7 @@ class Client:
         self._filter = filter_repo_objects
         self._limits = limits
         self._emit = emit
+        self._trace = False
         if hasattr(huggingface_hub, "set_client_factory"):  # 1.0 and later, on httpx
             default = _http.default_client_factory
             huggingface_hub.set_client_factory(lambda: self._patient(default()))
@@ -98,17 +99,20 @@ class Client:
         def patient(request: Any, **options: Any) -> Any:
             attempt = 1
             while True:
+                begun = time.monotonic()
                 try:
                     response = send(request, **options)
                 except Exception as error:
+                    self._tell(request, type(error).__name__, 0, begun)
                     if not _is_passing(error):
                         raise
                     why = f"{type(error).__name__}: {error}"[:200]
                     wait = delay(attempt, None, self._limits)
                     if wait is None:
                         # An error of ours: huggingface_hub would try its own again, and each of them that often.
-                        raise AskedTooMuchError(f"{request.url}: {why}, {attempt} times") from error
+                        raise AskedTooMuchError(f"{request.url}: {why}, {_times(attempt)}") from error
                 else:
+                    self._tell_answers(response, begun)
                     if response.status_code not in PASSING:
                         _check_etags(response)
                         return response
@@ -118,7 +122,7 @@ class Client:
                     response.close()
                     if wait is None:
                         asked = f", which asks to come back after {asked!r}" if asked else ""
-                        raise AskedTooMuchError(f"{request.url}: {why} from the server{asked}, {attempt} times")
+                        raise AskedTooMuchError(f"{request.url}: {why} from the server{asked}, {_times(attempt)}")
                 self._emit({"event": "wait", "why": why, "url": str(request.url), "seconds": round(wait, 1)})
                 time.sleep(wait)
                 attempt += 1
@@ -126,8 +130,25 @@ class Client:
         client.send = patient
         return client
 
+    def _tell_answers(self, response: Any, begun: float) -> None:
+        """Tell of an answer and of the redirects before it, each once: requests sends those through here, httpx not."""
+        for answer in (*response.history, response) if self._trace else ():
+            if not getattr(answer, "is_told", False):
+                answer.is_told = True
+                length = answer.headers.get("Content-Length", "")
+                is_empty = answer is not response or answer.request.method == "HEAD"
+                size = int(length) if length.isdigit() and not is_empty else 0
+                self._tell(answer.request, str(answer.status_code), size, begun)
+
+    def _tell(self, request: Any, came: str, size: int, begun: float) -> None:
+        if self._trace:
+            seconds = time.monotonic() - begun
+            told = {"method": str(request.method), "url": str(request.url), "came": came, "size": size}
+            self._emit({"event": "request", **told, "seconds": seconds})
+
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """Do one job: ``resolve``, ``tree``, ``exists`` or ``fetch``."""
+        self._trace = bool(job.get("trace"))
         token = self._token(job["endpoint"])
         api = self._hub.HfApi(endpoint=job["endpoint"], token=token, library_name="assetmgr")
         repo, kind = job["repo"], job["kind"]
@@ -225,6 +246,10 @@ class Client:
         }
         _tree_cache.write_tree_cache(folder, commit, entries)
         return bool(_tree_cache.read_tree_cache(folder, commit) == entries)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _exactly(name: str) -> str:

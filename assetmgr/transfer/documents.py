@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from assetmgr.errors import OriginError
 from assetmgr.transfer.connection import Answer
-from assetmgr.transfer.evidence import Headers
+from assetmgr.transfer.evidence import Headers, content_range
 from assetmgr.transfer.rate import Pace
 from assetmgr.transfer.retry import Attempts, PassingError
 from assetmgr.transfer.source import Source
@@ -16,6 +16,7 @@ from assetmgr.transfer.urls import safe_url
 from assetmgr.transfer.wire import Wire
 
 _CHUNK = 256 << 10
+_T = TypeVar("_T")
 
 
 class Document(NamedTuple):
@@ -38,21 +39,48 @@ def read_document(source: Source, wire: Wire, *, most: int, label: str, say: Cal
     ------
     AccessError, OriginError
     """
-    attempts = Attempts(wire.limits)
     where = safe_url(source.url)
+
+    def read() -> Document:
+        with contextlib.closing(wire.ask(source)) as answer:
+            if answer.status != 200:
+                raise OriginError(f"{label}: {where}: HTTP {answer.status} to a request for the whole document")
+            body = _body(answer, most, where, Pace(wire.limits_of(source)))
+            return Document(body, answer.headers, answer.url)
+
+    return _patiently(read, wire, f"{label}: {where}", say)
+
+
+def published_size(source: Source, wire: Wire, *, label: str, say: Callable[[str], object]) -> int | None:
+    """The size of a file that a source has, without its bytes; None where the source does not tell it.
+
+    Raises
+    ------
+    AccessError, OriginError
+        When it is not to be had there.
+    """
+
+    def look() -> int | None:
+        with contextlib.closing(wire.ask(source, 0, 1)) as answer:
+            span = content_range(answer.headers)
+            if answer.status == 200:
+                return answer.length
+            return span.size if span else None
+
+    return _patiently(look, wire, f"{label}: {safe_url(source.url)}", say)
+
+
+def _patiently(ask: Callable[[], _T], wire: Wire, label: str, say: Callable[[str], object]) -> _T:
+    attempts = Attempts(wire.limits)
     while True:
         try:
-            with contextlib.closing(wire.ask(source)) as answer:
-                if answer.status != 200:
-                    raise OriginError(f"{label}: {where}: HTTP {answer.status} to a request for the whole document")
-                body = _body(answer, most, where, Pace(wire.limits_of(source)))
-                return Document(body, answer.headers, answer.url)
+            return ask()
         except PassingError as error:
             wait = attempts.failed(0, error.asked)
             if wait is None:
                 told = attempts.given_up(error)
-                raise OriginError(f"{label}: {where}: {told.message}", mend=told.mend) from None
-            say(f"{label}: {where}: {error}; again in {wait:.1f} s")
+                raise OriginError(f"{label}: {told.message}", mend=told.mend) from None
+            say(f"{label}: {error}; again in {wait:.1f} s")
             wire.stop.wait(wait)
 
 

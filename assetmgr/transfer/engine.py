@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from assetmgr.errors import AssetError, DiskSpaceError
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.transfer.crew import Crew
-from assetmgr.transfer.documents import Document, read_document
+from assetmgr.transfer.documents import Document, published_size, read_document
 from assetmgr.transfer.fetch import fetch_task
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.remote import RemoteFile
@@ -112,6 +112,10 @@ class Engine(contextlib.AbstractContextManager["Engine"]):
     def read(self, source: Source, *, most: int, label: str) -> Document:
         """A small document into memory; see `read_document`."""
         return read_document(source, self._wire, most=most, label=label, say=self._reporter.say)
+
+    def size_of(self, source: Source, label: str) -> int | None:
+        """The size of a file, asked without its bytes; see `published_size`."""
+        return published_size(source, self._wire, label=label, say=self._reporter.say)
 
     def _one(self, task: Task, wire: Wire, progress: Callable[[int], object]) -> Outcome:
         def say(text: str) -> None:

@@ -79,11 +79,17 @@ def wrong_digest(task: Task, digests: Mapping[str, str], said: Mapping[str, str]
     """
     if task.sha256 and digests["sha256"] != task.sha256:
         return f"expected sha256 {task.sha256}, found {digests['sha256']}"
-    claims = [("", task.pins)] if task.sha256 else [("", task.pins), (" (its server says)", said)]
-    for whose, wanted in claims:
-        for name, digest in wanted.items():
-            if digests.get(name, digest) != digest:
-                return f"expected {name} {digest}{whose}, found {digests[name]}"
+    fault = unlike_pins(task.pins, digests)
+    return fault if fault or task.sha256 else unlike_pins(said, digests, " (its server says)")
+
+
+def unlike_pins(pins: Mapping[str, str], digests: Mapping[str, str], whose: str = "") -> str | None:
+    """Which digest is not what it should be, or None. A pin may be the beginning of a digest."""
+    for name, wanted in pins.items():
+        found = digests.get(name, wanted)
+        if not found.startswith(wanted):
+            rest = "..." if len(wanted) < len(found) else ""
+            return f"expected {name} {wanted}{rest}{whose}, found {found}"
     return None
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urljoin
 
+from assetmgr.errors import OriginError
 from assetmgr.transfer.detour import detour
 from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.source import Source
-from assetmgr.transfer.urls import address
+from assetmgr.transfer.trace import tell
+from assetmgr.transfer.urls import address, safe_url
+from assetmgr.transfer.wire import Wire
 
 
 def header_of(source: Source, name: str, limits: Limits) -> str | None:
@@ -26,10 +31,13 @@ def header_of(source: Source, name: str, limits: Limits) -> str | None:
     source = detour(source)
     url, timeout = source.url, (limits.connect_timeout, limits.read_timeout)
     for _ in range(limits.redirects):
+        begun = time.monotonic()
         try:
             answer = requests.head(url, auth=login, allow_redirects=False, timeout=timeout)
-        except requests.RequestException:
+        except requests.RequestException as error:
+            tell("HEAD", url, type(error).__name__, seconds=time.monotonic() - begun, whose="origin")
             return None
+        tell("HEAD", url, str(answer.status_code), seconds=time.monotonic() - begun, whose="origin")
         if name in answer.headers:
             return answer.headers[name]
         location = answer.headers.get("Location")
@@ -37,3 +45,30 @@ def header_of(source: Source, name: str, limits: Limits) -> str | None:
         if not url.startswith(("http://", "https://")) or address(url) != address(source.url):
             return None
     return None
+
+
+def size_there(wire: Wire, source: Source) -> int | None:
+    """The size that a source says its file has; -1 where it does not say; None where it has no such file.
+
+    One byte is asked for, and nothing is kept.
+
+    Raises
+    ------
+    OriginError, AccessError
+        When it cannot be asked, or does not say.
+    """
+    try:
+        answer = wire.ask(source, 0, 1)
+    except PassingError as error:
+        raise OriginError(f"{safe_url(source.url)}: {error}") from None
+    except OriginError as error:
+        if error.is_absent:
+            return None
+        raise
+    try:
+        if answer.status == 200:
+            return -1 if answer.length is None else answer.length
+        total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+        return int(total) if total.isascii() and total.isdigit() else -1
+    finally:
+        answer.close()

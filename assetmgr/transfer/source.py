@@ -87,7 +87,7 @@ class Task:
     algorithms
         Which digests are wanted.
     pins
-        What else is known of the bytes: digests of ``algorithms`` that must come out.
+        What else is known of the bytes: digests of ``algorithms`` that must come out, or the beginnings of digests.
     guard
         Held while the file is worked at: who else would write the same partial waits.
     key

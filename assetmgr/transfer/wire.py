@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import threading
@@ -20,6 +21,7 @@ from assetmgr.transfer.proxied import ask_proxied, proxies_for
 from assetmgr.transfer.rate import Bucket
 from assetmgr.transfer.retry import PASSING, PassingError, window_end
 from assetmgr.transfer.source import Source
+from assetmgr.transfer.trace import traced
 from assetmgr.transfer.urls import Address, address, local_path, redirect_target, request_target, safe_url
 
 # Seconds that bytes are gathered for before they are written, where they come slowly.
@@ -131,8 +133,9 @@ class Wire:
             For what will not.
         """
         self.check()
-        if source.opener is not None:
-            return source.opener(start, end, self.stop, self.limits_of(source))
+        opener = source.opener
+        if opener is not None:
+            return traced(source.url, _whose(source), lambda: opener(start, end, self.stop, self.limits_of(source)))
         asked = detour(source)
         if asked.url[:5].lower() == "file:":
             return _LocalAnswer(asked.url, start, valid, plain=source.watch is not None)
@@ -179,13 +182,7 @@ class Wire:
         for _ in range(limits.redirects + 1):
             login = self._logins.authorization(source, home, here)
             sent = {**headers, "Authorization": login} if login else headers
-            proxies = self._proxies.get(here)
-            if proxies is None:
-                proxies = self._proxies[here] = proxies_for(url)
-            if proxies:
-                answer = ask_proxied(url, sent, proxies, limits)
-            else:
-                answer = self.pool.ask(here, request_target(url), sent, url, limits)
+            answer = traced(url, _whose(source), functools.partial(self._send, here, url, sent, limits))
             if answer.status not in _REDIRECTS:
                 return answer
             location = answer.headers.get("Location", "")
@@ -196,6 +193,19 @@ class Wire:
             here = address(url)
             self.check()
         raise OriginError(f"{safe_url(source.url)}: more than {limits.redirects} redirects")
+
+    def _send(self, here: Address, url: str, headers: Mapping[str, str], limits: Limits) -> Answer:
+        """One request, through a proxy where there is one for it."""
+        proxies = self._proxies.get(here)
+        if proxies is None:
+            proxies = self._proxies[here] = proxies_for(url)
+        if proxies:
+            return ask_proxied(url, headers, proxies, limits)
+        return self.pool.ask(here, request_target(url), headers, url, limits)
+
+
+def _whose(source: Source) -> str:
+    return "origin" if source.watch is None else "mirror"
 
 
 def _open_at_once(path: str, flags: int) -> int:

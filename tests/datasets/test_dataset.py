@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from assetmgr.datasets import ImageTextDataset, load
+from assetmgr.datasets import Dataset, load
+from assetmgr.datasets.media import named
 from assetmgr.errors import IntegrityError, MissingExtraError, UsageError
 from assetmgr.verify import Installed
 from tests.datasets.conftest import Make, png
@@ -20,7 +21,7 @@ from tests.datasets.stored import DATA
 EXPECTED = json.loads((DATA / "expected.json").read_bytes())
 
 
-def opened(found: Installed, **how: Any) -> ImageTextDataset:
+def opened(found: Installed, **how: Any) -> Dataset:
     """The one split of a dataset that has one."""
     splits = load(found, **how)
     assert isinstance(splits, dict)
@@ -28,9 +29,11 @@ def opened(found: Installed, **how: Any) -> ImageTextDataset:
     return dataset
 
 
-def damage(dataset: ImageTextDataset, row: int, data: bytes | None) -> Path:
+def damage(dataset: Dataset, row: int, data: bytes | None) -> Path:
     """Replace or remove the image of a row."""
-    path = Path(dataset._image_path(dataset.table.file_of[row]))
+    (field,) = (field for field in dataset.table.shape.fields if field.is_media)
+    (stem,) = dataset.table.row(row, [field.name])
+    path = Path(dataset.media.shown(named(dataset.media, stem, field.suffixes)))
     target = path.resolve()
     target.unlink()
     if data is not None:
@@ -57,7 +60,7 @@ def test_the_pixels_are_those_of_the_file(coco: Installed) -> None:
     from PIL import Image
 
     val = load(coco, split="val")
-    assert isinstance(val, ImageTextDataset)
+    assert isinstance(val, Dataset)
     with Image.open(DATA / f"coco-sample/val2017/{val[0]['image_id']:012d}.jpg") as image:
         assert val[0]["image"].tobytes() == image.convert("RGB").tobytes()
 
@@ -104,7 +107,7 @@ def test_its_repr_says_how_much_of_what_from_where(coco: Installed) -> None:
         "25 rows",
         "image, text_input, image_id",
         "captions_val2017.json",
-        "5 images",
+        "val2017",
     ):
         assert words in text
 
@@ -139,8 +142,9 @@ def test_a_damaged_image_is_named_with_its_mend(easy_vqa: Installed, data: bytes
 
 def test_every_truncation_of_a_real_photograph_is_found(coco: Installed) -> None:
     val = load(coco, split="val")
-    assert isinstance(val, ImageTextDataset)
-    whole = Path(val._image_path(0)).read_bytes()
+    assert isinstance(val, Dataset)
+    with val.media.open(val.table.row(0, ["image"])[0]) as file:
+        whole = file.read()
     for keep in (0, 1, 20, 600, len(whole) // 2, len(whole) - 100):
         damage(val, 0, whole[:keep])
         with pytest.raises(IntegrityError, match="cannot be decoded"):

@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
-    """A project whose store holds models of LAVIS with random weights and a real sample of COCO; the servers are gone."""
+    """A project whose store has models with random weights and a real sample of COCO; its servers are gone."""
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "lavis"
     with FileLock(f"{folder}.lock"):

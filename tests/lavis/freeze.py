@@ -33,7 +33,7 @@ LEFT_OUT = ("contexttimer", "ipython", "opendatasets", "plotly", "pre-commit", "
 HEAD = """\
 # Every package of an environment in which LAVIS 1.0.2 works, with Python 3.11:
 #
-#   pip install -c lavis.txt torch          the build you want: add --index-url for a CPU or a CUDA one
+#   pip install -c lavis.txt torch torchvision      the build you want: --index-url for a CPU or a CUDA one
 #   pip install --no-deps -r lavis.txt
 #   pip install -c lavis.txt assetmgr
 #

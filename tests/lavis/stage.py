@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from assetmgr.transfer.detour import VARIABLE
 from tests.hub import Hub
 from tests.support import Project
 
@@ -31,23 +32,15 @@ _TRUTHS = ("coco_karpathy_val_gt", "coco_karpathy_test_gt")
 
 
 def manifest() -> str:
-    """What LAVIS needs, at LAVIS's own URLs; without the checksums of files of which the sample is another."""
-    lines = ["version: 1", "models:"]
-    for name, path in MODELS.items():
-        lines += [f"  {name}:", f"    files: [{{url: {GCS}/{_BUCKET}/{path}, place: torch}}]"]
-        lines += ["    requires: bert-base-uncased"]
-    lines += ["  bert-base-uncased: {hub: bert-base-uncased}", "datasets:"]
-    for name, stems, place in (
-        ("coco_caption", _ANNOTATIONS, "lavis/coco/annotations"),
-        ("coco_gt", _TRUTHS, "lavis/coco_gt"),
-    ):
-        lines += [f"  {name}:", "    files:"]
-        lines += [f"      - {{url: {GCS}/{_BUCKET}/datasets/{stem}.json, place: {place}}}" for stem in stems]
-    lines += ["    requires: []", "  coco-images:", "    files:"]
+    """What is wanted of the catalog; the files of which the sample is another are declared anew, without checksums."""
+    wanted = ", ".join([*MODELS, "coco-caption-evaluation"])
+    lines = ["version: 1", f"requires: [{wanted}]", "datasets:", "  coco_caption:", "    files:"]
+    place = "lavis/coco/annotations"
+    lines += [f"      - {{url: {GCS}/{_BUCKET}/datasets/{stem}.json, place: {place}}}" for stem in _ANNOTATIONS]
+    lines += ["    requires: coco-images", "  coco-images:", "    files:"]
     for split in ("train2014", "val2014"):
         lines += [f"      - {{url: {COCO}/zips/{split}.zip, extract: lavis/coco/images, keep_archive: false}}"]
-    text = "\n".join(lines) + "\n"
-    return text.replace("  coco_gt:", "    requires: coco-images\n  coco_gt:").replace("    requires: []\n", "")
+    return "\n".join(lines) + "\n"
 
 
 def make_stage(folder: Path) -> None:
@@ -58,7 +51,7 @@ def make_stage(folder: Path) -> None:
         hub.publish(path, data)
     with hub.serve() as endpoint:
         detours = {f"{GCS}/": f"{endpoint}/gcs/", f"{COCO}/": f"{endpoint}/coco/"}
-        project = Project(folder, endpoint, {"ASSETMGR_TEST_DETOURS": json.dumps(detours)})
+        project = Project(folder, endpoint, {VARIABLE: json.dumps(detours)})
         project.write(manifest())
         project.run("lock", "bert-base-uncased")
         project.run("pull", "bert-base-uncased")

@@ -66,7 +66,9 @@ def test_a_dataset_and_its_images_elsewhere(stage: Project, tmp_path: Path) -> N
     assert "'text_input': 'A computer desk topped with an open laptop computer.'" in sample
     assert keys == "['image', 'image_id', 'instance_id']"
     assert moved.endswith(str(elsewhere))
-    code = "from lavis.datasets.builders import load_dataset\ntry: load_dataset('coco_vqa')\nexcept OSError as e: print(e)"
+    code = (
+        "from lavis.datasets.builders import load_dataset\ntry: load_dataset('coco_vqa')\nexcept OSError as e: print(e)"
+    )
     done = stage.run("run", "--", sys.executable, "-c", code, env=DEAD)
     assert "is not in the store, and `assetmgr run` is offline" in done.out
 
@@ -75,7 +77,16 @@ def test_a_dataset_and_its_images_elsewhere(stage: Project, tmp_path: Path) -> N
 def test_lavis_own_runner_trains_and_evaluates(stage: Project, tmp_path: Path) -> None:
     project = tmp_path / "project.yaml"
     project.write_text((SCRIPTS / "project.yaml").read_text().replace("{output}", str(tmp_path / "output")))
-    needs = ("run", "--needs", "blip_caption/base_coco", "--needs", "coco_caption", "--needs", "coco_gt", "--")
+    needs = (
+        "run",
+        "--needs",
+        "blip_caption/base_coco",
+        "--needs",
+        "coco_caption",
+        "--needs",
+        "coco-caption-evaluation",
+        "--",
+    )
     done = stage.run(*needs, sys.executable, str(SCRIPTS / "train.py"), str(project), env=DEAD, timeout=280)
     told = done.out + done.err
     assert "Missing keys []" in told

@@ -228,6 +228,29 @@ def test_a_wrong_pin_is_refused_by_lock_with_expected_and_found(hub: Hub, projec
     project.run("pull")
 
 
+def test_the_beginning_of_a_sha256_is_a_pin_too(hub: Hub, project: Project) -> None:
+    begin = SHA256.hexdigest()[:8]
+    project.write(manifest("url: '{endpoint}/f/w.bin', sha256_prefix: '00000000'"))
+    done = project.run("lock", code=3)
+    for word in ("m: w.bin", "expected sha256 00000000..., found", SHA256.hexdigest(), "assets.yaml:", "mend:"):
+        assert word in done.err
+    project.write(
+        manifest(f"url: ['{{endpoint}}/f/absent.bin', '{{endpoint}}/f/w.bin'], path: w, sha256_prefix: '{begin}'")
+    )
+    project.run("lock")
+    assert locked(project)[0]["sha256"] == SHA256.hexdigest()
+    count = len(hub.requests)
+    project.run("pull")
+    project.run("lock")
+    assert len(hub.requests) == count, "what was streamed is pulled, and its pin kept"
+    project.write(
+        manifest(f"url: ['{{endpoint}}/f/absent.bin', '{{endpoint}}/f/w.bin'], path: w, sha256_prefix: '{'0' * 8}'")
+    )
+    assert "expected sha256 00000000..." in project.run("lock", code=3).err, (
+        "a pin that the manifest denies is not kept"
+    )
+
+
 def test_a_full_pin_is_locked_without_a_request_and_proved_by_pull(hub: Hub, project: Project) -> None:
     project.write(manifest(f"url: '{{endpoint}}/f/w.bin', sha256: '{SHA256.hexdigest()}', size: {len(BODY)}"))
     project.run("lock")

@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from assetmgr.differences import compare, in_words
 from assetmgr.errors import LockError
 from assetmgr.lock import Lock as LockDocument
-from assetmgr.lock import LockedAsset, LockedFile, changes, check_entry, dump_lock, parse_lock
+from assetmgr.lock import LockedAsset, LockedFile, check_entry, dump_lock, parse_lock
 from assetmgr.origins.hub_license import stated_license
 from tests.hub import Hub
 from tests.support import Project, hub_manifest, served
@@ -105,7 +106,7 @@ def test_a_licence_makes_no_other_entry() -> None:
     assert (hash(told), told.digest()) == (hash(plain), plain.digest())
     assert msgspec.structs.replace(told, commit="c") != told
     assert plain != "m"
-    assert changes({"m": plain}, {"m": told}) == ["~ m", "    licence: not said -> mit"]
+    assert in_words(compare({"m": plain}, {"m": told})) == ["~ m", "    licence: not said -> mit"]
     assert parse_lock(dump_lock(LockDocument({"m": told})), "here").assets["m"].license == "mit"
 
 

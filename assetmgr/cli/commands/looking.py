@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from assetmgr.cli.options import add_names, named, open_workspace
+from assetmgr.cli.options import add_mirrors, add_names, named, open_workspace, seconds
 from assetmgr.cli.output import Output, plural, size, table
 
 if TYPE_CHECKING:
@@ -49,6 +50,32 @@ def register(commands: Commands) -> None:
     status.add_argument(
         "--check", action="store_true", help="look at every file, also where there are more than a moment allows"
     )
+    diff = commands.add(
+        "diff",
+        "show what differs: two locks, or what is installed and the lock",
+        _diff,
+        "assetmgr diff                         # what is installed against the lock: what would pull change?",
+        "assetmgr diff old.lock.json assets.lock.json",
+        "git show HEAD~1:assets.lock.json | assetmgr diff - assets.lock.json",
+    )
+    diff.add_argument("old", metavar="OLD", nargs="?", help="a lock; - is standard input; none: what is installed")
+    diff.add_argument("new", metavar="NEW", nargs="?", help="a lock (else that of the nearest manifest)")
+    diff.add_argument("--group", metavar="GROUP", action="append", default=[], help="the assets of a group")
+    diff.set_defaults(names=[])
+    diff.add_argument("--files", action="store_true", help="name every file, not only the first of each asset")
+    whereis = commands.add(
+        "whereis",
+        "show where an asset's files are: on this machine, and on which mirrors",
+        _whereis,
+        "assetmgr whereis minilm",
+        "assetmgr whereis minilm --mirror /media/stick/mirror",
+    )
+    whereis.add_argument("name", metavar="NAME")
+    whereis.add_argument("--offline", action="store_true", help="never ask the network")
+    whereis.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, default=10.0, help="how long the mirrors may take (10)"
+    )
+    add_mirrors(whereis)
     path = commands.add(
         "path",
         "print where a proved asset lies",
@@ -156,11 +183,63 @@ def _facts(shown: ShownAsset) -> Iterable[tuple[str, str]]:
     yield "shown in", ", ".join(shown.local_dirs)
     yield "groups", ", ".join(shown.groups)
     yield "requires", ", ".join(shown.requires)
+    yield "twins", ", ".join(shown.twins)
     for number, reason in enumerate(shown.reasons):
         yield "" if number else "why", reason
     yield "mirrors", ", ".join(shown.mirrors)
     for other in shown.other_revisions:
         yield "also", f"{other} is installed"
+
+
+def _diff(options: argparse.Namespace, output: Output) -> int:
+    if options.old is None:
+        workspace = open_workspace(options, output)
+        found = workspace.differences(named(options, workspace))
+    else:
+        from assetmgr.inventory import lock_differences
+
+        # Two locks need no manifest, and nothing that may be wrong with one.
+        new = options.new or open_workspace(options, output).lock_file()
+        found = lock_differences(options.old, new, sys.stdin.buffer)
+    if output.json:
+        output.document(found)
+        return 0
+    from assetmgr.differences import in_words
+
+    for line in in_words(found.assets, most=None if options.files else 10):
+        output.data(line)
+    changes = [asset.change for asset in found.assets]
+    told = [f"{changes.count(change)} {change}" for change in ("added", "removed", "changed") if change in changes]
+    amount = sum(asset.changed_bytes for asset in found.assets)
+    output.say(
+        f"{found.old} -> {found.new}: {', '.join(told) or 'no asset differs'}; {found.same:,} the same"
+        + (f"; {size(amount)} in files that are new or differ" if amount else "")
+    )
+    return 0
+
+
+def _whereis(options: argparse.Namespace, output: Output) -> int:
+    found = open_workspace(options, output).whereis(options.name, timeout=options.timeout)
+    if output.json:
+        output.document(found)
+        return 0
+    rows = [("where", "files", "size", "place")]
+    for folder in found.folders:
+        place = f"{folder.path} ({folder.name})" if folder.name else folder.path
+        rows.append((folder.kind, f"{folder.files:,} of {found.files:,}", "", place))
+    for mirror in found.mirrors:
+        asked = mirror.state in ("whole", "part", "none")
+        count = f"{mirror.files:,} of {mirror.asked:,}" if asked else mirror.state
+        rows.append(("mirror", count, size(mirror.bytes) if asked else "", mirror.mirror))
+    if len(rows) > 1:
+        output.data(table(rows, right=(1, 2)))
+    for mirror in found.mirrors:
+        if mirror.why:
+            output.say(f"mirror {mirror.mirror}: {mirror.why}")
+    held = sum(mirror.state == "whole" for mirror in found.mirrors)
+    there = f"whole on {plural(held, 'mirror')} of {len(found.mirrors)}" if found.mirrors else "no mirror is declared"
+    output.say(f"{found.name}: {found.state}; {plural(found.files, 'file')}, {size(found.bytes)}; {there}")
+    return 0
 
 
 def _path(options: argparse.Namespace, output: Output) -> int:

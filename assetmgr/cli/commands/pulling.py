@@ -59,7 +59,7 @@ def add_references(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--local-dir", metavar="DIR", help="show the files under their own names there too")
     group.add_argument("--local-dir-links", choices=_LINKS, help="as what they stand there (symlink)")
     group.add_argument("--sha256", metavar="DIGEST", help="of a URL: the sha256 that it must have")
-    group.add_argument("--path", metavar="NAME", help="of a URL: the file's name, if not the URL's")
+    group.add_argument("--path", metavar="FILENAME", help="of a URL: the file's name, if not the URL's")
     group.add_argument("--kind", choices=("model", "dataset"), help="of a URL: what it is (else by its name)")
 
 

@@ -13,18 +13,33 @@ The first two give what LAVIS 1.0.2 gives (lavis/datasets/datasets/{caption,coco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from assetmgr.datasets.annotations import Annotation, Id
-from assetmgr.datasets.table import Images, Table, Texts, column
+from assetmgr.datasets.prepared import Rows
+from assetmgr.datasets.table import Batch, Field, Shape
+
+VERSION = 1
+
+_CAPTIONS = Shape((Field("image", "image"), Field("text_input", "text"), Field("image_id")))
+_IMAGES = Shape((Field("image", "image"), Field("image_id"), Field("instance_id", "text")))
 
 
-class _Row(msgspec.Struct, gc=False):
-    image: str
+class _First(msgspec.Struct, gc=False):
     caption: str | list[str] | None = None
-    image_id: Id | None = None
+
+
+class _Caption(msgspec.Struct, gc=False):
+    image: str
+    caption: str
+    image_id: Id
+
+
+class _Image(msgspec.Struct, gc=False):
+    image: str
+    caption: list[str] | None = None
     img_id: Id | None = None
 
 
@@ -43,66 +58,65 @@ class _Coco(msgspec.Struct):
     annotations: list[_CocoCaption]
 
 
-def read(files: Sequence[Annotation]) -> Table:
+def read(files: Sequence[Annotation]) -> Rows:
     """Read the files of one split. See `assetmgr.datasets.readers.Reader`."""
-    rows: list[tuple[Annotation, list[_Row]]] = []
-    documents: list[tuple[Annotation, _Coco]] = []
-    for file in files:
-        data = file.read()
-        if data[:64].lstrip().startswith(b"{"):
-            documents.append((file, file.decode(data, _Coco)))
-        else:
-            rows.append((file, file.decode(data, list[_Row])))
-    if rows and documents:
-        raise documents[0][0].fault("a COCO document, while other files of this split are lists of rows")
+    documents = [file for file in files if file.first() == b"{"]
+    if documents and len(documents) < len(files):
+        raise documents[0].fault("a COCO document, while other files of this split are lists of rows")
     if documents:
-        return _annotations(documents)
-    return _evaluation(rows) if _is_evaluation(rows) else _captions(rows)
+        return _CAPTIONS, _annotations(files)
+    return (_IMAGES, _evaluation(files)) if _is_evaluation(files) else (_CAPTIONS, _captions(files))
 
 
-def _annotations(documents: Sequence[tuple[Annotation, _Coco]]) -> Table:
-    images, texts, ids = Images(), [], []
-    for file, document in documents:
+def _annotations(files: Sequence[Annotation]) -> Iterator[Batch]:
+    for file in files:
+        document = file.document(_Coco)
+        file.check_names([image.file_name for image in document.images], row="images[{}]")
         names = {image.id: image.file_name for image in document.images}
         for number, row in enumerate(document.annotations):
-            where = f"annotations[{number}]"
             if row.image_id not in names:
-                raise file.fault(f"no image has the id {row.image_id!r}", f"row {where}")
-            images.add(names[row.image_id], file, where)
-            texts.append(row.caption)
-            ids.append(row.image_id)
-    return images.table({"text_input": Texts(texts), "image_id": column(ids)})
+                raise file.fault(f"no image has the id {row.image_id!r}", f"row annotations[{number}]")
+        yield {
+            "image": [names[row.image_id] for row in document.annotations],
+            "text_input": [row.caption for row in document.annotations],
+            "image_id": [row.image_id for row in document.annotations],
+        }
 
 
-def _is_evaluation(files: Sequence[tuple[Annotation, list[_Row]]]) -> bool:
+def _is_evaluation(files: Sequence[Annotation]) -> bool:
     """Whether the rows are images to be captioned, by the first of them."""
-    return any(not isinstance(rows[0].caption, str) for _, rows in files[:1] if rows)
+    first = next((rows[0] for rows in files[0].rows(_First) if rows), None)
+    return first is not None and not isinstance(first.caption, str)
 
 
-def _captions(files: Sequence[tuple[Annotation, list[_Row]]]) -> Table:
-    images, texts, order = Images(), [], []
+def _captions(files: Sequence[Annotation]) -> Iterator[Batch]:
     ordinals: dict[Id, int] = {}
-    for file, rows in files:
-        for number, row in enumerate(rows):
-            if not isinstance(row.caption, str):
-                raise file.fault("`caption` is not a text, as it is in the rows before", f"row [{number}]")
-            if row.image_id is None:
-                raise file.fault("no `image_id`", f"row [{number}]")
-            images.add(row.image, file, f"[{number}]")
-            texts.append(row.caption)
-            order.append(ordinals.setdefault(row.image_id, len(ordinals)))
-    return images.table({"text_input": Texts(texts), "image_id": column(order)})
+    for file in files:
+        done = 0
+        for rows in file.rows(_Caption):
+            images = [row.image for row in rows]
+            file.check_names(images, done)
+            yield {
+                "image": images,
+                "text_input": [row.caption for row in rows],
+                "image_id": [ordinals.setdefault(row.image_id, len(ordinals)) for row in rows],
+            }
+            done += len(rows)
 
 
-def _evaluation(files: Sequence[tuple[Annotation, list[_Row]]]) -> Table:
-    images, ids = Images(), []
-    for file, rows in files:
-        for number, row in enumerate(rows):
-            if isinstance(row.caption, str):
-                raise file.fault("`caption` is one text, unlike in the rows before", f"row [{number}]")
-            images.add(row.image, file, f"[{number}]")
-            ids.append(_id_of(row.image) if row.img_id is None else row.img_id)
-    return images.table({"image_id": column(ids), "instance_id": Texts(map(str, range(len(ids))))})
+def _evaluation(files: Sequence[Annotation]) -> Iterator[Batch]:
+    instance = 0
+    for file in files:
+        done = 0
+        for rows in file.rows(_Image):
+            images = [row.image for row in rows]
+            file.check_names(images, done)
+            yield {
+                "image": images,
+                "image_id": [_id_of(row.image) if row.img_id is None else row.img_id for row in rows],
+                "instance_id": [str(number) for number in range(instance, instance + len(rows))],
+            }
+            done, instance = done + len(rows), instance + len(rows)
 
 
 def _id_of(image: str) -> str:

@@ -5,20 +5,39 @@ A row gives ``image``, ``text_input``, ``answer`` and ``image_id``; the image's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from assetmgr.datasets.annotations import Annotation, Id
-from assetmgr.datasets.table import Images, Table, Texts, column
+from assetmgr.datasets.prepared import Rows
+from assetmgr.datasets.table import Batch, Field, Shape
+
+VERSION = 1
+
+_SHAPE = Shape(
+    (
+        Field("image", "image", suffixes=(".png", ".jpg", ".jpeg")),
+        Field("text_input", "text"),
+        Field("answer", "text"),
+        Field("image_id"),
+    )
+)
 
 
-def read(files: Sequence[Annotation]) -> Table:
+def read(files: Sequence[Annotation]) -> Rows:
     """Read the files of one split. See `assetmgr.datasets.readers.Reader`."""
-    images, questions, answers, ids = Images(), [], [], []
+    return _SHAPE, _questions(files)
+
+
+def _questions(files: Sequence[Annotation]) -> Iterator[Batch]:
     for file in files:
-        for number, (question, answer, image_id) in enumerate(file.decode(file.read(), list[tuple[str, str, Id]])):
-            images.add(str(image_id), file, f"[{number}]")
-            questions.append(question)
-            answers.append(answer)
-            ids.append(image_id)
-    columns = {"text_input": Texts(questions), "answer": Texts(answers), "image_id": column(ids)}
-    return images.table(columns, suffixes=(".png", ".jpg", ".jpeg"))
+        done = 0
+        for rows in file.rows(tuple[str, str, Id]):
+            images = [str(row[2]) for row in rows]
+            file.check_names(images, done)
+            yield {
+                "image": images,
+                "text_input": [row[0] for row in rows],
+                "answer": [row[1] for row in rows],
+                "image_id": [row[2] for row in rows],
+            }
+            done += len(rows)

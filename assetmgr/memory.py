@@ -1,0 +1,90 @@
+"""Whether a model's weights fit into this machine's memory: what is free, and in which dtype they would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from assetmgr.lock import LockedAsset
+
+# The formats that loaders read, the one they take first first: one of them is loaded, not all.
+_FORMATS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".gguf")
+_NOT_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt")
+# Bits a weight, the widest first: what `load: {dtype: ..., quantize: ...}` can ask for.
+WIDTHS = {"float32": 32, "float16": 16, "int8": 8, "nf4": 4}
+_SECONDS = 3.0
+
+
+class Room(NamedTuple):
+    """Memory that is free, in bytes, and whose."""
+
+    where: str
+    free: int
+
+
+class Fit(NamedTuple):
+    """Whether weights fit somewhere. ``instead`` is the widest dtype in which they would, where they do not."""
+
+    where: str
+    free: int
+    fits: bool
+    instead: str | None = None
+
+
+def weight_bytes(entry: LockedAsset) -> int:
+    """The bytes of a model's weights in the format that a loader takes; 0 where there are none to be seen.
+
+    Files in folders count only where none stands at the top. A GGUF file is a whole model each: the largest counts.
+    """
+    sizes = {file.path: max(file.size, 0) for file in entry.files if file.path.rpartition("/")[2] not in _NOT_WEIGHTS}
+    for ending in _FORMATS:
+        found = {path: size for path, size in sizes.items() if path.lower().endswith(ending)}
+        found = {path: size for path, size in found.items() if "/" not in path} or found
+        if found:
+            return max(found.values()) if ending == ".gguf" else sum(found.values())
+    return 0
+
+
+def judge(weights: int, rooms: Sequence[Room], stored: str = "float16") -> list[Fit]:
+    """Whether weights fit into each room as they are stored; ``stored`` is the dtype that they are taken for."""
+    fits = []
+    for where, free in rooms:
+        smaller = [name for name, width in WIDTHS.items() if width < WIDTHS[stored]]
+        instead = next((name for name in smaller if weights * WIDTHS[name] // WIDTHS[stored] <= free), None)
+        fits.append(Fit(where, free, weights <= free, None if weights <= free else instead))
+    return fits
+
+
+def rooms() -> list[Room]:
+    """The free memory of this machine and of its GPUs, as far as it can be told within moments."""
+    return [*_main_memory(), *_gpus()]
+
+
+def _main_memory() -> list[Room]:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return [Room("memory", int(line.split()[1]) * 1024)]
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return [Room("memory", os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
+    except (AttributeError, ValueError, OSError):
+        return []
+
+
+def _gpus() -> list[Room]:
+    query = ["nvidia-smi", "--query-gpu=index,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return []
+    found = []
+    for line in done.stdout.splitlines() if done.returncode == 0 else ():
+        number, _, free = line.partition(",")
+        if number.strip().isdigit() and free.strip().isdigit():
+            found.append(Room(f"GPU {number.strip()}", int(free) << 20))
+    return found

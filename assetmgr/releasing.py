@@ -1,0 +1,183 @@
+"""What a manifest wants no more: its folders are tidied, and receipts forget that it wanted them.
+
+Nothing goes out of the store here. A folder outside of it loses what assetmgr has put there, as it was put: a file that
+somebody changed or added stays, and is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from assetmgr import views
+from assetmgr.lock import LockedAsset
+from assetmgr.mutex import held
+from assetmgr.placing import remove_empty_folders, remove_file
+from assetmgr.receipt import Receipt
+from assetmgr.reporting import Reporter
+from assetmgr.store import Store
+from assetmgr.views import View
+
+# How many of somebody's own files in a folder are named.
+_NAMED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What a manifest wants now.
+
+    Attributes
+    ----------
+    manifest
+        Its real path.
+    entries
+        What its lock names, by asset.
+    folders
+        The local_dir of each asset that has one. None where the manifest was not looked at: what it had stays.
+    only
+        The names that are in question. None for all.
+    """
+
+    manifest: str
+    entries: Mapping[str, LockedAsset]
+    folders: Mapping[str, str] | None = None
+    only: Collection[str] | None = None
+
+    def is_about(self, name: str) -> bool:
+        return self.only is None or name in self.only
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a manifest is to let go of: receipts, and (asset, folder) that it had shown."""
+
+    manifest: str
+    receipts: tuple[Receipt, ...] = ()
+    folders: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.receipts or self.folders)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """What became of an asset in a folder: names that went, and names that stay since they are somebody's own."""
+
+    asset: str
+    folder: str
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+def decide_release(wants: Wants, receipts: Iterable[Receipt], shown: Iterable[View]) -> Release:
+    """Decide what a manifest lets go of. What others want is theirs to let go of."""
+    dropped = tuple(
+        receipt
+        for receipt in receipts
+        if wants.manifest in receipt.wanted_by
+        and wants.is_about(receipt.entry.name)
+        and wants.entries.get(receipt.entry.name) != receipt.entry
+    )
+    folders = tuple(
+        (asset, view.folder)
+        for view in shown
+        for asset, asked in sorted(view.asked.items())
+        if wants.manifest in asked and wants.is_about(asset) and not _shows(wants, asset, view.folder)
+    )
+    return Release(wants.manifest, dropped, folders)
+
+
+def _shows(wants: Wants, asset: str, folder: str) -> bool:
+    return asset in wants.entries and (wants.folders is None or wants.folders.get(asset) == folder)
+
+
+def foresee(store: Store, release: Release) -> list[Withdrawn]:
+    """What `let_go` would remove and leave, by a look."""
+    found = []
+    for asset, folder in release.folders:
+        view = views.read_view(store, folder)
+        if set(view.asked.get(asset, ())) == {release.manifest}:
+            removed, left = views.leave(asset, view.files, views.look(folder, view.files))
+            found.append(_told(asset, folder, removed, left, view.files.keys() - set(left)))
+    return found
+
+
+def let_go(store: Store, release: Release, reporter: Reporter, *, wait: float) -> list[Withdrawn]:
+    """Carry a release out. Whatever interrupts it, the next one goes on from there."""
+    withdrawn = []
+    for asset, folder in release.folders:
+        if set(views.read_view(store, folder).asked.get(asset, ())) == {release.manifest}:
+            _forget_folder(store, asset, folder, wait=wait)
+        withdrawn.append(_withdraw(store, asset, folder, release.manifest, reporter, wait=wait))
+    for receipt in release.receipts:
+
+        def without(now: Receipt) -> Receipt:
+            users = tuple(user for user in now.wanted_by if user != release.manifest)
+            return msgspec.structs.replace(now, wanted_by=users)
+
+        _amend(store, receipt.entry, without, wait=wait)
+    return withdrawn
+
+
+def _withdraw(store: Store, asset: str, folder: str, by: str, reporter: Reporter, *, wait: float) -> Withdrawn:
+    """Take away what an asset shows in a folder, where nobody else asks for it."""
+    with held(views.guard(store, folder), f"removing {asset} from {folder}", wait=wait, say=reporter.say):
+        view = views.read_view(store, folder)
+        others = tuple(user for user in view.asked.get(asset, ()) if user != by)
+        if others:
+            views.write_view(store, msgspec.structs.replace(view, asked={**view.asked, asset: others}))
+            return Withdrawn(asset, folder)
+        files = dict(views.with_interrupted(store, asset, folder, "symlink", view).files)
+        removed, left = views.leave(asset, files, views.look(folder, files))
+        for name in removed:
+            path = os.path.join(folder, *name.split("/"))
+            remove_file(path)
+            remove_empty_folders(os.path.dirname(path), folder)
+        kept = {name: own.owned_by(own.owners - {asset}) for name, own in files.items()}
+        files = {name: own for name, own in kept.items() if own is not None}
+        asked = {name: users for name, users in view.asked.items() if name != asset}
+        # Last, so that who goes on after a kill still knows whose they were.
+        views.write_view(store, View(folder, files, {}, asked))
+        if not files:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        return _told(asset, folder, removed, left, files)
+
+
+def _told(
+    asset: str, folder: str, removed: Collection[str], left: Collection[str], known: Collection[str]
+) -> Withdrawn:
+    """What goes and what stays; of what somebody added, the first names."""
+    own = {*known, *removed}
+    added = itertools.islice((name for name in _files_in(folder) if name not in own), _NAMED)
+    return Withdrawn(asset, folder, tuple(removed), tuple(sorted({*left, *added})))
+
+
+def _files_in(folder: str) -> Iterator[str]:
+    for at, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            yield os.path.relpath(os.path.join(at, name), folder).replace(os.sep, "/")
+
+
+def _forget_folder(store: Store, asset: str, folder: str, *, wait: float) -> None:
+    def without(now: Receipt) -> Receipt:
+        return msgspec.structs.replace(now, local_dirs=tuple(one for one in now.local_dirs if one != folder))
+
+    for receipt in store.receipts_of(asset):
+        if folder in receipt.local_dirs:
+            _amend(store, receipt.entry, without, wait=wait)
+
+
+def _amend(store: Store, entry: LockedAsset, change: Callable[[Receipt], Receipt], *, wait: float) -> None:
+    """Change a receipt as it is now, while nobody else does."""
+    purpose = f"changing the receipt of {entry.name}"
+    with held(store.guard(entry), purpose, wait=wait), held(store.mutex("receipts"), purpose, wait=wait):
+        now = store.read_receipt(entry)
+        if now is not None and (fresh := change(now)) != now:
+            store.save_receipt(fresh)

@@ -1,0 +1,345 @@
+"""`sync`: a machine is made as its manifests say.
+
+What is stale is locked, what is missing is brought, what nobody wants any more goes out of the folders outside the
+store, and all of it is proved.
+
+Nothing is removed before all that is wanted is there. Each step looks at what is, not at what an earlier run did: one
+that was killed is gone on with by the next.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from assetmgr import views
+from assetmgr.digests import sha256_text
+from assetmgr.errors import (
+    AssetError,
+    FetchByHandError,
+    LockError,
+    LockVersionError,
+    NotLockedError,
+    SeveralErrors,
+    StaleLockError,
+    UnsafeNameError,
+    UsageError,
+    raise_all,
+)
+from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.network import Network
+from assetmgr.prover import Prover
+from assetmgr.receipt import Receipt
+from assetmgr.releasing import Release, Wants, Withdrawn, decide_release, foresee, let_go
+from assetmgr.reporting import Reporter
+from assetmgr.sheets import LockChange, Sheet, Sheets
+from assetmgr.store import Store
+
+if TYPE_CHECKING:
+    from assetmgr.install import Pulled, Wish
+    from assetmgr.proving import Verification
+
+
+class Follow(Enum):
+    """How far a run follows the manifest."""
+
+    MANIFEST = "lock what it changed"
+    LOCKED = "refuse a lock that it has outrun"
+    FROZEN = "do not look at it: the lock beside it decides"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderChange:
+    """What was, or would be, done in one folder for one asset: names put, taken away, and left as somebody's own."""
+
+    asset: str
+    folder: str
+    put: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a run did, or would do.
+
+    Attributes
+    ----------
+    locks
+        The locks that were made anew, with what that changed in them.
+    assets
+        What became of each asset's files; ``unknown`` names those of which nobody said how large they are.
+    folders
+        What changed outside the store.
+    released
+        Receipts that no longer say that the manifests want them. Their bytes stay in the store.
+    verification
+        The proof of all that is wanted; None for a dry run.
+    problems
+        What would keep a dry run from being carried out.
+    """
+
+    dry_run: bool
+    locks: tuple[LockChange, ...]
+    assets: tuple[Pulled, ...]
+    folders: tuple[FolderChange, ...]
+    released: tuple[Receipt, ...]
+    verification: Verification | None = None
+    problems: tuple[AssetError, ...] = ()
+    unknown: tuple[str, ...] = field(default=())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there was nothing to do."""
+        moved = any(one.fetched_files or one.linked_files or one.unpacked_files for one in self.assets)
+        return not (moved or any(one.changes for one in self.locks) or any(self.folders) or self.released)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a run works with. ``wish`` says how the manifests want a locked asset on this machine."""
+
+    store: Store
+    network: Network
+    reporter: Reporter
+    prover: Prover
+    wait: float
+    wish: Callable[[LockedAsset, Sheets], Wish]
+
+
+def sync(desk: Desk, sheets: Sheets, names: Iterable[str], *, follow: Follow, upgrade: Sequence[str] | None) -> Synced:
+    """Carry it out. ``upgrade`` are the names to move to what is newest; an empty one means all of them.
+
+    Raises
+    ------
+    StaleLockError
+        When the lock must not be made, and is stale.
+    AssetError
+        The failure, or all of them as `SeveralErrors`. Nothing was removed then.
+    """
+    from assetmgr.proving import verify_all
+    from assetmgr.pull import Pull
+
+    said, errors = tuple(names), list[AssetError]()
+    locks: list[LockChange] = []
+    with desk.network.origins() as origins:
+        if _must_lock(sheets, said, follow, upgrade):
+            try:
+                locks = sheets.lock(origins, said, upgrade=_upgraded(sheets, said, upgrade), fetch=True, whole=not said)
+            except AssetError as error:
+                parts = error.errors if isinstance(error, SeveralErrors) else (error,)
+                if not all(isinstance(part, FetchByHandError) for part in parts):
+                    raise
+                errors += parts  # the rest is locked, and is brought meanwhile
+        wishes = _wishes(desk, sheets, said, follow, errors)
+        folders = [_showing(desk.store, wish) for wish in wishes]
+        pull = Pull(desk.store, origins, wishes)
+        pull.errors += errors
+        done = pull.run()
+    releases = _releases(desk.store, sheets, said, wishes, follow)
+    withdrawn = [one for release in releases for one in let_go(desk.store, release, desk.reporter, wait=desk.wait)]
+    receipts = [receipt for wish in wishes if (receipt := desk.store.read_receipt(wish.entry))]
+    return Synced(
+        False,
+        tuple(locks),
+        tuple(done),
+        _folders(folders, withdrawn),
+        tuple(receipt for release in releases for receipt in release.receipts),
+        verify_all(desk.prover, receipts, None, full=False),
+    )
+
+
+def foretell(
+    desk: Desk, sheets: Sheets, names: Iterable[str], *, follow: Follow, upgrade: Sequence[str] | None
+) -> Synced:
+    """What `sync` would do. An origin may be asked what it has now; nothing is written, and nothing fetched.
+
+    ``sheets`` are for this alone: they say afterwards what the locks would be.
+    """
+    from assetmgr.install import Pulled
+    from assetmgr.pull import Pull, room_error
+
+    said, errors = tuple(names), list[AssetError]()
+    locks: list[LockChange] = []
+    with tempfile.TemporaryDirectory(prefix="assetmgr-") as scratch, desk.network.origins(Store(scratch)) as origins:
+        if _must_lock(sheets, said, follow, upgrade):
+            upgraded = _upgraded(sheets, said, upgrade)
+            locks = sheets.lock(origins, said, upgrade=upgraded, fetch=False, whole=not said, write=False)
+        wishes = _wishes(desk, sheets, said, follow, errors)
+        raise_all(errors)
+        sized = [replace(wish, entry=stand_in(wish.entry)) for wish in wishes]
+        pull = Pull(desk.store, origins, sized)
+        plan = pull.plan()
+        errors += pull.errors
+    if too_big := room_error(desk.store, plan):
+        errors.append(too_big)
+    releases = _releases(desk.store, sheets, said, wishes, follow)
+    return Synced(
+        True,
+        tuple(locks),
+        tuple(
+            Pulled(
+                one.entry.name,
+                len(one.fetch),
+                one.fetch_bytes,
+                len(one.link),
+                len(one.keep) + len(one.prove),
+                one.unpack_files,
+            )
+            for one in plan.assets
+        ),
+        _folders(
+            [_showing(desk.store, wish) for wish in sized],
+            [one for release in releases for one in foresee(desk.store, release)],
+        ),
+        tuple(receipt for release in releases for receipt in release.receipts),
+        problems=tuple(errors),
+        unknown=tuple(wish.entry.name for wish in wishes if any(file.size < 0 for file in wish.entry.files)),
+    )
+
+
+# --- decisions -------------------------------------------------------------------------------------------------------
+
+
+def _must_lock(sheets: Sheets, said: Sequence[str], follow: Follow, upgrade: Sequence[str] | None) -> bool:
+    """Whether a lock is to be made. What is locked as the manifest says asks nobody and writes nothing."""
+    if follow is Follow.FROZEN:
+        return False
+    try:
+        disagreements = sheets.disagreements(said)
+    except LockVersionError:
+        raise
+    except (LockError, UnsafeNameError):
+        if follow is Follow.LOCKED or said:
+            raise
+        return True
+    if follow is Follow.LOCKED and disagreements:
+        raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+    return bool(disagreements) or upgrade is not None or not all(map(is_pinned, _held(sheets, said)))
+
+
+def _held(sheets: Sheets, said: Sequence[str]) -> list[LockedAsset]:
+    return sheets.entries(sheets.names(said), [])
+
+
+def is_pinned(entry: LockedAsset) -> bool:
+    """Whether every byte of an entry has its digest."""
+    return all(file.is_pinned for file in entry.files)
+
+
+def _upgraded(sheets: Sheets, said: Sequence[str], upgrade: Sequence[str] | None) -> Sequence[str]:
+    if upgrade is None:
+        return ()
+    return upgrade or [asset.name for asset in sheets.catalog.closure(sheets.names(said))]
+
+
+def stand_in(entry: LockedAsset) -> LockedAsset:
+    """An entry that can be planned with: a digest that nobody knows yet is made up, one for each content.
+
+    What an archive holds that nobody has looked into is left out.
+    """
+
+    def known(file: LockedFile) -> LockedFile:
+        sha256 = file.sha256 or sha256_text(f"unknown {file.git_sha1 or f'{entry.name} {file.place} {file.path}'}")
+        extract = file.extract if file.extract and file.extract.listing else None
+        return msgspec.structs.replace(file, sha256=sha256, size=max(file.size, 0), extract=extract)
+
+    return entry if is_pinned(entry) else msgspec.structs.replace(entry, files=tuple(map(known, entry.files)))
+
+
+def _wishes(
+    desk: Desk, sheets: Sheets, said: Sequence[str], follow: Follow, errors: list[AssetError]
+) -> Sequence[Wish]:
+    """What is to be on this machine, required assets first."""
+    if follow is not Follow.FROZEN:
+        waiting = bool(errors)
+        missing: list[AssetError] = []
+        entries = sheets.entries(sheets.names(said), missing)
+        # Of what waits for a file by hand it is said already that it is not locked.
+        errors += [error for error in missing if not (waiting and isinstance(error, NotLockedError))]
+        return [desk.wish(entry, sheets) for entry in entries]
+    if not sheets.of_manifests():
+        raise UsageError(
+            "no lock here (assets.lock.json, or the one beside --manifest or ASSETMGR_MANIFEST)",
+            mend="assetmgr sync, where there is a manifest",
+        )
+    held: dict[str, Sheet] = {}
+    for sheet in sheets.of_manifests():
+        if not sheet.lock_file.exists():
+            raise NotLockedError(f"there is no lock {sheet.lock_file}", mend="assetmgr lock")
+        held |= dict.fromkeys(sheets.locked(sheet).assets, sheet)
+    for name in said:
+        if name not in held:
+            where = ", ".join(str(sheet.lock_file) for sheet in sheets.of_manifests())
+            errors.append(NotLockedError(f"{name}: not locked (in {where})", mend=f"assetmgr lock {name}"))
+    entries = sheets.entries([name for name in said if name in held] if said else list(held), errors)
+    return [_frozen_wish(desk.store, sheets, entry, held[entry.name]) for entry in entries]
+
+
+def _frozen_wish(store: Store, sheets: Sheets, entry: LockedAsset, sheet: Sheet) -> Wish:
+    """An asset as it was wanted when the manifest was last looked at, for who has the lock alone."""
+    from assetmgr.install import Wish
+
+    assert sheet.manifest is not None
+    manifest = os.path.realpath(sheet.manifest.path)
+    known = store.read_receipt(entry)
+    last = known or next((one for one in store.receipts_of(entry.name) if manifest in one.wanted_by), None)
+    view = next((one for one in views.all_views(store) if manifest in one.asked.get(entry.name, ())), None)
+    styles = [own.asked for own in view.files.values() if entry.name in own.owners] if view else []
+    locked = sheets.locked(sheet).assets
+    return Wish(
+        entry,
+        use=last.use if last else {},
+        endpoint=last.endpoint if last else None,
+        base=os.path.dirname(os.path.abspath(sheet.manifest.path)),
+        receipt=known,
+        pins={name: locked[name].digest() for name in entry.requires if name in locked},
+        local_dir=view.folder if view else None,
+        local_dir_links=styles[0] if styles else "symlink",
+        manifest=manifest,
+    )
+
+
+def _releases(
+    store: Store, sheets: Sheets, said: Sequence[str], wishes: Sequence[Wish], follow: Follow
+) -> list[Release]:
+    """What each manifest lets go of, by what its lock names now."""
+    only = {*said, *(wish.entry.name for wish in wishes)} if said else None
+    receipts, shown = list(store.receipts()), views.all_views(store)
+    releases = []
+    for sheet in sheets.of_manifests():
+        assert sheet.manifest is not None
+        folders = None if follow is Follow.FROZEN else folders_of(sheet, sheets)
+        entries = sheets.locked(sheet).assets
+        wants = Wants(os.path.realpath(sheet.manifest.path), entries, folders, only)
+        releases.append(decide_release(wants, receipts, shown))
+    return [release for release in releases if release]
+
+
+def folders_of(sheet: Sheet, sheets: Sheets) -> dict[str, str]:
+    """The local_dirs that a manifest wants. One that another manifest declares anew is its own still."""
+    assert sheet.manifest is not None
+    required = [asset for name in sheets.locked(sheet).assets if (asset := sheets.asset(name)) is not None]
+    declared = [*required, *sheet.manifest.assets]
+    return {asset.name: asset.local_dir for asset in declared if asset.local_dir}
+
+
+def _showing(store: Store, wish: Wish) -> FolderChange:
+    if wish.local_dir is None:
+        return FolderChange(wish.entry.name, "")
+    changes = views.changes_of(store, wish.entry, wish.local_dir, wish.local_dir_links)
+    return FolderChange(wish.entry.name, wish.local_dir, changes.put, changes.remove, changes.left)
+
+
+def _folders(shown: Iterable[FolderChange], withdrawn: Iterable[Withdrawn]) -> tuple[FolderChange, ...]:
+    gone = [FolderChange(one.asset, one.folder, (), one.removed, one.left) for one in withdrawn]
+    return tuple(one for one in (*shown, *gone) if one or one.left)

@@ -1,0 +1,270 @@
+"""Where the bytes of an asset are: in the store, in folders and caches, and on which mirrors. Nothing is fetched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from assetmgr.errors import AssetError, LockError, NotLockedError
+from assetmgr.inventory import Inventory
+from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.mirrors import Mirror, open_mirror
+from assetmgr.network import Network
+from assetmgr.receipt import asset_of
+from assetmgr.store import Layout, Store
+from assetmgr.transfer.limits import Limits
+from assetmgr.transfer.looking import size_there
+from assetmgr.transfer.wire import StoppedError, Wire
+from assetmgr.views import read_view
+
+_ASKERS = 8
+"""How many questions are under way at once, for each mirror."""
+
+_FAILURES = 3
+"""Questions without an answer after which a mirror is asked no more."""
+
+MirrorState = Literal["whole", "part", "none", "unreachable", "not asked"]
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorWhereabouts:
+    """What one mirror says that it has, by sha256 and size: a mirror's word, which only a pull proves.
+
+    ``files`` of the ``asked`` ones are there, with ``bytes``. ``state`` is ``whole``, ``part`` or ``none`` (of what was
+    asked); ``unreachable``; or ``not asked``, where it is not on this machine and the network is forbidden. ``why``
+    says what went wrong, or what ended the asking.
+    """
+
+    mirror: str
+    state: MirrorState
+    files: int = 0
+    bytes: int = 0
+    asked: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderWhereabouts:
+    """A folder of this machine with some of the files.
+
+    ``kind`` is ``store`` (the asset's own place), ``local_dir``, ``asset`` (another of the same store that has equal
+    bytes; ``name`` is its name) or ``hub cache`` (huggingface_hub's own, by the names in its snapshot).
+    """
+
+    kind: Literal["store", "local_dir", "asset", "hub cache"]
+    path: str
+    files: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where an asset is, as `whereis` shows it. ``files`` and ``bytes`` count its distinct contents."""
+
+    name: str
+    state: str
+    files: int
+    bytes: int
+    folders: tuple[FolderWhereabouts, ...]
+    mirrors: tuple[MirrorWhereabouts, ...]
+
+
+def whereabouts(inventory: Inventory, store: Store, network: Network, name: str, *, timeout: float) -> Whereabouts:
+    """See `Workspace.whereis`."""
+    known = inventory.known(name)
+    if known.locked is None and known.file is None:
+        inventory.check_known(name)
+        raise NotLockedError(
+            f"{name}: not locked, so that nothing says which files it has", mend=f"assetmgr lock {name}"
+        )
+    entry = inventory.entry(known)
+    files = _distinct(store, entry)
+    (status,) = inventory.status_of([known])
+    folders = list(_in_store(store, entry, status.path, name, files))
+    folders += _in_hub_cache(store, entry)
+    mirrors = ask_mirrors(network, list(files.values()), timeout)
+    size = sum(max(file.size, 0) for file in files.values())
+    return Whereabouts(name, status.state, len(files), size, tuple(folders), mirrors)
+
+
+def _distinct(store: Store, entry: LockedAsset) -> dict[str, LockedFile]:
+    """The contents of an asset by sha256, largest first: its files, archives among them, and their members."""
+    members: Sequence[LockedFile] = ()
+    with contextlib.suppress(LockError):
+        members = store.contents(entry).files
+    pinned = [file for file in (*entry.files, *members) if file.sha256 is not None]
+    pinned.sort(key=lambda file: file.size, reverse=True)
+    found: dict[str, LockedFile] = {}
+    for file in pinned:
+        found.setdefault(file.sha256 or "", file)
+    return found
+
+
+# --- on this machine --------------------------------------------------------------------------------------------------
+
+
+class _ShortFile(msgspec.Struct, gc=False):
+    sha256: str | None = None
+
+
+class _ShortEntry(msgspec.Struct):
+    files: list[_ShortFile]
+
+
+class _ShortReceipt(msgspec.Struct):
+    """A receipt as far as it is read here: of 100,000 files each field counts."""
+
+    entry: _ShortEntry
+
+
+_SHORT = msgspec.json.Decoder(_ShortReceipt)
+
+
+def _in_store(
+    store: Store, entry: LockedAsset, path: str, name: str, files: Mapping[str, LockedFile]
+) -> list[FolderWhereabouts]:
+    found = []
+    own = store.read_receipt(entry)
+    if own is not None:
+        proved = sum(stamp is not None for stamp in own.stamps)
+        found.append(FolderWhereabouts("store", path, proved))
+        for folder in own.local_dirs:
+            shown: Sequence[object] = ()
+            with contextlib.suppress(AssetError):
+                shown = [one for one in read_view(store, folder).files.values() if name in one.owners]
+            found.append(FolderWhereabouts("local_dir", folder, len(shown) if os.path.isdir(folder) else 0))
+    for file in store.receipt_files():
+        other = asset_of(file)
+        if own is not None and store.receipt_path(own).endswith(os.sep + file):
+            continue
+        count = 0
+        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            with open(os.path.join(store.state, "receipts", file), "rb") as document:
+                short = _SHORT.decode(document.read())
+            count = sum(one.sha256 in files for one in short.entry.files)
+        receipt = store.receipt_in(file) if count else None
+        if receipt is not None and other:
+            found.append(FolderWhereabouts("asset", store.at(Layout(receipt.entry).folder), count, other))
+    return found
+
+
+def _in_hub_cache(store: Store, entry: LockedAsset) -> list[FolderWhereabouts]:
+    """What huggingface_hub's own cache has of a commit. It is told by names: nothing there was proved."""
+    if entry.origin != "hub":
+        return []
+    home = os.environ.get("HF_HOME") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "huggingface"
+    )
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    folder = os.path.join(os.path.expanduser(cache), *Layout(entry).folder.split("/")[1:])
+    if not os.path.isdir(folder) or os.path.realpath(folder) == os.path.realpath(store.at(Layout(entry).folder)):
+        return []
+    count = sum(os.path.isfile(os.path.join(folder, *file.path.split("/"))) for file in entry.files)
+    return [FolderWhereabouts("hub cache", folder, count)]
+
+
+# --- on mirrors -------------------------------------------------------------------------------------------------------
+
+
+class _Answer(NamedTuple):
+    """What came of one question."""
+
+    file: LockedFile
+    has: bool
+    error: AssetError | None = None
+
+
+def ask_mirrors(network: Network, files: Sequence[LockedFile], timeout: float) -> tuple[MirrorWhereabouts, ...]:
+    """Ask all mirrors at once whether they have files, largest first, until all is asked or the time is over."""
+    asked = [_Asked(text, files, network, timeout) for text in network.mirror_names()]
+    deadline = time.monotonic() + timeout
+    return tuple(one.result(deadline) for one in asked)
+
+
+class _Asked:
+    """One mirror that is being asked, by threads that nobody waits for when the time is over."""
+
+    def __init__(self, text: str, files: Sequence[LockedFile], network: Network, timeout: float) -> None:
+        self._name, self._count = text, len(files)
+        self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
+        self._left = iter(files)
+        self._lock = threading.Lock()
+        self._wire: Wire | None = None
+        self._error: AssetError | None = None
+        self.is_forbidden = False
+        try:
+            mirror = open_mirror(text)
+        except AssetError as error:
+            self._error = error
+            return
+        self.is_forbidden = network.is_offline and not mirror.is_local
+        if self.is_forbidden:
+            return
+        limits = _within(network.limits(), timeout)
+        self._wire = Wire(limits)
+        for _ in range(min(_ASKERS, self._count)):
+            threading.Thread(target=self._ask, args=(mirror, self._wire), name="assetmgr-whereis", daemon=True).start()
+
+    def _ask(self, mirror: Mirror, wire: Wire) -> None:
+        while True:
+            with self._lock:
+                file = next(self._left, None)
+            if file is None:
+                return
+            try:
+                self._answers.put(_Answer(file, _has(mirror, file, wire)))
+            except StoppedError:
+                return
+            except AssetError as error:
+                self._answers.put(_Answer(file, has=False, error=error))
+
+    def result(self, deadline: float) -> MirrorWhereabouts:
+        if self.is_forbidden:
+            return MirrorWhereabouts(self._name, "not asked", why="offline")
+        if self._error is not None or self._wire is None:
+            why = self._error.message if self._error else ""
+            return MirrorWhereabouts(self._name, "unreachable", why=why)
+        held: list[LockedFile] = []
+        asked = failed = 0
+        why = ""
+        while asked + failed < self._count and failed < _FAILURES:
+            try:
+                answer = self._answers.get(timeout=max(deadline - time.monotonic(), 0.001))
+            except queue.Empty:
+                why = why or ("the time was over" if asked else "it did not answer in time")
+                break
+            if answer.error is not None:
+                why, failed = why or answer.error.message, failed + 1
+                continue
+            asked += 1
+            held += [answer.file] if answer.has else []
+        self._wire.close()
+        size = sum(file.size for file in held)
+        state: MirrorState = "whole" if len(held) == self._count else "part" if held else "none"
+        if why and not asked:
+            state = "unreachable"
+        return MirrorWhereabouts(self._name, state, len(held), size, asked, why)
+
+
+def _within(limits: Limits, timeout: float) -> Limits:
+    return replace(
+        limits,
+        connect_timeout=min(limits.mirror_connect_timeout, timeout),
+        read_timeout=min(limits.mirror_read_timeout, timeout),
+    )
+
+
+def _has(mirror: Mirror, file: LockedFile, wire: Wire) -> bool:
+    for source in mirror.sources(file):
+        size = size_there(wire, source)
+        if size is not None and size in (file.size, -1):
+            return True
+    return False
