@@ -100,7 +100,7 @@ def _requirements(options: argparse.Namespace, output: Output) -> int:
         lines = [line.partition("  #")[0] for line in text.splitlines()]
         output.document([line for line in lines if not line.startswith("#")])
     else:
-        output.data(text.rstrip("\n"))
+        output.data(text.rstrip("\n"), exact=True)
     return 0
 
 
