@@ -27,7 +27,7 @@ from assetmgr.lock import LockedAsset
 from assetmgr.manifest import Asset, HubSource
 from assetmgr.names import is_digest
 from assetmgr.origins import Origins
-from assetmgr.references import Reference, asset_of, rebased
+from assetmgr.references import Reference, asset_of, rebased, typed
 from assetmgr.sheets import Sheets
 from assetmgr.store import Store
 
@@ -123,7 +123,7 @@ def pin(reference: Reference, sheets: Sheets, store: Store, origins: Origins, *,
     held = held if held is not None and held.declared == asset.digest() else None
     way = decide(held=held is not None, moving=_moves(asset), locked=locked, offline=origins.context.offline)
     if way is Way.REFUSE:
-        raise NotLockedError(f"{reference.text}: not locked in {store.root}", mend=f"assetmgr pull {reference.text}")
+        raise NotLockedError(f"{reference.text}: not locked in {store.root}", mend=f"assetmgr pull {typed(reference)}")
     if held is not None and way is Way.KEEP:
         if _moves(asset) and not locked:
             say(f"{asset.name}: offline: taking {held.revision} as it was locked, at {held.commit[:12]}")
@@ -133,11 +133,11 @@ def pin(reference: Reference, sheets: Sheets, store: Store, origins: Origins, *,
     except OriginError as error:
         answered = isinstance(error, (RepoNotFoundError, RevisionNotFoundError))
         if held is None or answered:
-            raise _told(error, reference, asset) from None
+            raise told(error, reference, asset) from None
         say(f"{error.message}; taking {held.revision} as it was locked, at {held.commit[:12]}")
         return Pinned(reference, asset, held)
     except AssetError as error:
-        raise _told(error, reference, asset) from None
+        raise told(error, reference, asset) from None
     entry = sheets.locked_reference(asset.name)
     assert entry is not None
     if change.changes and entry.origin == "files" and not any(_known(asset)):
@@ -174,19 +174,21 @@ _REWORDED = (
     (r"correct `revision:` in the manifest, or .*", "name a branch, tag or commit that it has"),
     (r"take the newest of .*", "name a commit that it has"),
     (r" in the manifest\b", ""),
-    (r"\bassetmgr lock (?:--upgrade )?\S+", "assetmgr pull {text}"),
+    (r"\bassetmgr (?:lock|pull) (?:--upgrade )?{name}(?!\S)", "assetmgr pull {text}"),
 )
 
 
-def _told(error: AssetError, reference: Reference, asset: Asset) -> AssetError:
+def told(error: AssetError, reference: Reference, asset: Asset) -> AssetError:
     """An error of an origin, in words for who named a reference and wrote no manifest."""
     if isinstance(error, SeveralErrors):
-        return SeveralErrors([_told(one, reference, asset) for one in error.errors])
+        return SeveralErrors([told(one, reference, asset) for one in error.errors])
     message = error.message.removeprefix(f"{asset.declared_at}: ").replace("the manifest asks for", "this asks for")
     mend = error.mend
     for pattern, words in _REWORDED:
-        mend = re.sub(pattern, lambda _, words=words: words.format(text=reference.text), mend)  # type: ignore[misc]
+        said = words.format(text=typed(reference))
+        mend = re.sub(pattern.replace("{name}", re.escape(asset.name)), said.replace("\\", r"\\"), mend)
     if isinstance(error, WrongKindError):
         there = "hub-dataset" if asset.kind == "model" else "hub"
-        mend = f"assetmgr pull {there}:{reference.text.partition(':')[2]}"
+        other = replace(reference, text=f"{there}:{reference.text.partition(':')[2]}")
+        mend = f"assetmgr pull {typed(other)}"
     return type(error)(message, mend=mend)

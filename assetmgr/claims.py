@@ -18,12 +18,14 @@ def wants(manifest: str, entry: LockedAsset) -> bool:
     """Whether a project still wants an entry: its lock names it, or cannot be read.
 
     A manifest that cannot be seen says nothing: its folder may be another user's, or on a share that is not mounted.
-    One is gone only where its folder is there without it.
     """
+    if is_gone(manifest):
+        return False
     try:
         os.stat(manifest)
     except FileNotFoundError:
-        return not os.path.isdir(os.path.dirname(manifest))
+        if not os.path.isdir(os.path.dirname(manifest)):
+            return True
     except OSError:
         return True
     try:
@@ -31,6 +33,19 @@ def wants(manifest: str, entry: LockedAsset) -> bool:
     except AssetError:
         return True
     return lock is not None and lock.assets.get(entry.name) == entry
+
+
+def is_gone(manifest: str) -> bool:
+    """Whether a project is surely gone: its folder is there without its manifest, and without its lock."""
+    for path in (manifest, lock_path(Path(manifest))):
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+        return False
+    return os.path.isdir(os.path.dirname(manifest))
 
 
 def remove_stale(store: Store, entry: LockedAsset, *, manifest: str | None, also: Iterable[Receipt] = ()) -> None:

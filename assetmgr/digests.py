@@ -99,11 +99,13 @@ def hash_descriptor(
     *,
     size: int | None = None,
     progress: Callable[[int], object] | None = None,
+    write: Callable[[memoryview], object] | None = None,
 ) -> tuple[int, Mapping[str, str]]:
     """Hash an open file from its start; return the bytes read and the digests.
 
     Hashing the descriptor, and not a path, means that what was hashed is what the caller opened and can still
-    compare with `os.fstat`. ``progress`` is called with the size of each piece as it is done.
+    compare with `os.fstat`. ``progress`` is called with the size of each piece as it is done, and ``write`` with the
+    piece itself.
     """
     hasher = Hasher(algorithms, size=size)
     buffer = bytearray(CHUNK)
@@ -112,6 +114,8 @@ def hash_descriptor(
         file.seek(0)
         while count := file.readinto(buffer):
             hasher.update(view[:count])
+            if write is not None:
+                write(view[:count])
             if progress is not None:
                 progress(count)
     return hasher.count, hasher.digests()

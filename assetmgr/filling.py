@@ -9,9 +9,12 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from assetmgr.adopting import settle, take
+from assetmgr.digests import in_parallel
 from assetmgr.errors import AssetError, IntegrityError, raise_all
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.origins import Arrival, Context, Origin
+from assetmgr.origins.fetching import recover
 from assetmgr.placing import link, place, remove_file, sync_folder
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.store import Layout, State
@@ -36,8 +39,8 @@ class Filling:
         Of these, the ones that a power cut may still take, with their folders.
     loose
         Where the bytes of archives arrived that have no place of their own, by sha256.
-    fetched, linked
-        What was done.
+    fetched, linked, adopted
+        What was done: brought, linked within the store, taken from other tools' caches.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Filling:
         self.loose: dict[str, str] = {}
         self.fetched: list[LockedFile] = []
         self.linked: list[LockedFile] = []
+        self.adopted: list[LockedFile] = []
+        self._context, self._caches = context, context.caches
         self._states: dict[str, State] = {}
         self.look(states)
 
@@ -93,7 +98,7 @@ class Filling:
         candidates: dict[str, list[LockedFile]] = {}
         for file in files:
             if self._states[key_of(file)] is not State.MISSING and not self._leads_out(file):
-                self._adopt(file)
+                self._make_blob(file)
                 candidates.setdefault(self.at(file), []).append(file)
         work = [(same[0], path) for path, same in candidates.items()]
         if not work:
@@ -129,7 +134,7 @@ class Filling:
         root = os.path.realpath(self.store.root)
         return os.path.islink(path) and not os.path.realpath(path).startswith(root + os.sep)
 
-    def _adopt(self, file: LockedFile) -> None:
+    def _make_blob(self, file: LockedFile) -> None:
         """Where symlinks are refused, huggingface_hub leaves a file at the name and no blob: make it the blob too."""
         name, blob = self.store.at(self.layout.name(file)), self.at(file)
         if name != blob and not os.path.lexists(blob) and os.path.isfile(name) and not os.path.islink(name):
@@ -163,6 +168,33 @@ class Filling:
                         status = os.stat(final)
                         return Stamp.of(status)
         return None
+
+    def adopt(self, files: Sequence[LockedFile]) -> list[LockedFile]:
+        """Take what other tools' caches on this machine hold of these files, after hashing it; return the rest."""
+        same: dict[str, list[LockedFile]] = {}
+        for file in files:
+            same.setdefault(self.at(file), []).append(file)
+        work = sorted((group[0] for group in same.values()), key=lambda file: file.size, reverse=True)
+        found = [file for file in work if self._caches.candidates(self.entry, file)]
+        if not found:
+            return list(files)
+        recover(self._context)
+        done: set[str] = set()
+        try:
+            with self.reporter.progress(f"proving {self.entry.name}", sum(file.size for file in found)) as bar:
+                for file, taken in in_parallel(
+                    lambda file: take(self._context, self.entry, file, self.at(file), bar.add), found
+                ):
+                    if taken is not None and (stamp := settle(taken, file, self.at(file))):
+                        done.add(self.at(file))
+                        self._caches.took(taken.candidate, file.size, linked=taken.is_shared)
+                        for other in same[self.at(file)]:
+                            self.stamps[key_of(other)] = stamp
+                            self.unsynced[key_of(other)] = os.path.dirname(self.at(file))
+                            self.adopted.append(other)
+        finally:
+            self.sync()  # also after Ctrl-C: what was hashed need not be hashed again
+        return [file for file in files if self.at(file) not in done]
 
     def bring(self, files: Sequence[LockedFile]) -> list[tuple[LockedFile, AssetError]]:
         """Fetch, prove and place; what arrives wrong is dropped and fetched once more."""

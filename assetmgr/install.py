@@ -53,7 +53,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What became of one asset."""
+    """What became of one asset. ``adopted`` is what came from other tools' caches on this machine."""
 
     name: str
     fetched_files: int = 0
@@ -61,6 +61,8 @@ class Pulled:
     linked_files: int = 0
     kept_files: int = 0
     unpacked_files: int = 0
+    adopted_files: int = 0
+    adopted_bytes: int = 0
 
 
 class Installation:
@@ -95,7 +97,7 @@ class Installation:
         if self._has_archives:
             # Said before anything is taken for ours: what a receipt names is not another project's to remove.
             self.save(claim=True)
-        pending = files.link_same(files.prove_present(files.missing()))
+        pending = files.adopt(files.link_same(files.prove_present(files.missing())))
         missing = {key_of(file) for file in pending}
         own = [file for file in entry.files if file.is_placed and key_of(file) in missing]
         short = self.archives.short()
@@ -264,8 +266,18 @@ class Installation:
 
     def pulled(self) -> Pulled:
         fetched, linked, unpacked = self.files.fetched, len(self.files.linked), self.archives.count
-        kept = self.entry.count - sum(file.is_placed for file in fetched) - linked - unpacked
-        return Pulled(self.entry.name, len(fetched), sum(file.size for file in fetched), linked, max(kept, 0), unpacked)
+        adopted = self.files.adopted
+        kept = self.entry.count - sum(file.is_placed for file in fetched) - linked - unpacked - len(adopted)
+        return Pulled(
+            self.entry.name,
+            len(fetched),
+            sum(file.size for file in fetched),
+            linked,
+            max(kept, 0),
+            unpacked,
+            len(adopted),
+            sum(file.size for file in adopted),
+        )
 
 
 def _with(known: tuple[str, ...], new: str | None) -> tuple[str, ...]:

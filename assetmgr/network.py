@@ -14,6 +14,7 @@ from assetmgr.reporting import Reporter
 from assetmgr.store import Store
 
 if TYPE_CHECKING:
+    from assetmgr.caches.looking import CacheReport, LocalCaches
     from assetmgr.mirrors.run import Mirrors, TrafficReport
     from assetmgr.origins import Origins
     from assetmgr.transfer.limits import Limits
@@ -28,6 +29,8 @@ class Network:
         See `Workspace`.
     mirrors, declared
         The mirrors that were asked for, and those of the manifests.
+    local_caches
+        Whether other tools' caches on this machine are looked into.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Network:
         wait: float,
         mirrors: Sequence[str],
         declared: Sequence[str],
+        local_caches: bool,
     ) -> None:
         self._store, self._reporter = store, reporter
         self._offline = offline or any(
@@ -54,10 +58,12 @@ class Network:
         self._jobs, self._rate, self._wait = jobs, rate, wait
         self._asked, self._declared = tuple(mirrors), tuple(declared)
         self._mirrors: Mirrors | None = None
+        self._looks_into_caches = local_caches
+        self._caches: LocalCaches | None = None
 
     def renew(self) -> None:
         """Begin another command: a mirror that failed in the last one is asked again."""
-        self._mirrors = None
+        self._mirrors = self._caches = None
 
     def origins(self, store: Store | None = None) -> Origins:
         """The origins, with the mirrors before them; what they write goes to another store where one is given."""
@@ -72,6 +78,7 @@ class Network:
             self._wait,
             self._transport,
             self._opened(limits),
+            caches=self._local_caches(),
         )
         return Origins(context)
 
@@ -95,6 +102,21 @@ class Network:
             self._mirrors = Mirrors(chosen, limits, offline=self._offline)
         return self._mirrors
 
+    def _local_caches(self) -> LocalCaches:
+        """The caches of the command under way. What is no good in one is passed over to its end."""
+        if self._caches is None:
+            from assetmgr.caches.known import known_caches
+            from assetmgr.caches.looking import LocalCaches
+
+            home, here = os.path.expanduser("~"), os.getcwd()
+            known = known_caches(os.environ, home, here) if self._looks_into_caches else []
+            self._caches = LocalCaches(known, self._store, say=self._reporter.say)
+        return self._caches
+
+    def adopted(self) -> tuple[CacheReport, ...]:
+        """What came from other tools' caches in the command under way, or the last one."""
+        return self._caches.report() if self._caches else ()
+
     @property
     def is_offline(self) -> bool:
         """Whether the network is forbidden."""
@@ -102,6 +124,8 @@ class Network:
 
     def mirror_names(self) -> list[str]:
         """The mirrors that would be asked, in order, as they were named."""
+        if not (self._asked or self._declared or os.environ.get("ASSETMGR_MIRRORS")):
+            return []
         from assetmgr.mirrors.chosen import chosen_mirrors
 
         return chosen_mirrors(self._asked, self._declared)
@@ -110,7 +134,7 @@ class Network:
         """What came from which mirror and from the origins in the command under way, or the last one."""
         from assetmgr.mirrors.run import TrafficReport
 
-        return self._mirrors.report() if self._mirrors else TrafficReport()
+        return TrafficReport() if self._mirrors is None else self._mirrors.report()
 
 
 def _chosen_transport() -> Transport | None:

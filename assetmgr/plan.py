@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from assetmgr.contents import Contents, Unpacked
+from assetmgr.digests import sha256_text
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.store import State
 
@@ -47,12 +50,16 @@ class AssetPlan:
         There, and to be hashed before anything is fetched: a stamp no longer fits, or another tool put them there.
     link
         The same bytes are in the store under another name.
+    found
+        Files of their sizes are in other tools' caches: to be linked if they prove equal, or copied.
     fetch
         To be brought from the origin; also archives that are not kept, where members are to come out of them.
     unpack
         Members to come out of archives.
     brought
         Bytes that an earlier run has brought already, by sha256.
+    copied
+        Bytes of ``found`` that cannot be linked.
     view, view_folder
         Bytes that copies in a ``local_dir`` will take, and that folder.
     """
@@ -66,6 +73,8 @@ class AssetPlan:
     view: int = 0
     view_folder: str = ""
     unpack: tuple[Unpacking, ...] = ()
+    found: tuple[LockedFile, ...] = ()
+    copied: int = 0
 
     @property
     def staged(self) -> int:
@@ -82,6 +91,10 @@ class AssetPlan:
         return sum(file.size for file in (*self.keep, *self.prove, *self.link))
 
     @property
+    def found_bytes(self) -> int:
+        return sum(_once(self.found).values())
+
+    @property
     def unpack_files(self) -> int:
         return sum(unpacking.count for unpacking in self.unpack)
 
@@ -92,7 +105,7 @@ class AssetPlan:
     @property
     def disk_bytes(self) -> int:
         """Bytes that the disk must still have room for, while archives and their members are both there."""
-        return self.fetch_bytes + self.unpack_bytes + self.view
+        return self.fetch_bytes + self.copied + self.unpack_bytes + self.view
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,7 @@ def plan_asset(
     elsewhere: Collection[str] = (),
     brought: Mapping[str, int] | None = None,
     view: int = 0,
+    cached: Mapping[tuple[str, str], bool] | None = None,
 ) -> AssetPlan:
     """Decide for one entry.
 
@@ -151,7 +165,11 @@ def plan_asset(
         Bytes that an earlier run has brought already, by sha256.
     view
         Bytes that copies outside the store will take.
+    cached
+        The place and path of files of which another tool's cache has one of their size, and whether it can be linked.
     """
+    cached = cached or {}
+    found_in_caches: list[LockedFile] = []
     keep: list[LockedFile] = []
     prove: list[LockedFile] = []
     link: list[LockedFile] = []
@@ -165,6 +183,8 @@ def plan_asset(
             prove.append(file)
         elif file.sha256 in elsewhere:
             link.append(file)
+        elif (file.place, file.path) in cached:
+            found_in_caches.append(file)
         else:
             (fetch if number < own else missing).append(file)
     unpack = []
@@ -185,8 +205,18 @@ def plan_asset(
         unpack.append(Unpacking(each, members))
         if not there:
             fetch.append(archive)
+    to_copy = [file for file in found_in_caches if not cached[file.place, file.path]]
     return AssetPlan(
-        found.entry, tuple(keep), tuple(prove), tuple(link), tuple(fetch), brought or {}, view, unpack=tuple(unpack)
+        found.entry,
+        tuple(keep),
+        tuple(prove),
+        tuple(link),
+        tuple(fetch),
+        brought or {},
+        view,
+        unpack=tuple(unpack),
+        found=tuple(found_in_caches),
+        copied=sum(_once(to_copy).values()),
     )
 
 
@@ -196,7 +226,7 @@ def plan_all(plans: Sequence[AssetPlan]) -> Plan:
     merged = []
     for plan in plans:
         plan = _without(plan, coming) if coming else plan
-        coming.update(file.sha256 for file in plan.fetch)
+        coming.update(file.sha256 for file in (*plan.fetch, *plan.found))
         coming.update(file.sha256 for unpacking in plan.unpack for file in unpacking.members)
         merged.append(plan)
     return Plan(tuple(merged))
@@ -215,3 +245,22 @@ def _without(plan: AssetPlan, coming: Collection[str | None]) -> AssetPlan:
             idle.append(unpacking.archive)
     fetch = [file for file in plan.fetch if file.sha256 not in coming and (file.is_placed or file not in idle)]
     return replace(plan, link=(*plan.link, *link), fetch=tuple(fetch), unpack=tuple(unpack))
+
+
+def is_pinned(entry: LockedAsset) -> bool:
+    """Whether every byte of an entry has its digest."""
+    return all(file.is_pinned for file in entry.files)
+
+
+def stand_in(entry: LockedAsset) -> LockedAsset:
+    """An entry that can be planned with: a digest that nobody knows yet is made up, one for each content.
+
+    What an archive holds that nobody has looked into is left out.
+    """
+
+    def known(file: LockedFile) -> LockedFile:
+        sha256 = file.sha256 or sha256_text(f"unknown {file.git_sha1 or f'{entry.name} {file.place} {file.path}'}")
+        extract = file.extract if file.extract and file.extract.listing else None
+        return msgspec.structs.replace(file, sha256=sha256, size=max(file.size, 0), extract=extract)
+
+    return entry if is_pinned(entry) else msgspec.structs.replace(entry, files=tuple(map(known, entry.files)))

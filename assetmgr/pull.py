@@ -9,6 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from assetmgr import views
+from assetmgr.adopting import current_user, may_link
+from assetmgr.contents import Contents
 from assetmgr.errors import AssetError, DiskSpaceError, LockError, SeveralErrors, about, raise_all
 from assetmgr.install import Installation, Pulled, Wish
 from assetmgr.lock import LockedAsset, check_entry, check_refs
@@ -85,9 +87,27 @@ class Pull:
             view = (
                 views.copy_bytes(self._store, wish.entry, wish.local_dir, wish.local_dir_links) if wish.local_dir else 0
             )
-            plan = plan_asset(found[wish.entry.name], states, elsewhere=elsewhere, brought=brought, view=view)
+            cached = self._cached(found[wish.entry.name], states, elsewhere)
+            plan = plan_asset(
+                found[wish.entry.name], states, elsewhere=elsewhere, brought=brought, view=view, cached=cached
+            )
             plans.append(replace(plan, view_folder=wish.local_dir or ""))
         return plan_all(plans)
+
+    def _cached(
+        self, found: Contents, states: Sequence[State], elsewhere: Collection[str]
+    ) -> dict[tuple[str, str], bool]:
+        """The missing files of which other tools' caches have one of the same size, and whether it can be linked."""
+        cached, layout = {}, Layout(found.entry)
+        for file, state in zip(found.files, states, strict=True):
+            if state is State.MISSING and file.sha256 not in elsewhere:
+                candidates = self._context.caches.candidates(found.entry, file)
+                if candidates:
+                    folder = os.stat(_existing(os.path.dirname(self._store.at(layout.bytes(file)))))
+                    first = candidates[0]
+                    linked = may_link(first.status, folder, current_user()) and first.is_inside()
+                    cached[file.place, file.path] = linked
+        return cached
 
     def _brought(self, entry: LockedAsset) -> dict[str, int]:
         """Bytes of an entry that an earlier run left staged, by sha256."""
@@ -229,8 +249,8 @@ def room_error(store: Store, plan: Plan) -> DiskSpaceError | None:
         layout = Layout(asset.entry)
         staged, final = store.partial(), store.at(layout.repo or layout.folder)
         if _device(final) != _device(staged):  # a layout's folder that lies on another disk
-            _add(needed, folders, final, asset.fetch_bytes)
-        _add(needed, folders, staged, asset.fetch_bytes)
+            _add(needed, folders, final, asset.fetch_bytes + asset.copied)
+        _add(needed, folders, staged, asset.fetch_bytes + asset.copied)
         for unpacking in asset.unpack:
             _add(needed, folders, store.at(layout.prefix(unpacking.unpacked.extract.place)), unpacking.size)
         _add(needed, folders, asset.view_folder or staged, asset.view)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,10 +144,13 @@ def _hub(text: str, kind: Kind, rest: str, details: Details) -> Reference:
             f"{shown(text)}: no revision after the '@'", mend=f"write {prefix}:{repo}@REVISION, or leave it out"
         )
     if written and details.revision not in (None, written):
-        raise UsageError(f"{shown(text)}: two revisions, {written!r} and {details.revision!r}", mend="say one of them")
+        raise UsageError(
+            f"{shown(text)}: two revisions, {shown(written)} and {shown(details.revision or '')}",
+            mend="say one of them",
+        )
     if revision is not None and (fault := path_fault(revision)):
         raise UsageError(
-            f"{shown(text)}: {revision!r} cannot be a revision: {fault}", mend="name a branch, tag or commit"
+            f"{shown(text)}: {shown(revision)} cannot be a revision: {fault}", mend="name a branch, tag or commit"
         )
     for option in ("sha256", "md5", "size", "path"):
         if getattr(details, option) is not None:
@@ -184,8 +188,13 @@ def _url(text: str, details: Details) -> Reference:
         "sha256": details.sha256 and details.sha256.lower(),
         "md5": details.md5 and details.md5.lower(),
     }
-    kind: Kind = details.kind or ("model" if name.lower().endswith(_WEIGHTS) else "dataset")
-    return Reference(text, kind, safe_name(name.rpartition("/")[2]), {"files": [_without_none(file)]})
+    return Reference(
+        text, details.kind or _kind_of(name), safe_name(name.rpartition("/")[2]), {"files": [_without_none(file)]}
+    )
+
+
+def _kind_of(file_name: str) -> Kind:
+    return "model" if file_name.lower().endswith(_WEIGHTS) else "dataset"
 
 
 def _nearest(text: str) -> str | None:
@@ -252,7 +261,7 @@ def asset_of(reference: Reference, folder: str) -> Asset:
         return parse_manifest(text, Path(folder, "assets.yaml")).assets[0]
     except ManifestError as error:
         told = "; ".join(problem.message for problem in error.problems)
-        raise UsageError(f"{shown(reference.text)}: {told}", mend=f"write {_FORMS}") from None
+        raise UsageError(f"{shown(reference.text)}: {told}", mend=f"correct that; a reference is {_FORMS}") from None
 
 
 def render(reference: Reference) -> str:
@@ -296,6 +305,24 @@ def _escape(match: re.Match[str]) -> str:
     if char in '"\\':
         return "\\" + char
     return f"\\u{ord(char):04x}"
+
+
+def typed(reference: Reference) -> str:
+    """What to type after a command that takes references, to mean this one."""
+    said = reference.declaration
+    files = cast("Sequence[Mapping[str, object]]", said.get("files", [{}]))
+    revision = said.get("revision")
+    options: list[tuple[str, object]] = []
+    if revision is not None and not reference.text.endswith(f"@{revision}"):
+        options.append(("--revision", revision))
+    for option, key in (("--include", "allow_patterns"), ("--exclude", "ignore_patterns")):
+        options += [(option, pattern) for pattern in cast("Sequence[str]", said.get(key, ()))]
+    named = (("--sha256", files[0].get("sha256")), ("--path", files[0].get("path")))
+    placed = (("--local-dir", said.get("local_dir")), ("--local-dir-links", said.get("local_dir_links")))
+    options += [(option, value) for option, value in (*named, *placed) if value is not None]
+    if "files" in said and reference.kind != _kind_of(str(files[0].get("path") or file_name(reference.text))):
+        options.append(("--kind", reference.kind))
+    return shlex.join([reference.text, *(str(word) for option in options for word in option)])
 
 
 def rebased(reference: Reference, start: str, folder: str | None) -> Reference:

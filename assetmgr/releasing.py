@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from assetmgr import views
+from assetmgr.claims import is_gone
 from assetmgr.lock import LockedAsset
 from assetmgr.mutex import held
 from assetmgr.placing import remove_empty_folders, remove_file
@@ -66,12 +67,16 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """What became of an asset in a folder: names that went, and names that stay since they are somebody's own."""
+    """What became of an asset in a folder: names that went, and names that stay since somebody changed them.
+
+    ``added`` are names that somebody put there, in a folder that shows nothing any more and stays because of them.
+    """
 
     asset: str
     folder: str
     removed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
 
 def decide_release(wants: Wants, receipts: Iterable[Receipt], shown: Iterable[View]) -> Release:
@@ -101,17 +106,23 @@ def foresee(store: Store, release: Release) -> list[Withdrawn]:
     found = []
     for asset, folder in release.folders:
         view = views.read_view(store, folder)
-        if set(view.asked.get(asset, ())) == {release.manifest}:
+        if not _others(view, asset, release.manifest):
             removed, left = views.leave(asset, view.files, views.look(folder, view.files))
-            found.append(_told(asset, folder, removed, left, view.files.keys() - set(left)))
+            shows = any(own.owners - {asset} for own in view.files.values())
+            found.append(Withdrawn(asset, folder, removed, left, () if shows else _added(folder, view.files)))
     return found
+
+
+def _others(view: View, asset: str, by: str) -> tuple[str, ...]:
+    """Who else asks for an asset in a folder. A project that is gone asks for nothing."""
+    return tuple(user for user in view.asked.get(asset, ()) if user != by and not (user and is_gone(user)))
 
 
 def let_go(store: Store, release: Release, reporter: Reporter, *, wait: float) -> list[Withdrawn]:
     """Carry a release out. Whatever interrupts it, the next one goes on from there."""
     withdrawn = []
     for asset, folder in release.folders:
-        if set(views.read_view(store, folder).asked.get(asset, ())) == {release.manifest}:
+        if not _others(views.read_view(store, folder), asset, release.manifest):
             _forget_folder(store, asset, folder, wait=wait)
         withdrawn.append(_withdraw(store, asset, folder, release.manifest, reporter, wait=wait))
     for receipt in release.receipts:
@@ -128,7 +139,7 @@ def _withdraw(store: Store, asset: str, folder: str, by: str, reporter: Reporter
     """Take away what an asset shows in a folder, where nobody else asks for it."""
     with held(views.guard(store, folder), f"removing {asset} from {folder}", wait=wait, say=reporter.say):
         view = views.read_view(store, folder)
-        others = tuple(user for user in view.asked.get(asset, ()) if user != by)
+        others = _others(view, asset, by)
         if others:
             views.write_view(store, msgspec.structs.replace(view, asked={**view.asked, asset: others}))
             return Withdrawn(asset, folder)
@@ -146,23 +157,27 @@ def _withdraw(store: Store, asset: str, folder: str, by: str, reporter: Reporter
         if not files:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        return _told(asset, folder, removed, left, files)
+        return Withdrawn(asset, folder, removed, left, () if files else _added(folder, view.files))
 
 
-def _told(
-    asset: str, folder: str, removed: Collection[str], left: Collection[str], known: Collection[str]
-) -> Withdrawn:
-    """What goes and what stays; of what somebody added, the first names."""
-    own = {*known, *removed}
-    added = itertools.islice((name for name in _files_in(folder) if name not in own), _NAMED)
-    return Withdrawn(asset, folder, tuple(removed), tuple(sorted({*left, *added})))
+def _added(folder: str, known: Collection[str]) -> tuple[str, ...]:
+    """What somebody put into a folder where assetmgr has put something: the first names."""
+    own = {*known, *(parent for name in known for parent in _parents(name))}
+    folders = sorted({"", *(name.rpartition("/")[0] for name in known)})
+    added = (name for inside in folders for name in _names_in(folder, inside) if name not in own)
+    return tuple(itertools.islice(added, _NAMED))
 
 
-def _files_in(folder: str) -> Iterator[str]:
-    for at, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            yield os.path.relpath(os.path.join(at, name), folder).replace(os.sep, "/")
+def _parents(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _names_in(folder: str, inside: str) -> list[str]:
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(os.path.join(folder, *inside.split("/"))))
+    return [f"{inside}/{name}" if inside else name for name in names]
 
 
 def _forget_folder(store: Store, asset: str, folder: str, *, wait: float) -> None:

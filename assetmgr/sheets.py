@@ -125,7 +125,7 @@ class Sheets:
         if not self.manifests:
             raise UsageError(
                 "no manifest here (assets.yaml, --manifest or ASSETMGR_MANIFEST), and no asset named",
-                mend="name an asset, or write an assets.yaml",
+                mend="assetmgr init, or name an asset",
             )
         return tuple(self.catalog.user_names)
 
@@ -206,10 +206,38 @@ class Sheets:
         for one in report if by_hand else ():
             for line in one.changes:
                 origins.context.reporter.say(line)
-            written = "written" if one.changes else "unchanged"
+            made = "written" if write else "would be written"
+            written = made if one.changes else "unchanged"
             origins.context.reporter.say(f"{one.path} {written}; it lacks what must be fetched by hand first:")
         raise_all(by_hand)
         return report
+
+    def lock_shipped(self, origins: Origins, names: Sequence[str], errors: list[AssetError]) -> tuple[str, ...]:
+        """Pin in the store's own lock what only a shipped manifest declares and nothing pins yet.
+
+        Returns
+        -------
+        The names without those for which that failed; why is added to ``errors``.
+        """
+        own = self._sheets[-1]
+        new = [name for name in names if self.of(name) == own and self.asset(name) and not self._has_all(own, name)]
+        if new:
+            origins.context.reporter.say(f"{', '.join(new)}: not locked yet; locking in {own.lock_file}")
+            try:
+                self.lock(origins, new, upgrade=(), fetch=True)
+            except SeveralErrors as several:
+                errors += several.errors
+            except AssetError as error:
+                errors.append(error)
+        return tuple(name for name in names if name not in new or self._has_all(own, name))
+
+    def _has_all(self, sheet: Sheet, name: str) -> bool:
+        """Whether a lock has a name and all that it requires."""
+        try:
+            self.locked(sheet).closure([name])
+        except NotLockedError:
+            return False
+        return True
 
     def _wanted(self, sheet: Sheet) -> tuple[str, ...]:
         """What a whole lock is made for: the names that its manifest has the last word on, and those it requires."""

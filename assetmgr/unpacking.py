@@ -68,6 +68,13 @@ class Unpacking:
                 if isinstance(prove(path, archive), Stamp):
                     self._found[sha256] = path
                     break
+        if sha256 not in self._files.loose and sha256 not in self._found:
+            for candidate in self._context.caches.candidates(self._files.entry, archive):
+                proof = prove(candidate.path, archive)
+                if isinstance(proof, Stamp):
+                    self._found[sha256] = candidate.path
+                    break
+                self._context.caches.passed_over(candidate, archive, proof[0])
         return self._files.loose.get(sha256) or self._found.get(sha256)
 
     def _brought(self, archive: LockedFile) -> int:

@@ -72,11 +72,14 @@ class View(msgspec.Struct, frozen=True):
     version: int = 1
 
     def asked_by(self, asset: str, by: str | None) -> View:
-        """The same record with one more who asks; None adds nobody."""
+        """The same record with one more who asks; None adds nobody.
+
+        What a command line asked for is a manifest's once one says the same.
+        """
         known = self.asked.get(asset, ())
-        if by is None or by in known:
+        if by is None or by in known or (not by and known):
             return self
-        return msgspec.structs.replace(self, asked={**self.asked, asset: tuple(sorted((*known, by)))})
+        return msgspec.structs.replace(self, asked={**self.asked, asset: tuple(sorted({*known, by} - {""})) or ("",)})
 
 
 class Found(NamedTuple):

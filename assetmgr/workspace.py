@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,15 +22,14 @@ from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
 from assetmgr.lock import LockedAsset, lock_path
 from assetmgr.manifest import HubSource, Manifest, load_manifest
 from assetmgr.network import Network
-from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, Store, default_root
-from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
+    from assetmgr.caches.looking import CacheReport
     from assetmgr.datasets import Dataset
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from assetmgr.models import LoadedModel
     from assetmgr.origins import Origins
     from assetmgr.plan import Plan
+    from assetmgr.prover import Prover
     from assetmgr.proving import Verification
     from assetmgr.pull import Pull
     from assetmgr.references import Details
     from assetmgr.syncing import Synced
+    from assetmgr.verify import Finding, Installed
     from assetmgr.whereabouts import Whereabouts
 
 Check = Literal["quick", "full", "none"]
@@ -69,6 +71,10 @@ class Workspace:
     mirrors
         Asked before the origins, in order: folders (from the working folder), http(s) addresses, buckets. Those of
         ``ASSETMGR_MIRRORS`` (separated by blanks; quotes keep a blank) and then those of the manifests come after them.
+    local_caches
+        Whether the caches of other tools on this machine are looked into before anything is fetched: those of
+        huggingface_hub, torch, CLIP and LAVIS, and the folders of ``ASSETMGR_LOCAL_CACHES`` (separated as in PATH; off:
+        none).
     frozen
         For `sync` alone: the manifests are not read, and may be gone; the locks beside them decide.
     """
@@ -84,6 +90,7 @@ class Workspace:
         wait: float = 3600.0,
         reporter: Reporter | None = None,
         mirrors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        local_caches: bool = True,
         frozen: bool = False,
     ) -> None:
         self._chosen = manifests is not None
@@ -112,13 +119,19 @@ class Workspace:
             wait=wait,
             mirrors=[os.fspath(mirror) for mirror in asked],
             declared=[mirror for manifest in self.manifests for mirror in manifest.mirrors],
+            local_caches=local_caches,
         )
         self.wait = wait
-        self._prover = Prover(self.store, self.reporter, wait)
         self._frozen = frozen
         self._sheets = Sheets(self.manifests, self.store, frozen=frozen)
         self._inventory = Inventory(self._sheets, self.store)
         self.catalog = self._sheets.catalog
+
+    @functools.cached_property
+    def _prover(self) -> Prover:
+        from assetmgr.prover import Prover
+
+        return Prover(self.store, self.reporter, self.wait)
 
     def group(self, group: str) -> tuple[str, ...]:
         """The names in a group: of the user's manifests where they have it, else of all that is declared."""
@@ -173,16 +186,21 @@ class Workspace:
             return pull.plan()
 
     def pull(self, names: Iterable[str] = (), *, locked: bool = False) -> list[Pulled]:
-        """Bring assets, and all that they require, from the lock into the store, proved. The lock is never written.
+        """Bring assets, and all that they require, from the lock into the store, proved.
 
-        ``locked=True`` refuses a lock that the manifest has outrun; otherwise the locked bytes are pulled and a word
-        is said.
+        The lock of a manifest of yours is never written. A name that only a shipped manifest declares is pinned in the
+        store, the first time that it is asked for.
+
+        ``locked=True`` refuses that, and a lock that the manifest has outrun; otherwise the locked bytes are pulled and
+        a word is said.
         """
         self._network.renew()
         errors: list[AssetError] = []
-        wishes = self._declared(names, errors, locked=locked)
+        said = self._sheets.names(names)
         with self._network.origins() as origins:
-            pull = self._pull(wishes, origins)
+            if not locked:
+                said = self._sheets.lock_shipped(origins, said, errors)
+            pull = self._pull(self._declared(said, errors, locked=locked) if said else [], origins)
             pull.errors += errors
             return pull.run()
 
@@ -268,7 +286,7 @@ class Workspace:
         -------
         What was pulled; and each reference with the name by which it is found from now on.
         """
-        from assetmgr.asked import pin
+        from assetmgr.asked import pin, told
         from assetmgr.references import Details, parse_references
 
         self._network.renew()
@@ -284,7 +302,12 @@ class Workspace:
                     errors += error.errors if isinstance(error, SeveralErrors) else [error]
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
-            return pull.run(), pinned
+            try:
+                return pull.run(), pinned
+            except AssetError as error:
+                for one in pinned:
+                    error = told(error, one.reference, one.asset)
+                raise error from None
 
     def _asked_for(self, pinned: Pinned) -> Wish:
         from assetmgr.install import Wish
@@ -339,6 +362,10 @@ class Workspace:
     def traffic(self) -> TrafficReport:
         """What came from which mirror and from the origins in the last `lock`, `pull` or `verify`."""
         return self._network.traffic()
+
+    def adopted(self) -> tuple[CacheReport, ...]:
+        """What came from other tools' caches on this machine in the last `lock`, `pull` or `verify`."""
+        return self._network.adopted()
 
     def push(self, target: str, names: Iterable[str] = (), *, full: bool = False) -> PushReport:
         """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets.
@@ -524,6 +551,8 @@ class Workspace:
             raise UsageError(f"verify={check!r} is none of 'quick', 'full', 'none'")
         if receipt is None:
             raise self._not_installed(name)
+        from assetmgr.verify import Installed, installed
+
         found, fresh = installed(self.store, receipt, check=check)
         if fresh is not receipt:
             self._prover.remember(fresh)

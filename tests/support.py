@@ -20,7 +20,7 @@ from tests.hub import Hub
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What a developer's own environment could leak into a test.
-_LEAKS = ("PYTHON", "HF_", "HUGGING_FACE", "ASSETMGR_", "TRANSFORMERS_", "TORCH_HOME", "XDG_CACHE_HOME")
+_LEAKS = ("PYTHON", "HF_", "HUGGING_FACE", "HUGGINGFACE_", "ASSETMGR_", "TRANSFORMERS_", "TORCH_HOME", "XDG_CACHE_HOME")
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,6 +177,25 @@ def test_what_cannot_be_is_said_with_what_to_type(hub: Hub, project: Project) ->
     both = project.run("--json", "pull", "hub:org/none", "hub:org/name", code=7).json
     assert [error["type"] for error in both["errors"]] == ["AccessError"]
     assert project.run("status", "--json", "org/name").json[0]["state"] == "installed"
+
+
+def test_the_command_that_mends_and_the_command_that_keeps_work_as_they_are_said(project: Project) -> None:
+    (project.folder / "X").mkdir()
+    (project.folder / "X" / "config.json").write_text("mine")
+    done = project.run("pull", "hub:org/name", "--include", "*.json", "--local-dir", "X", code=3)
+    mend = "assetmgr pull hub:org/name --include '*.json' --local-dir X"
+    assert done.err.rstrip().endswith(mend)
+    (project.folder / "X" / "config.json").unlink()
+    again = project.run(*shlex.split(mend)[1:])
+    assert files_below(project.folder / "X") == {"config.json", "sub/vocab.json"}
+    line = again.err.partition("to keep org/name: ")[2].partition(";")[0]
+    for command in line.split(" && "):
+        project.run(*shlex.split(command)[1:])
+    project.run("sync", "--offline")
+    # The manifest says now what the command line had said: it may take it back.
+    project.run("remove", "org/name")
+    project.run("sync")
+    assert not (project.folder / "X").exists()
 
 
 def test_a_lock_of_the_store_that_is_damaged_is_made_anew(hub: Hub, project: Project) -> None:

@@ -23,6 +23,7 @@ from assetmgr.references import (
     render,
     safe_name,
     scalar,
+    typed,
 )
 
 SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -220,3 +221,27 @@ def test_relative_paths_are_said_from_another_folder(
 ) -> None:
     found = rebased(parse_reference(text, Details(local_dir=local_dir)), "/work/here", folder)
     assert found.declaration == {"files": [{"url": url}], "local_dir": shown}
+
+
+@pytest.mark.parametrize(
+    ("text", "details", "line"),
+    [
+        ("hub:o/n@v1", Details(), "hub:o/n@v1"),
+        ("hub:o/n", Details(revision="v1", include=["*.json", "a b"], exclude=["x"]), None),
+        ("hub:o/n", Details(local_dir="X y", local_dir_links="copy"), None),
+        ("https://h/a.pth", Details(sha256=SHA256, path="b.pth", kind="dataset"), None),
+        ("https://h/a.pth", Details(kind="model"), "https://h/a.pth"),
+    ],
+)
+def test_what_is_to_be_typed_again_means_the_same(text: str, details: Details, line: str | None) -> None:
+    import shlex
+
+    from assetmgr.cli.commands.pulling import details_of
+    from assetmgr.cli.parser import make_parser
+
+    reference = parse_reference(text, details)
+    said = typed(reference)
+    assert line is None or said == line
+    options = make_parser().parse_args(["pull", *shlex.split(said)])
+    assert parse_reference(options.names[0], details_of(options)).declaration == reference.declaration
+    assert parse_reference(options.names[0], details_of(options)).kind == reference.kind

@@ -106,7 +106,7 @@ def test_what_the_manifest_drops_goes_from_its_folder_and_stays_in_the_store(pro
     assert files_below(project.folder / "moved") == {"a.json", "w.safetensors"}
     assert files_below(project.folder / "other") == {"mine.txt"}
     assert "o.json: removed" in done.out
-    assert "mine.txt: stays" in done.out
+    assert "other: stays, with what is not of assetmgr: mine.txt" in done.out
     assert "n: no longer wanted" in done.out
     assert project.run("status", "n", "--json").json[0]["state"] == "installed", "the bytes are still there"
     here = os.path.realpath(project.folder / "assets.yaml")
@@ -225,6 +225,18 @@ def test_a_dry_run_tells_what_a_run_does_and_writes_nothing(hub: Hub, repo: Repo
     assert not sync(project, "--dry-run")["changed"]
 
 
+def test_a_dry_run_says_what_only_fetching_would_tell(hub: Hub, project: Project) -> None:
+    hub.publish("/f/w.pth", WEIGHTS)
+    project.write("version: 1\nmodels:\n  u:\n    files: [{url: '{endpoint}/f/w.pth'}]\n")
+    assert "at least" in project.run("sync", "--dry-run").out
+    project.run("sync")
+    assert not sync(project, "--dry-run")["changed"]
+    hub.publish("/f/w.pth", WEIGHTS[1:])
+    told = project.run("sync", "--dry-run", "--upgrade")
+    assert "only fetching would tell" in told.out
+    assert sync(project, "--upgrade", "u")["assets"][0]["fetched_bytes"] == len(WEIGHTS) - 1
+
+
 def test_one_name_or_group_is_all_that_it_is_about(hub: Hub, repo: Repo, project: Project) -> None:
     done = sync(project, "--group", "demo")
     assert [one["name"] for one in done["assets"]] == ["n"]
@@ -273,6 +285,39 @@ def test_damage_is_mended_or_found(project: Project) -> None:
     (project.folder / "view" / "a.json").unlink()
     (project.folder / "view" / "a.json").write_text("mine")
     assert "move them away" in project.run("sync", code=3).err
+
+
+def test_two_assets_in_one_folder_go_one_by_one(project: Project) -> None:
+    project.write(BOTH.replace("./other", "./view"))
+    project.run("sync")
+    assert len(files_below(project.folder / "view")) == 4
+    project.write(ONE)
+    project.run("sync")
+    assert files_below(project.folder / "view") == {"a.json", "sub/b.json", "w.safetensors"}
+
+
+def test_a_project_that_is_gone_keeps_nothing_in_a_folder(project: Project) -> None:
+    second = Project(project.folder / "second", project.endpoint, {"ASSETMGR_ROOT": str(project.root)})
+    second.write(ONE.replace("./view", str(project.folder / "view")))
+    second.run("sync")
+    project.run("sync")
+    (second.folder / "assets.yaml").unlink()
+    (second.folder / "assets.lock.json").unlink()
+    project.write("version: 1\n")
+    project.run("sync")
+    assert not (project.folder / "view").exists()
+
+
+def test_what_waits_for_a_file_by_hand_does_not_keep_the_rest_from_coming(project: Project) -> None:
+    project.write(ONE + "  byhand:\n    files: [{path: x.tar, ask: Download x.tar after accepting its terms}]\n")
+    assert "accepting its terms" in project.run("sync", "--dry-run", code=7).err
+    assert "accepting its terms" in project.run("sync", code=7).err
+    assert len(files_below(project.folder / "view")) == 3
+    handed = project.root / "files" / "byhand" / "x.tar"
+    handed.parent.mkdir(parents=True)
+    handed.write_bytes(b"tar")
+    assert project.run("sync").out.startswith("+ byhand")
+    assert "add hub:org/name" in project.run("sync", "hub:org/name", code=2).err
 
 
 def test_a_damaged_lock_is_made_anew(project: Project) -> None:

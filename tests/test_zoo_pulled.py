@@ -61,8 +61,10 @@ def test_a_model_is_pulled_by_its_lavis_name_to_where_lavis_and_transformers_loo
     files = RECORDED["models"][name]["files"]
     for url in files.values():
         publish(hub, url, url.encode() * 1000)
-    project.run("lock", name)
-    project.run("pull", name)
+    assert "not locked" in project.run("pull", "--locked", name, code=4).err
+    done = project.run("pull", name)
+    assert f"{name}: not locked yet; locking in " in done.err
+    assert "locking" not in project.run("pull", name).err
     for place, url in files.items():
         assert (project.root / place).read_bytes() == url.encode() * 1000
     snapshots = project.root / "hub" / "models--bert-base-uncased" / "snapshots"
@@ -133,13 +135,12 @@ def test_a_dataset_takes_images_of_the_users_own_and_goes_to_lavis_folders(hub: 
 def test_what_nobody_may_fetch_is_taken_from_where_it_is_asked_for(hub: Hub, project: Project) -> None:
     for url in RECORDED["datasets"]["flickr30k"]["files"].values():
         publish(hub, url, b"[]")
-    done = project.run("lock", "flickr30k", code=7)
+    done = project.run("pull", "flickr30k", code=7)
     place = project.root / "files" / "flickr30k-images" / "flickr-image-dataset.zip"
     for words in ("kaggle.com/datasets/hsankesara/flickr-image-dataset", str(place), "assetmgr lock flickr30k-images"):
         assert words in done.err
     place.parent.mkdir(parents=True)
     place.write_bytes(packed("flickr30k_images/flickr30k_images/1000092795.jpg", "flickr30k_images/results.csv"))
-    project.run("lock", "flickr30k")
     project.run("pull", "flickr30k")
     folder = project.root / RECORDED["datasets"]["flickr30k"]["media"]["train"]
     assert files_below(folder) == {"flickr30k-images/1000092795.jpg"}

@@ -30,6 +30,7 @@ def open_workspace(
         wait=getattr(options, "wait", 3600.0),
         reporter=output,
         mirrors=getattr(options, "mirror", ()),
+        local_caches=getattr(options, "local_caches", True),
         frozen=getattr(options, "frozen", False),
     )
 
@@ -117,6 +118,16 @@ def add_mirrors(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="ask this folder, http(s) address or bucket before the origin; may be repeated "
         "(then those of ASSETMGR_MIRRORS, then the manifest's)",
+    )
+    add_local_caches(parser)
+
+
+def add_local_caches(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-local-caches",
+        dest="local_caches",
+        action="store_false",
+        help="do not look for files in other tools' caches on this machine (nor in ASSETMGR_LOCAL_CACHES)",
     )
 
 

@@ -162,7 +162,8 @@ _STORE = """
       .assetmgr/     receipts, listings, and what is under way
 
     A file appears at its name only whole and proved, and is read-only. Equal files are stored once where they can be
-    linked. A receipt says, for each asset, what was placed and when it was proved; a store that is copied with its
+    linked; so is what the caches of huggingface_hub, torch, CLIP and LAVIS hold already (--no-local-caches does not
+    look there). A receipt says, for each asset, what was placed and when it was proved; a store that is copied with its
     receipts works where it is copied to, and proves itself once there. A store that several users share is a folder of
     their group with the setgid bit: install -d -g GROUP -m 2775 DIR.
 """

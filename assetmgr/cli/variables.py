@@ -17,6 +17,10 @@ OURS: Sequence[Variable] = (
     Variable(("ASSETMGR_ROOT",), "the store, where --root names none"),
     Variable(("ASSETMGR_MANIFEST",), "the manifests, where --manifest names none; several are separated as in PATH"),
     Variable(("ASSETMGR_MIRRORS",), "mirrors, asked after those of --mirror; separated by blanks"),
+    Variable(
+        ("ASSETMGR_LOCAL_CACHES",),
+        "more folders to look into before fetching, separated as in PATH; off: none at all",
+    ),
     Variable(("ASSETMGR_LIMIT_RATE",), "bytes a second for a whole run, where --limit-rate says nothing: 20M"),
     Variable(("ASSETMGR_TRANSPORT",), "how a hub's bytes are moved, over every manifest: auto, direct or snapshot"),
 )
@@ -24,7 +28,11 @@ OTHERS: Sequence[Variable] = (
     Variable(("HF_ENDPOINT",), "the hub, where a manifest names none; else https://huggingface.co"),
     Variable(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), "the token for that hub, and for no other"),
     Variable(("HF_TOKEN_PATH", "HF_HOME"), "where `hf auth login` keeps the token"),
-    Variable(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), "huggingface_hub's own cache, which `whereis` looks into"),
+    Variable(("HF_HUB_DISABLE_IMPLICIT_TOKEN",), "1: the token is sent to nobody"),
+    Variable(
+        ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME"),
+        "other tools' caches, looked into before fetching, and by `whereis`",
+    ),
     Variable(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "1: never ask the network, as --offline"),
     Variable(("HF_HUB_DISABLE_XET",), "1: large files of a hub do not come over Xet"),
     Variable(("HF_HUB_DOWNLOAD_TIMEOUT",), "seconds that the snapshot transport waits for a server"),

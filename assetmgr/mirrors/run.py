@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from assetmgr.errors import AssetError, OriginError
 from assetmgr.lock import LockedFile
@@ -12,15 +13,20 @@ from assetmgr.mirrors import Mirror, open_mirror
 from assetmgr.mirrors.standing import MirrorReport, Standing, Turn
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source
+from assetmgr.transfer.urls import safe_url
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficReport:
-    """What came from where in a run, proved; files that an earlier run had brought whole are not among them."""
+    """What came from where in a run, proved; files that an earlier run had brought whole are not among them.
+
+    ``origins`` are the hosts that were asked, in the order in which they were.
+    """
 
     mirrors: tuple[MirrorReport, ...] = ()
     origin_files: int = 0
     origin_bytes: int = 0
+    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Mirrors:
         self._absent: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._origin_files = self._origin_bytes = 0
+        self._origins: dict[str, None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._mirrors)
@@ -101,12 +108,19 @@ class Mirrors:
         # Whatever a mirror says of itself: no login goes to it.
         return [replace(source, token=None, logins=False, limits=self._limits, watch=watch) for source in found]
 
-    def count_origin(self, size: int) -> None:
-        """Count a file that came from an origin."""
+    def asked_origin(self, url: str) -> None:
+        """Remember who was asked, where that was not a file of this machine."""
+        if host := urlsplit(safe_url(url)).netloc:
+            with self._lock:
+                self._origins[host] = None
+
+    def count_origin(self, size: int, url: str) -> None:
+        """Count a file that came from an origin, by this URL."""
+        self.asked_origin(url)
         with self._lock:
             self._origin_files += 1
             self._origin_bytes += size
 
     def report(self) -> TrafficReport:
         reports = tuple(standing.report() for _, standing in self._mirrors)
-        return TrafficReport(reports, self._origin_files, self._origin_bytes)
+        return TrafficReport(reports, self._origin_files, self._origin_bytes, tuple(self._origins))

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from assetmgr.caches.looking import LocalCaches
 from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import Asset, Transport
@@ -32,7 +33,8 @@ class Context:
     """What an origin works with.
 
     ``transport`` is for every hub, whatever the manifests say; ``mirrors`` are asked before any origin; ``unsettled``
-    are notes in the partial folder, of what was resolved in this run and no lock says yet.
+    are notes in the partial folder, of what was resolved in this run and no lock says yet; ``caches`` are other tools',
+    looked into before anybody is asked.
     """
 
     store: Store
@@ -43,6 +45,7 @@ class Context:
     transport: Transport | None = None
     mirrors: Mirrors = field(default_factory=lambda: Mirrors((), Limits()))
     unsettled: list[str] = field(default_factory=list)
+    caches: LocalCaches = field(default_factory=LocalCaches)
 
 
 class Arrival(NamedTuple):

@@ -93,7 +93,7 @@ class Fetcher:
         ]
         if not sources:
             return None
-        partial = context.store.partial(f"listing-{digest}.{_own()}")
+        partial = context.store.partial(f"listing-{digest}.{own_name()}")
         task = Task(f"{entry.name}: listing {digest[:12]}", tuple(sources), partial, sha256=digest)
         try:
             (outcome,) = self._engine.fetch([task])
@@ -115,7 +115,7 @@ class Fetcher:
     ) -> Generator[Arrival, None, None]:
         context = self._context
         self._recover()
-        own = _own()
+        own = own_name()
         begun = set(os.listdir(context.store.partial())) if os.path.isdir(context.store.partial()) else set()
         tasks = (self._task(entry, file, own, ways, _key(file) in begun) for file, ways in wanted)
         total = sum(max(file.size, 0) for file in files)
@@ -147,7 +147,7 @@ class Fetcher:
     def _count(self, task: Task, fetched: Fetched) -> None:
         """Count what an origin gave. A mirror counts for itself, and what was there already came from nobody now."""
         if any(source.url == fetched.url and source.watch is None for source in task.sources):
-            self._context.mirrors.count_origin(fetched.size)
+            self._context.mirrors.count_origin(fetched.size, fetched.url)
 
     def _task(self, entry: LockedAsset, file: LockedFile, own: str, sources: tuple[Source, ...], begun: bool) -> Task:
         context = self._context
@@ -227,19 +227,23 @@ class Fetcher:
 
     def _recover(self) -> None:
         """Give whole files back that a killed process had taken for its own; drop those that are not worth it."""
-        if self._has_recovered:
-            return
-        self._has_recovered = True
-        folder = self._context.store.partial()
-        with contextlib.suppress(OSError):
-            for name in os.listdir(folder):
-                match = _TAKEN.fullmatch(name)
-                if match and match["host"] == _host() and not _lives(int(match["pid"])):
-                    path = os.path.join(folder, name)
-                    if os.path.getsize(path) >= self._context.limits.resume_from:
-                        with contextlib.suppress(FileExistsError):
-                            os.link(path, os.path.join(folder, match["key"]))
-                    remove_file(path)
+        if not self._has_recovered:
+            self._has_recovered = True
+            recover(self._context)
+
+
+def recover(context: Context) -> None:
+    """Give whole files back that a killed process had taken for its own; drop those that are not worth it."""
+    folder = context.store.partial()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            match = _TAKEN.fullmatch(name)
+            if match and match["host"] == _host() and not _lives(int(match["pid"])):
+                path = os.path.join(folder, name)
+                if match["key"] != ADOPTED and os.path.getsize(path) >= context.limits.resume_from:
+                    with contextlib.suppress(FileExistsError):
+                        os.link(path, os.path.join(folder, match["key"]))
+                remove_file(path)
 
 
 def _key(file: LockedFile) -> str:
@@ -247,7 +251,11 @@ def _key(file: LockedFile) -> str:
     return file.sha256 or f"git-{file.git_sha1}"
 
 
-_TAKEN = re.compile(r"(?P<key>[0-9a-f]{64}|git-[0-9a-f]{40})\.(?P<host>[0-9a-f]{8})\.(?P<pid>[0-9]+)\.[0-9a-f]{8}")
+# What begins the name of a file that is being copied from a cache of this machine: begun anew, it costs no network.
+ADOPTED = "adopted"
+_TAKEN = re.compile(
+    r"(?P<key>[0-9a-f]{64}|git-[0-9a-f]{40}|adopted)\.(?P<host>[0-9a-f]{8})\.(?P<pid>[0-9]+)\.[0-9a-f]{8}"
+)
 
 
 def _host() -> str:
@@ -255,8 +263,8 @@ def _host() -> str:
     return sha256_text(socket.gethostname())[:8]
 
 
-def _own() -> str:
-    """What names a file as this process's own."""
+def own_name() -> str:
+    """What ends the name of a file in the partial folder that is this process's own."""
     return f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
 
 

@@ -125,7 +125,9 @@ class FilesOrigin:
         context, sha256 = self._context, archive.sha256 or ""
         by_hand = self._by_hand(asset, source, source.urls)
         handed_in = [by_hand.place] if by_hand else []
-        for path in (*handed_in, *context.store.proved_elsewhere({sha256}).get(sha256, ())):
+        cached = context.caches.candidates(_stub(asset), archive)
+        elsewhere = context.store.proved_elsewhere({sha256}).get(sha256, ())
+        for path in (*handed_in, *elsewhere, *(one.path for one in cached)):
             with contextlib.suppress(OSError):
                 if hash_file(path)[1]["sha256"] == sha256:
                     return take_listing(context, asset.name, archive, path)
@@ -193,7 +195,7 @@ class FilesOrigin:
         """The bytes of a file that are to be pinned: what was handed in, or what its URLs give."""
         by_hand = self._by_hand(asset, source, source.urls)
         if by_hand is None:
-            return self._stream(asset, source)
+            return self._cached(asset, source) or self._stream(asset, source)
         try:
             if by_hand.handed_in() == by_hand.place:
                 return self._hash(asset, source, by_hand.place)
@@ -201,11 +203,25 @@ class FilesOrigin:
         except AssetError as error:
             raise by_hand.told(error, f"assetmgr lock {asset.name}") from None
 
+    def _cached(self, asset: Asset, source: FileSource) -> Fetched | None:
+        """A file of another tool's cache that has the manifest's sha256: it tells the size, and is there for a pull."""
+        if source.sha256 is None:
+            return None
+        size = -1 if source.size is None else source.size
+        pinned = LockedFile(source.path, size, source.sha256, place=source.place, urls=source.written)
+        for candidate in self._context.caches.candidates(_stub(asset), pinned):
+            with contextlib.suppress(OSError):
+                size, digests = hash_file(candidate.path, self._algorithms(source))
+                wanted = {**_pins(source), "sha256": source.sha256}
+                if all(digests[algorithm] == digest for algorithm, digest in wanted.items()):
+                    return Fetched(size, digests, {}, Path(candidate.path).as_uri())
+        return None
+
     def _by_hand(self, asset: Asset | LockedAsset, file: FileSource | LockedFile, urls: Sequence[str]) -> ByHand | None:
         """What a user has to do with a file, or None."""
         if file.ask is None:
             return None
-        place = Layout(LockedAsset(asset.kind, "files", "", (), asset.name)).prefix(file.place) + file.path
+        place = Layout(_stub(asset)).prefix(file.place) + file.path
         return ByHand(asset.name, file.path, file.ask, urls, self._context.store.at(place), file.size)
 
     def _hash(self, asset: Asset, source: FileSource, path: str) -> Fetched:
@@ -276,7 +292,9 @@ class FilesOrigin:
             os.replace(partial, context.store.partial(sha256))
             if fetched.status:
                 self._streamed[sha256] = Stamp.of(fetched.status)
-        if fetched.url not in source.urls:
+        if fetched.url in source.urls:
+            context.mirrors.asked_origin(fetched.url)
+        else:
             # What a mirror's server says of its blob is not what the origin says of its file.
             fetched = dataclasses.replace(fetched, evidence={})
         self._fetched[source.urls] = fetched
@@ -357,6 +375,11 @@ class FilesOrigin:
 
     def finish(self, entry: LockedAsset) -> None:
         return None
+
+
+def _stub(asset: Asset | LockedAsset) -> LockedAsset:
+    """An entry of which nothing is known but what says where its files go."""
+    return LockedAsset(asset.kind, "files", "", (), asset.name)
 
 
 def _key(source: FileSource) -> str:

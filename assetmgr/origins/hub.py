@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assetmgr.digests import hash_file
+from assetmgr.digests import hash_file, sha256_text
 from assetmgr.errors import (
     AssetError,
     IntegrityError,
@@ -48,6 +49,17 @@ def tree_document(tree: Sequence[Mapping[str, Any]]) -> bytes:
     rows = sorted(tree, key=lambda file: file["path"])
     body = ",\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows)
     return f"[\n{body}\n]\n".encode()
+
+
+def listed_rows(data: bytes) -> list[dict[str, Any]]:
+    """The rows of a commit's listing, out of huggingface_hub's document of it (``trees/<commit>.json``)."""
+    rows = []
+    for path, file in json.loads(data)["files"].items():
+        row = {"path": path, "size": file["size"], "git_sha1": file["blob_id"]}
+        if file.get("lfs_sha256"):
+            row |= {"sha256": file["lfs_sha256"], "size": file.get("lfs_size", file["size"])}
+        rows.append(row)
+    return rows
 
 
 class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
@@ -166,12 +178,14 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             with self.guard(entry):
                 # What the store's hub cache holds is read, not fetched; git's own digest tells whether it is right.
                 for file in list(missing.values()):
-                    path = store.at(layout.bytes(file))
-                    with contextlib.suppress(OSError):
-                        size, found = hash_file(path, ("sha256", "git_sha1"), size=os.path.getsize(path))
-                        if size == file.size and found["git_sha1"] == file.git_sha1:
-                            digests[found["git_sha1"]] = found["sha256"]
-                            del missing[file.git_sha1]
+                    cached = self._context.caches.candidates(entry, file)
+                    for path in (store.at(layout.bytes(file)), *(one.path for one in cached)):
+                        with contextlib.suppress(OSError):
+                            size, found = hash_file(path, ("sha256", "git_sha1"), size=os.path.getsize(path))
+                            if size == file.size and found["git_sha1"] == file.git_sha1:
+                                digests[found["git_sha1"]] = found["sha256"]
+                                del missing[file.git_sha1]
+                                break
                 self._fetch_unpinned(entry, list(missing.values()), digests)
             self.finish(entry)
         return LockedAsset(
@@ -268,7 +282,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             if arrival.path is None:
                 failed[arrival.file.path] = arrival
                 continue
-            self._context.mirrors.count_origin(arrival.file.size)
+            self._context.mirrors.count_origin(arrival.file.size, self.endpoint)
             yield arrival
         lacking = [arrival.file for arrival in failed.values()]
         for arrival in self._fetcher.bring_mirrored(entry, lacking, in_need=True):
@@ -319,7 +333,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             return None
         data = store.read_listing(entry.listing)
         if data is None:
-            data = self._fetcher.mirrored_listing(entry, entry.listing)
+            data = self._cached_listing(entry) or self._fetcher.mirrored_listing(entry, entry.listing)
         if data is not None or self._context.offline:
             return data
         tree = self._ask(entry.name, entry.kind, entry.repo, do="tree", commit=entry.commit)["tree"]
@@ -330,6 +344,16 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
                 mend=f"if this hub is to be trusted: assetmgr lock --upgrade {entry.name}",
             )
         return data
+
+    def _cached_listing(self, entry: LockedAsset) -> bytes | None:
+        """The listing out of huggingface_hub's own, where a cache has that: the lock's digest tells whether it is."""
+        for path in self._context.caches.tree_listings(entry):
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                data = tree_document(listed_rows(Path(path).read_bytes()))
+                if sha256_text(data) == entry.listing:
+                    self._context.store.write_listing(data)
+                    return data
+        return None
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -367,6 +391,7 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
             where, why = safe_url(str(event["url"])), clean(str(event["why"]))
             self._context.reporter.say(f"{name}: {where}: {why}; again in {event['seconds']} s")
 
+        self._context.mirrors.asked_origin(self.endpoint)
         token = self._direct.token(name)  # the child reads its own: what is wrong with it is told here
         if job["do"] == "fetch" or self._transport == "snapshot":
             asked = {**job, "endpoint": self.endpoint, "trace": trace.is_wanted()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from urllib.parse import quote
 
 from assetmgr.digests import in_parallel
@@ -16,7 +16,7 @@ from assetmgr.errors import AccessError, AssetError, about
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.origins import Arrival, Context
 from assetmgr.origins.fetching import Fetcher
-from assetmgr.origins.hub_errors import as_error, default_endpoint, refused
+from assetmgr.origins.hub_errors import as_error, default_endpoint, is_set, refused
 from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.looking import header_of
 from assetmgr.transfer.source import Source
@@ -79,24 +79,21 @@ class Direct:
 
 def xet_is_there() -> bool:
     """Whether `snapshot_download` could use Xet here."""
-    return not _is_set(os.environ, "HF_HUB_DISABLE_XET") and importlib.util.find_spec("hf_xet") is not None
-
-
-def _is_set(environ: Mapping[str, str], name: str) -> bool:
-    return environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads its variables
+    return not is_set("HF_HUB_DISABLE_XET") and importlib.util.find_spec("hf_xet") is not None
 
 
 def user_token(endpoint: str) -> str | None:
     """The user's token for the hub that it is for, and for no other: where huggingface_hub's documents say it is.
 
     ``HF_TOKEN``, else the file that ``hf auth login`` writes: ``HF_TOKEN_PATH``, or ``token`` in ``HF_HOME``.
+    ``HF_HUB_DISABLE_IMPLICIT_TOKEN`` keeps it from being sent at all.
 
     Raises
     ------
     AccessError
         When it has characters that no header can carry, as what was pasted from a page may have.
     """
-    if endpoint != default_endpoint():
+    if endpoint != default_endpoint() or is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
         return None
     environ = os.environ
     for place in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):

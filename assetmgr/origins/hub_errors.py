@@ -69,6 +69,11 @@ def default_endpoint() -> str:
     return said or "https://huggingface.co"
 
 
+def is_set(variable: str) -> bool:
+    """Whether a variable says yes, as huggingface_hub reads its own."""
+    return os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def as_error(
     endpoint: str, name: str, kind: str, repo: str, job: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> AssetError:
@@ -76,19 +81,20 @@ def as_error(
     hub, status = safe_url(endpoint), answer["status"]
     page = f"{hub}/{'datasets/' if kind == 'dataset' else ''}{repo}"
     own = endpoint == default_endpoint()
-    token = (
-        "give a token that may read it: HF_TOKEN, or `hf auth login`"
-        if own
-        else f"HF_TOKEN goes to {safe_url(default_endpoint())} alone; to use it here set HF_ENDPOINT={hub}"
-    )
+    if own and is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
+        allow = "unset HF_HUB_DISABLE_IMPLICIT_TOKEN, which keeps your token from being sent"
+    elif own:
+        allow = "give a token that may read it: HF_TOKEN, or `hf auth login`"
+    else:
+        allow = f"HF_TOKEN goes to {safe_url(default_endpoint())} alone; to use it here set HF_ENDPOINT={hub}"
     if answer["kind"] == "gated":
-        return AccessError(f"{name}: {repo} is gated", mend=f"accept its terms at {page}, then {token}")
+        return AccessError(f"{name}: {repo} is gated", mend=f"accept its terms at {page}, then {allow}")
     if answer["kind"] in ("disabled", "access"):
-        return AccessError(f"{name}: {repo}: {hub} refuses it (HTTP {status})", mend=token)
+        return AccessError(f"{name}: {repo}: {hub} refuses it (HTTP {status})", mend=allow)
     if answer["kind"] == "repo" and status in (401, 403):
         return AccessError(
             f"{name}: {repo}: private, or not there at all: {hub} does not say which without a token (HTTP {status})",
-            mend=f"correct the name if it is misspelt; else {token}",
+            mend=f"correct the name if it is misspelt; else {allow}",
         )
     if answer["kind"] == "repo":
         return RepoNotFoundError(

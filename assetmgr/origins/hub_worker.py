@@ -175,7 +175,9 @@ class Client:
     def _token(self, endpoint: str) -> str | bool:
         """The user's token, for the hub that it is for, and no other."""
         own = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
-        return (self._hub.get_token() or False) if endpoint == own else False
+        if endpoint != own or self._hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+            return False
+        return self._hub.get_token() or False
 
     def _tree(self, api: Any, repo: str, kind: str, commit: str) -> Iterator[dict[str, Any]]:
         for item in api.list_repo_tree(repo, recursive=True, revision=commit, repo_type=kind):

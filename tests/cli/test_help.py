@@ -79,7 +79,7 @@ def test_every_variable_that_the_code_reads_is_in_the_table() -> None:
     read = set()
     for path in PACKAGE.rglob("*.py"):
         tree = ast.parse(path.read_text())
-        if not any(isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv") for node in ast.walk(tree)):
+        if not any(_name(node) in ("environ", "getenv") for node in ast.walk(tree)):
             continue
         if path.name in NOT_OURS:
             continue
@@ -88,6 +88,10 @@ def test_every_variable_that_the_code_reads_is_in_the_table() -> None:
     assert read - set_for_others - TABLE == set()
     proxies = {one for one in TABLE if one.endswith("_PROXY")}  # which requests reads
     assert TABLE - proxies - read == set(), "no variable is told that does nothing"
+
+
+def _name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 # What writes variables for other programs (`env`, `run`), and what a shell says to complete a line.

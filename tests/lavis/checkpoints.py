@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _TYPES = (("blip_caption", "base_coco"), ("blip_vqa", "vqav2"), ("blip_feature_extractor", "base"))
+# [SEP]
+_END = 102
 
 
 def main(folder: Path) -> None:
@@ -40,6 +42,9 @@ def main(folder: Path) -> None:
         config.pretrained = None
         state = built.from_config(config).state_dict()
         weights = {name: window(tensor) for name, tensor in state.items()}
+        for name in weights:
+            if name.endswith(("cls.predictions.bias", "cls.predictions.decoder.bias")):
+                weights[name][_END] = 20  # a text ends as soon as it may, where chance would let it go on
         torch.save({"model": weights}, folder / f"{architecture}-{kind}")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
-from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
+from assetmgr.cli.options import add_local_caches, add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, plural, size, table
-from assetmgr.cli.reports import tell_mirrors
+from assetmgr.cli.reports import hosts, tell_mirrors
 
 if TYPE_CHECKING:
     import argparse
@@ -53,6 +54,7 @@ def register(commands: Commands) -> None:
         "assetmgr plan                         # what would pull fetch, and is there room?",
     )
     add_names(plan)
+    add_local_caches(plan)
 
 
 def _lock(options: argparse.Namespace, output: Output) -> int:
@@ -73,11 +75,13 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
     if output.json:
         output.document([{"lock": str(one.path), "assets": one.assets, "changes": one.changes} for one in report])
         return 0
+    seconds = time.monotonic() - started
     for one in report:
         for line in one.changes:
             output.data(line)
         changed = "written" if one.changes else "unchanged"
-        output.say(f"{one.path} {changed}: {plural(one.assets, 'asset')} in {time.monotonic() - started:.1f} s")
+        what = f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s"
+        output.say(what + (output.typed("; next: assetmgr pull") if one.changes else ""))
     return 0
 
 
@@ -104,6 +108,7 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
                         "keep": [file.path for file in asset.keep],
                         "prove": [file.path for file in asset.prove],
                         "link": [file.path for file in asset.link],
+                        "found": [file.path for file in asset.found],
                         "fetch": [file.path for file in asset.fetch],
                         "unpack": [
                             {
@@ -115,6 +120,7 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
                             for unpacking in asset.unpack
                         ],
                         "held_bytes": asset.held_bytes,
+                        "found_bytes": asset.found_bytes,
                         "staged_bytes": asset.staged,
                         "fetch_bytes": asset.fetch_bytes,
                         "unpack_bytes": asset.unpack_bytes,
@@ -126,8 +132,13 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
         )
     else:
         output.data(_plan_table(plan))
+        if found := sum(len(asset.found) for asset in plan.assets):
+            amount = size(sum(asset.found_bytes for asset in plan.assets))
+            output.data(f"in other tools' caches: {plural(found, 'file')} found ({amount}); linked if they prove equal")
         output.data(f"disk: {size(plan.disk_bytes)} needed, {size(free)} free in {workspace.store.root}")
     if error is None:
+        if plan.fetch_bytes or plan.unpack_bytes:
+            output.say(output.typed(f"next: {shlex.join(['assetmgr', 'pull', *options.names])}"))
         return 0
     output.fail(error, documented=True)
     return error.code
@@ -144,7 +155,7 @@ def _plan_table(plan: Plan) -> str:
                 size(asset.fetch_bytes),
                 size(asset.held_bytes + asset.staged),
                 f"{len(asset.prove):,}",
-                f"{len(asset.link):,}",
+                f"{len(asset.link) + len(asset.found):,}",
                 f"{asset.unpack_files:,}",
                 size(asset.disk_bytes),
             )
@@ -157,7 +168,7 @@ def _plan_table(plan: Plan) -> str:
             size(plan.fetch_bytes),
             size(sum(asset.held_bytes + asset.staged for asset in plan.assets)),
             f"{sum(len(asset.prove) for asset in plan.assets):,}",
-            f"{sum(len(asset.link) for asset in plan.assets):,}",
+            f"{sum(len(asset.link) + len(asset.found) for asset in plan.assets):,}",
             f"{sum(asset.unpack_files for asset in plan.assets):,}",
             size(plan.disk_bytes),
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, duration, named, open_workspace
 from assetmgr.cli.output import Output, error_document, plural, size
-from assetmgr.cli.reports import tell_mirrors, traffic
+from assetmgr.cli.reports import hosts, tell_mirrors, traffic
 from assetmgr.errors import IntegrityError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
         output.data(f"repaired: {finding}")
     for finding in result.findings:
         output.data(str(finding))
-    output.say(_summary(result, full=options.full, seconds=time.monotonic() - started))
+    origins = hosts(workspace)
+    output.say(_summary(result, origins, full=options.full, seconds=time.monotonic() - started))
     if result.errors:
         output.fail(SeveralErrors(result.errors) if len(result.errors) > 1 else result.errors[0])
     elif result.findings:
@@ -89,21 +90,22 @@ def _verify_code(result: Verification) -> int:
     return SeveralErrors(errors).code if errors else 0
 
 
-def _summary(result: Verification, *, full: bool, seconds: float) -> str:
+def _summary(result: Verification, origins: str, *, full: bool, seconds: float) -> str:
     """What was done, in one line."""
     findings = plural(len(result.findings), "finding")
+    repaired = f"; {plural(len(result.repaired), 'finding')} repaired{origins}" if result.repaired else ""
     if result.coverage is None:
         how = "hashed in full" if full else f"by stamps, {size(result.hashed_bytes)} hashed"
         proved = "all proved" if result.assets else "nothing verified"
         files = f"{plural(result.assets, 'asset')}, {plural(result.files, 'file')}, {size(result.bytes)}"
-        return f"{files}: {findings if result.findings else proved} ({how}); {seconds:.1f} s"
+        return f"{files}: {findings if result.findings else proved} ({how}){repaired}; {seconds:.1f} s"
     covered = result.coverage
     parts = [f"verified {size(covered.bytes)} of {size(covered.bytes + covered.left_bytes)} in {_lasting(seconds)}"]
     if covered.unproved_files:
         parts.append(f"{plural(covered.unproved_files, 'file')} without a proof")
     if covered.oldest_proof is not None:
         parts.append(f"oldest proof now {time.strftime('%Y-%m-%d', time.localtime(covered.oldest_proof))}")
-    return "; ".join([*parts, findings])
+    return "; ".join([*parts, findings]) + repaired
 
 
 def _lasting(seconds: float) -> str:

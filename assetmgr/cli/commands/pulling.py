@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
-from assetmgr.cli.reports import shares, tell_mirrors, traffic
+from assetmgr.cli.reports import from_caches, shares, tell_mirrors, traffic
 from assetmgr.errors import AssetError, UsageError
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def _told(done: Sequence[Pulled], workspace: Workspace) -> str:
     if fetched:
         amount = sum(one.fetched_bytes for one in done)
         parts.append(f"{plural(fetched, 'file')} fetched ({size(amount)}{shares(workspace)})")
+    parts += from_caches(workspace)
     if unpacked:
         parts.append(f"{plural(unpacked, 'file')} unpacked")
     if linked:
@@ -164,10 +165,15 @@ def _manifest(workspace: Workspace) -> str:
 
 
 def _keeping(pinned: Pinned, workspace: Workspace) -> str:
+    from assetmgr.references import typed
+
     lines = _lines(pinned, workspace).rstrip()
+    named = "" if pinned.asset.name == pinned.reference.name else f" --name {pinned.asset.name}"
+    adding = f"assetmgr add {typed(pinned.reference)}{named}"
     if workspace.manifests:
-        return f"to keep {pinned.asset.name}, add to {_manifest(workspace)}:\n{lines}"
-    return f"to keep {pinned.asset.name}, write this into assets.yaml, then: assetmgr lock\nversion: 1\n{lines}"
+        return f"to keep {pinned.asset.name}: {adding}; or add to {_manifest(workspace)}:\n{lines}"
+    first = "assetmgr init && "
+    return f"to keep {pinned.asset.name}: {first}{adding}; or write into assets.yaml:\nversion: 1\n{lines}"
 
 
 def _lines(pinned: Pinned, workspace: Workspace) -> str:

@@ -55,6 +55,11 @@ def register(commands: Commands) -> None:
 def _sync(options: argparse.Namespace, output: Output) -> int:
     if options.frozen and options.group:
         raise UsageError("--group is what the manifest says, and --frozen does not look at it", mend="name the assets")
+    from assetmgr.references import is_reference
+
+    for word in filter(is_reference, options.names):
+        mend = f"assetmgr pull {word}, or assetmgr add {word} and then assetmgr sync"
+        raise UsageError(f"{word!r}: sync is about what the manifest declares", mend=mend)
     workspace = open_workspace(options, output)
     started = time.monotonic()
     upgrade = options.upgrade
@@ -127,6 +132,8 @@ def _lines(result: Synced) -> list[str]:
             least = "at least " if asset.name in result.unknown else ""
             files = plural(asset.fetched_files, "file")
             lines.append(f"{asset.name}: {files} would be fetched ({least}{size(asset.fetched_bytes)})")
+        elif asset.name in result.unknown:
+            lines.append(f"{asset.name}: only fetching would tell what its URLs give now")
         if asset.linked_files:
             lines.append(f"{asset.name}: {plural(asset.linked_files, 'file')} would be linked")
         if asset.unpacked_files:
@@ -144,10 +151,16 @@ def _folder_lines(folder: FolderChange, would: str) -> list[str]:
     lines = []
     if folder.put:
         lines.append(f"{folder.asset}: {plural(len(folder.put), 'file')} {would}shown in {folder.folder}")
-    for names, what in ((folder.removed, f"{would}removed"), (folder.left, "stays: it is not as assetmgr put it")):
+    for names, what in (
+        (folder.removed, f"{would}removed"),
+        (folder.left, "changed since it was put there, and stays"),
+    ):
         lines += [f"{os.path.join(folder.folder, *name.split('/'))}: {what}" for name in names[:_NAMED]]
         if names[_NAMED:]:
             lines.append(f"{folder.folder}: and {plural(len(names) - _NAMED, 'more file')}: {what}")
+    if folder.added:
+        more = ", ..." if folder.added[5:] else ""
+        lines.append(f"{folder.folder}: stays, with what is not of assetmgr: {', '.join(folder.added[:5])}{more}")
     return lines
 
 
