@@ -29,7 +29,7 @@ setup: .venv/.made ## make .venv: the project with its extras, what checks it, a
 demo: setup ## from a manifest to an answer about a picture, on a hub on this machine
 	@$(BIN)/python -m tests.demo
 
-test: lint .venv-hub036/.made test-lavis ## every check: lint, the tests with LAVIS and with huggingface_hub 0.36, all tests
+test: lint .venv-hub036/.made .venv-img2dataset/.made test-lavis ## every check: lint, the tests with LAVIS and with huggingface_hub 0.36, all tests
 	@echo '== pytest, the hub tests on huggingface_hub 0.36'
 	@$(BIN036)/python $(PYTEST) -m 'hub and not soak'
 	@echo '== pytest'
@@ -81,7 +81,7 @@ wheel: setup ## dist/assetmgr-*.whl
 	@ls dist/*.whl
 
 clean: ## remove the environments, caches and builds
-	rm -rf .venv .venv-hub036 .venv-lavis .venv-py3.* dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-hub036 .venv-img2dataset .venv-lavis .venv-py3.* dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find assetmgr tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,FOLDER,CONSTRAINTS,WHAT): WHAT installed editable in a virtual environment, at the pinned versions.
@@ -114,6 +114,13 @@ endef
 	@$(BINLAVIS)/python $(PIP) install -c tests/constraints-hub036.txt hatchling editables
 	@$(BINLAVIS)/python $(PIP) install -c tests/constraints-hub036.txt --no-build-isolation -e '.[test]'
 	@touch .venv-lavis/.made
+
+# Of no package of ours: the tests have this Python as the one that fetches lists of URLs.
+.venv-img2dataset/.made: tests/constraints-img2dataset.txt
+	@echo 'making .venv-img2dataset (the first time, some minutes of downloads)'
+	@.venv-img2dataset/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv-img2dataset
+	@.venv-img2dataset/bin/python $(PIP) install -c tests/constraints-img2dataset.txt img2dataset pyspark
+	@touch $@
 
 .venv-py%/.made: pyproject.toml tests/constraints.txt
 	$(call environment,.venv-py$*,tests/constraints.txt,.[datasets$(comma)crc32c$(comma)zstd$(comma)test])

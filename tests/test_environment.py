@@ -111,6 +111,7 @@ def test_a_shell_that_took_the_variables_finds_the_store_offline_and_the_users_o
     hub = Hub()
     hub.create("org/name").commit({"config.json": b"{}"})
     with served(hub, tmp_path / "it's a $place") as project:
+        project.root.mkdir()  # a `$` counts as a letter where the folder is there
         project.write(hub_manifest())
         project.run("lock")
         project.run("pull")
