@@ -45,6 +45,11 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="leave sha256 open where the origin publishes none; pull refuses such a lock",
     )
+    lock.add_argument(
+        "--freeze",
+        action="store_true",
+        help="also pin what pull has made here of lists and scripts: other machines get these very bytes",
+    )
     add_network(lock)
     add_mirrors(lock)
     plan = commands.add(
@@ -69,7 +74,7 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
         return 0
     started = time.monotonic()
     try:
-        report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch)
+        report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch, freeze=options.freeze)
     finally:
         tell_mirrors(workspace, output)
     if output.json:
