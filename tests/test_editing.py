@@ -86,6 +86,13 @@ def test_add_and_remove_leave_every_other_byte_and_keep_the_lock_in_step(project
     project.run("lock", "--check")
 
 
+def test_what_else_the_lock_lacks_is_said(project: Project) -> None:
+    project.write(COMMENTED)
+    assert "all else that the manifest asks for: assetmgr lock" in project.run("add", "hub:org/model").err
+    project.run("lock")
+    assert project.run("add", "hub-dataset:org/data", "--json").json["lock_stale"] is False
+
+
 def test_what_is_not_there_or_not_for_this_user_writes_nothing(project: Project) -> None:
     project.write(COMMENTED)
     project.run("lock")
@@ -100,7 +107,7 @@ def test_what_is_not_there_or_not_for_this_user_writes_nothing(project: Project)
         (("hub:org/model", "--include", "*.zzz"), 2, "zzz"),
         (("./missing.json",), 5, "missing.json"),
         (("./missing.json", "--no-lock"), 5, "missing.json"),
-        (("hub:org/model", "--offline"), 5, "--offline"),
+        (("hub:org/model", "--offline"), 5, "repeat the command without --offline"),
         (("hub:org/first", "--name", "first"), 2, "assets.yaml:6:3: the name 'first' is taken"),
         (("first",), 2, "declared there already"),
         (("tiny-blip",), 2, "did you mean 'tiny-blip2'?"),

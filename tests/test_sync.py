@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.hub import Fault, Hub, Repo
-from tests.support import Done, Project, files_below, served
+from tests.support import Done, Project, files_below, served, without_root_powers
 
 pytestmark = pytest.mark.hub
 
@@ -225,6 +225,18 @@ def test_a_dry_run_tells_what_a_run_does_and_writes_nothing(hub: Hub, repo: Repo
     assert not sync(project, "--dry-run")["changed"]
 
 
+def test_a_dry_run_says_what_only_fetching_would_tell(hub: Hub, project: Project) -> None:
+    hub.publish("/f/w.pth", WEIGHTS)
+    project.write("version: 1\nmodels:\n  u:\n    files: [{url: '{endpoint}/f/w.pth'}]\n")
+    assert "at least" in project.run("sync", "--dry-run").out
+    project.run("sync")
+    assert not sync(project, "--dry-run")["changed"]
+    hub.publish("/f/w.pth", WEIGHTS[1:])
+    told = project.run("sync", "--dry-run", "--upgrade")
+    assert "only fetching would tell" in told.out
+    assert sync(project, "--upgrade", "u")["assets"][0]["fetched_bytes"] == len(WEIGHTS) - 1
+
+
 def test_one_name_or_group_is_all_that_it_is_about(hub: Hub, repo: Repo, project: Project) -> None:
     done = sync(project, "--group", "demo")
     assert [one["name"] for one in done["assets"]] == ["n"]
@@ -306,6 +318,21 @@ def test_what_waits_for_a_file_by_hand_does_not_keep_the_rest_from_coming(projec
     handed.write_bytes(b"tar")
     assert project.run("sync").out.startswith("+ byhand")
     assert "add hub:org/name" in project.run("sync", "hub:org/name", code=2).err
+
+
+def test_tidying_that_was_cut_short_is_gone_on_with(project: Project) -> None:
+    project.write(ONE)
+    project.run("sync")
+    project.write("version: 1\n")
+    sub = project.folder / "view" / "sub"
+    sub.chmod(0o555)
+    project.prefix = without_root_powers()
+    assert "then: assetmgr sync" in project.run("sync", code=1).err
+    sub.chmod(0o755)
+    assert "sub/b.json: removed" in project.run("sync").out
+    assert not (project.folder / "view").exists()
+    assert wanted_by(project)["m"] == []
+    assert not sync(project)["changed"]
 
 
 def test_a_damaged_lock_is_made_anew(project: Project) -> None:

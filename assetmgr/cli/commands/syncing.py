@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, error_document, plural, size
-from assetmgr.cli.reports import shares, tell_mirrors, traffic
+from assetmgr.cli.reports import moved, shares, tell_mirrors
 from assetmgr.errors import AssetError, IntegrityError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _sync(options: argparse.Namespace, output: Output) -> int:
         result = workspace.sync(names, locked=options.locked, upgrade=upgrade, dry_run=options.dry_run)
     except AssetError as error:
         tell_mirrors(workspace, output)
-        output.fail(error, **traffic(workspace))
+        output.fail(error, **moved(workspace))
         return error.code
     errors = [*result.problems, *(result.verification.errors if result.verification else ())]
     findings = result.verification.findings if result.verification else ()
@@ -119,7 +119,7 @@ def _document(result: Synced, workspace: Workspace, code: int, seconds: float) -
         "findings": [finding._asdict() for finding in proof.findings] if proof else [],
         "errors": [error_document(error) for error in [*result.problems, *(proof.errors if proof else ())]],
         "seconds": seconds,
-        **traffic(workspace),
+        **moved(workspace),
     }
 
 
@@ -132,6 +132,8 @@ def _lines(result: Synced) -> list[str]:
             least = "at least " if asset.name in result.unknown else ""
             files = plural(asset.fetched_files, "file")
             lines.append(f"{asset.name}: {files} would be fetched ({least}{size(asset.fetched_bytes)})")
+        elif asset.name in result.unknown:
+            lines.append(f"{asset.name}: only fetching would tell what its URLs give now")
         if asset.linked_files:
             lines.append(f"{asset.name}: {plural(asset.linked_files, 'file')} would be linked")
         if asset.unpacked_files:
