@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from assetmgr.lock import LockedAsset, LockedFile
 
 Change = Literal["added", "removed", "changed"]
 
 
-@dataclass(frozen=True, slots=True)
-class FileDifference:
+class FileDifference(msgspec.Struct, frozen=True):
     """One file that differs. ``detail`` says what else than its bytes: where it is extracted to."""
 
     path: str
@@ -22,8 +22,7 @@ class FileDifference:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AssetDifference:
+class AssetDifference(msgspec.Struct, frozen=True):
     """One asset that differs. What it was and what it is; ``files`` are those that differ.
 
     ``changed_bytes`` is the size of all files that were added or have other bytes: what a pull may have to fetch.
@@ -46,8 +45,7 @@ class AssetDifference:
     files: tuple[FileDifference, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Differences:
+class Differences(msgspec.Struct, frozen=True):
     """What differs between two sides. ``same`` counts the assets that do not."""
 
     old: str

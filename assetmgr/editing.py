@@ -18,6 +18,7 @@ from assetmgr.errors import (
     AssetError,
     DiskSpaceError,
     FetchByHandError,
+    OfflineError,
     SeveralErrors,
     UnknownAssetError,
     UsageError,
@@ -26,12 +27,13 @@ from assetmgr.errors import (
 from assetmgr.lock import LockedAsset
 from assetmgr.manifest import Manifest, load_manifest, parse_manifest
 from assetmgr.manifest_edit import add_asset, add_required, edited, read_manifest, remove, write_back
-from assetmgr.memory import Fit, judge, rooms, weight_bytes
+from assetmgr.memory import Fit, judge, rooms, stored_dtype, weight_bytes
 from assetmgr.mutex import held
 from assetmgr.names import is_repo
-from assetmgr.placing import make_folder
+from assetmgr.placing import make_folder, write_document
 from assetmgr.references import Details, is_reference, parse_reference, rebased
 from assetmgr.sheets import LockChange
+from assetmgr.store import Layout
 from assetmgr.workspace import Workspace
 
 Open = Callable[[Sequence[Manifest]], Workspace]
@@ -113,14 +115,13 @@ def write_new(path: Path, text: str) -> None:
     """Write a file that is not there yet, whole or not at all; never over another."""
     make_folder(path.parent)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         raise UsageError(
             f"{path} is there already, and is not overwritten", mend="add to it: assetmgr add REFERENCE"
         ) from None
     try:
-        with open(descriptor, "wb") as file:
-            file.write(text.encode())
+        write_document(path, text.encode())
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(path)
@@ -162,6 +163,13 @@ def add(
     now = read_manifest(path)
     before = [*others, now] if now else others
     if is_reference(word):
+        scheme = word.partition(":")[0]
+        kind = {"hub": "model", "hub-dataset": "dataset"}.get(scheme)
+        if details and kind and details.kind not in (None, kind):
+            other = "hub" if scheme == "hub-dataset" else "hub-dataset"
+            raise UsageError(
+                f"{word!r} is a {kind}, not a {details.kind}", mend=f"assetmgr add {other}:{word[len(scheme) + 1 :]}"
+            )
         reference = rebased(parse_reference(word, details or Details()), os.getcwd(), str(path.absolute().parent))
         declaration = {**reference.declaration, **({"groups": list(groups)} if groups else {})}
         chosen = name or reference.name
@@ -184,6 +192,9 @@ def add(
             entries = workspace.look_up(chosen)
         except WrongKindError as error:
             raise _other_kind(error, word) from None
+        except OfflineError as error:
+            mend = "it must be looked up once: repeat the command without --offline"
+            raise OfflineError(error.message, mend=mend) from None
         locks: list[LockChange] = []
         by_hand: AssetError | None = None
         if lock:
@@ -256,8 +267,13 @@ def _added(
         if needed > free:
             full = DiskSpaceError(f"{workspace.store.root}: {needed:,} bytes are needed and {free:,} are free")
     weights = sum(weight_bytes(entry) for entry in entries if entry.kind == "model")
-    fits = judge(weights, rooms()) if weights else []
+    fits = judge(weights, rooms(), _stored(workspace, entries[-1])) if weights else []
     return Added(path, created, name, required, tuple(entries), tuple(locks), needed, free, full, weights, tuple(fits))
+
+
+def _stored(workspace: Workspace, entry: LockedAsset) -> str:
+    config = next((file for file in entry.files if file.path == "config.json" and file.is_pinned), None)
+    return stored_dtype(workspace.store.at(Layout(entry).bytes(config)) if config else "")
 
 
 def take_out(

@@ -8,16 +8,17 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
+
+import msgspec
 
 from assetmgr.catalog import nearest_names
 from assetmgr.differences import Differences, compare
 from assetmgr.errors import NotLockedError, UsageError
 from assetmgr.lock import Lock, LockedAsset, LockedFile, parse_differing
 from assetmgr.manifest import Asset, HubSource
-from assetmgr.receipt import asset_of, receipt_name
+from assetmgr.receipt import Receipt, asset_of, receipt_name
 from assetmgr.sheets import Sheet, Sheets
 from assetmgr.store import Layout, Store
 from assetmgr.summaries import LARGEST, EntrySummary, Receipts, ReceiptSummary, Sight, largest, lock_summaries
@@ -25,8 +26,7 @@ from assetmgr.summaries import LARGEST, EntrySummary, Receipts, ReceiptSummary, 
 AssetState = Literal["installed", "unproved", "incomplete", "damaged", "not installed", "not locked"]
 
 
-@dataclass(frozen=True, slots=True)
-class AssetStatus:
+class AssetStatus(msgspec.Struct, frozen=True):
     """One asset's state, as `status` shows it.
 
     ``state`` is ``installed``, ``unproved`` (there, and to be hashed once), ``incomplete``, ``damaged``, ``not
@@ -48,8 +48,7 @@ class AssetStatus:
     not_looked_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ListedAsset:
+class ListedAsset(msgspec.Struct, frozen=True):
     """One asset that is declared, locked or installed, as `list` shows it.
 
     ``state`` is as in `status`. ``bytes`` is None where no lock says it. ``declared_at`` is FILE:LINE:COLUMN, or empty.
@@ -69,8 +68,7 @@ class ListedAsset:
     not_looked_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ShownFile:
+class ShownFile(msgspec.Struct, frozen=True):
     """One file of an asset, by its name in the asset."""
 
     path: str
@@ -78,8 +76,7 @@ class ShownFile:
     sha256: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ShownAsset:
+class ShownAsset(msgspec.Struct, frozen=True):
     """All that is known of one asset, as `show` shows it.
 
     ``shown_files`` are all files, or the largest of many; ``files`` and ``bytes`` count all that it puts into the
@@ -236,8 +233,8 @@ class Inventory:
         """The states of what was found, as `status` tells them."""
         return [self._status(known, receipts) for known, receipts in self._with_receipts(meant)]
 
-    def entry(self, known: Known) -> LockedAsset:
-        """The whole entry of a name: as it is locked, else as it was pulled.
+    def whole(self, known: Known) -> tuple[LockedAsset, Receipt | None]:
+        """The whole entry of a name, and its receipt: as it is locked, else as it was pulled.
 
         Raises
         ------
@@ -245,11 +242,11 @@ class Inventory:
             When neither can be read.
         """
         receipt = self._store.receipt_in(known.file) if known.file else None
-        if known.locked is not None and not (receipt and known.locked.digest == receipt.entry.digest()):
-            return self._sheets.locked(self._sheets.of(known.name, self.locked)).assets[known.name]
-        if receipt is None:
-            raise NotLockedError(f"{known.name}: its receipt cannot be read", mend=f"assetmgr pull {known.name}")
-        return receipt.entry
+        if receipt is not None:
+            return receipt.entry, receipt
+        if known.locked is not None:
+            return self._sheets.locked(self._sheets.of(known.name, self.locked)).assets[known.name], None
+        raise NotLockedError(f"{known.name}: its receipt cannot be read", mend=f"assetmgr pull {known.name}")
 
     def _with_receipts(self, meant: Iterable[Known], check: bool = False) -> Iterator[tuple[Known, Receipts]]:
         """Each with the receipts of all; what is found out about them is kept at the end."""
@@ -407,7 +404,7 @@ class Inventory:
         name, declared = known.name, known.asset is not None
         if known.asset is not None:
             yield f"declared at {known.asset.declared_at}"
-        by = {asset.name for asset in self._sheets.catalog if name in asset.requires}
+        by = {asset.name for manifest in self._sheets.manifests for asset in manifest.assets if name in asset.requires}
         for sheet in self._sheets:
             locked = self.locked(sheet)
             by |= {each for each, summary in locked.items() if name in summary.entry.requires}

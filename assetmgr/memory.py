@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from assetmgr.lock import LockedAsset
 
 # The formats that loaders read, the one they take first first: one of them is loaded, not all.
@@ -14,6 +16,8 @@ _FORMATS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".gguf")
 _NOT_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt")
 # Bits a weight, the widest first: what `load: {dtype: ..., quantize: ...}` can ask for.
 WIDTHS = {"float32": 32, "float16": 16, "int8": 8, "nf4": 4}
+_AS_WIDE = {"bfloat16": "float16", "float64": "float32"}
+_CONFIG_MOST = 1 << 20
 _SECONDS = 3.0
 
 
@@ -47,8 +51,21 @@ def weight_bytes(entry: LockedAsset) -> int:
     return 0
 
 
-def judge(weights: int, rooms: Sequence[Room], stored: str = "float16") -> list[Fit]:
-    """Whether weights fit into each room as they are stored; ``stored`` is the dtype that they are taken for."""
+def stored_dtype(config: str) -> str:
+    """The dtype of a model's weights by its config file; float32, as libraries take it, where that does not say."""
+    try:
+        with open(config, "rb") as file:
+            document = msgspec.json.decode(file.read(_CONFIG_MOST))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "float32"
+    said = (document.get("dtype") or document.get("torch_dtype")) if isinstance(document, dict) else None
+    name = str(said).removeprefix("torch.")
+    name = _AS_WIDE.get(name, name)
+    return name if name in WIDTHS else "float32"
+
+
+def judge(weights: int, rooms: Sequence[Room], stored: str) -> list[Fit]:
+    """Whether weights fit into each room as they are stored; ``stored`` is their dtype then."""
     fits = []
     for where, free in rooms:
         smaller = [name for name, width in WIDTHS.items() if width < WIDTHS[stored]]

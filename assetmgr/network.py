@@ -124,6 +124,8 @@ class Network:
 
     def mirror_names(self) -> list[str]:
         """The mirrors that would be asked, in order, as they were named."""
+        if not (self._asked or self._declared or os.environ.get("ASSETMGR_MIRRORS")):
+            return []
         from assetmgr.mirrors.chosen import chosen_mirrors
 
         return chosen_mirrors(self._asked, self._declared)

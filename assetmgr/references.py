@@ -144,10 +144,13 @@ def _hub(text: str, kind: Kind, rest: str, details: Details) -> Reference:
             f"{shown(text)}: no revision after the '@'", mend=f"write {prefix}:{repo}@REVISION, or leave it out"
         )
     if written and details.revision not in (None, written):
-        raise UsageError(f"{shown(text)}: two revisions, {written!r} and {details.revision!r}", mend="say one of them")
+        raise UsageError(
+            f"{shown(text)}: two revisions, {shown(written)} and {shown(details.revision or '')}",
+            mend="say one of them",
+        )
     if revision is not None and (fault := path_fault(revision)):
         raise UsageError(
-            f"{shown(text)}: {revision!r} cannot be a revision: {fault}", mend="name a branch, tag or commit"
+            f"{shown(text)}: {shown(revision)} cannot be a revision: {fault}", mend="name a branch, tag or commit"
         )
     for option in ("sha256", "md5", "size", "path"):
         if getattr(details, option) is not None:
@@ -258,7 +261,7 @@ def asset_of(reference: Reference, folder: str) -> Asset:
         return parse_manifest(text, Path(folder, "assets.yaml")).assets[0]
     except ManifestError as error:
         told = "; ".join(problem.message for problem in error.problems)
-        raise UsageError(f"{shown(reference.text)}: {told}", mend=f"write {_FORMS}") from None
+        raise UsageError(f"{shown(reference.text)}: {told}", mend=f"correct that; a reference is {_FORMS}") from None
 
 
 def render(reference: Reference) -> str:

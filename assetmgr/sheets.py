@@ -125,7 +125,7 @@ class Sheets:
         if not self.manifests:
             raise UsageError(
                 "no manifest here (assets.yaml, --manifest or ASSETMGR_MANIFEST), and no asset named",
-                mend="name an asset, or write an assets.yaml",
+                mend="assetmgr init, or name an asset",
             )
         return tuple(self.catalog.user_names)
 

@@ -13,7 +13,6 @@ import heapq
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -147,8 +146,7 @@ class _KeptReceipts(msgspec.Struct):
 SightState = Literal["installed", "unproved", "incomplete", "damaged"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(msgspec.Struct, frozen=True):
     """What a look at an asset in the store has found.
 
     Attributes

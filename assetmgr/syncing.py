@@ -16,10 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from assetmgr import views
-from assetmgr.digests import sha256_text
 from assetmgr.errors import (
     AssetError,
     FetchByHandError,
@@ -29,17 +26,18 @@ from assetmgr.errors import (
     SeveralErrors,
     StaleLockError,
     UnsafeNameError,
-    UsageError,
 )
-from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.frozen import frozen_wishes
+from assetmgr.lock import LockedAsset
+from assetmgr.manifest import FilesSource
 from assetmgr.network import Network
+from assetmgr.plan import is_pinned, stand_in
 from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
 from assetmgr.releasing import Release, Wants, Withdrawn, decide_release, foresee, let_go
 from assetmgr.reporting import Reporter
 from assetmgr.sheets import LockChange, Sheet, Sheets
 from assetmgr.store import Store
-from assetmgr.transfer.engine import disk_error
 
 if TYPE_CHECKING:
     from assetmgr.install import Pulled, Wish
@@ -82,7 +80,8 @@ class Synced:
     locks
         The locks that were made anew, with what that changed in them.
     assets
-        What became of each asset's files; ``unknown`` names those of which nobody said how large they are.
+        What became of each asset's files; ``unknown`` names those of which a dry run can only tell a part: fetching
+        alone would show how large they are, or what their URLs give now.
     folders
         What changed outside the store.
     released
@@ -106,7 +105,9 @@ class Synced:
     def is_idle(self) -> bool:
         """Whether there was nothing to do."""
         moved = any(one.fetched_files or one.linked_files or one.unpacked_files for one in self.assets)
-        return not (moved or any(one.changes for one in self.locks) or any(self.folders) or self.released)
+        return not (
+            moved or self.unknown or any(one.changes for one in self.locks) or any(self.folders) or self.released
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ def sync(desk: Desk, sheets: Sheets, names: Iterable[str], *, follow: Follow, up
     try:
         withdrawn = [one for release in releases for one in let_go(desk.store, release, desk.reporter, wait=desk.wait)]
     except OSError as error:
-        raise disk_error("tidying", error) from error
+        what = f"{error.filename or 'a folder'}: {error.strerror or error}"
+        raise AssetError(what, mend="see who may write there, then: assetmgr sync") from error
     receipts = [receipt for wish in wishes if (receipt := desk.store.read_receipt(wish.entry))]
     return Synced(
         False,
@@ -180,6 +182,7 @@ def foretell(
     with tempfile.TemporaryDirectory(prefix="assetmgr-") as scratch, desk.network.origins(Store(scratch)) as origins:
         locks = _lock(sheets, origins, said, follow, upgrade, errors, write=False)
         wishes = _wishes(desk, sheets, said, follow, errors)
+        upgraded = _upgraded(sheets, said, upgrade)
         sized = [replace(wish, entry=stand_in(wish.entry)) for wish in wishes]
         pull = Pull(desk.store, origins, sized)
         plan = pull.plan()
@@ -215,7 +218,7 @@ def foretell(
         ),
         tuple(receipt for release in releases for receipt in release.receipts),
         problems=tuple(errors),
-        unknown=tuple(wish.entry.name for wish in wishes if any(file.size < 0 for file in wish.entry.files)),
+        unknown=tuple(wish.entry.name for wish in wishes if _is_unknown(sheets, wish.entry, upgraded)),
     )
 
 
@@ -267,29 +270,18 @@ def _held(sheets: Sheets, said: Sequence[str]) -> list[LockedAsset]:
     return sheets.entries(sheets.names(said), [])
 
 
-def is_pinned(entry: LockedAsset) -> bool:
-    """Whether every byte of an entry has its digest."""
-    return all(file.is_pinned for file in entry.files)
-
-
 def _upgraded(sheets: Sheets, said: Sequence[str], upgrade: Sequence[str] | None) -> Sequence[str]:
     if upgrade is None:
         return ()
     return upgrade or [asset.name for asset in sheets.catalog.closure(sheets.names(said))]
 
 
-def stand_in(entry: LockedAsset) -> LockedAsset:
-    """An entry that can be planned with: a digest that nobody knows yet is made up, one for each content.
-
-    What an archive holds that nobody has looked into is left out.
-    """
-
-    def known(file: LockedFile) -> LockedFile:
-        sha256 = file.sha256 or sha256_text(f"unknown {file.git_sha1 or f'{entry.name} {file.place} {file.path}'}")
-        extract = file.extract if file.extract and file.extract.listing else None
-        return msgspec.structs.replace(file, sha256=sha256, size=max(file.size, 0), extract=extract)
-
-    return entry if is_pinned(entry) else msgspec.structs.replace(entry, files=tuple(map(known, entry.files)))
+def _is_unknown(sheets: Sheets, entry: LockedAsset, upgraded: Sequence[str]) -> bool:
+    """Whether only fetching would tell what an asset is to be: a URL's size, or what it gives by now."""
+    asset = sheets.asset(entry.name)
+    source = asset.source if asset is not None else None
+    moves = isinstance(source, FilesSource) and any(file.sha256 is None for file in source.files)
+    return any(file.size < 0 for file in entry.files) or (moves and entry.name in upgraded)
 
 
 def _wishes(
@@ -303,46 +295,7 @@ def _wishes(
         # Of what waits for a file by hand it is said already that it is not locked.
         errors += [error for error in missing if not (waiting and isinstance(error, NotLockedError))]
         return [desk.wish(entry, sheets) for entry in entries]
-    if not sheets.of_manifests():
-        raise UsageError(
-            "no lock here (assets.lock.json, or the one beside --manifest or ASSETMGR_MANIFEST)",
-            mend="assetmgr sync, where there is a manifest",
-        )
-    held: dict[str, Sheet] = {}
-    for sheet in sheets.of_manifests():
-        if not sheet.lock_file.exists():
-            raise NotLockedError(f"there is no lock {sheet.lock_file}", mend="assetmgr lock")
-        held |= dict.fromkeys(sheets.locked(sheet).assets, sheet)
-    for name in said:
-        if name not in held:
-            where = ", ".join(str(sheet.lock_file) for sheet in sheets.of_manifests())
-            errors.append(NotLockedError(f"{name}: not locked (in {where})", mend=f"assetmgr lock {name}"))
-    entries = sheets.entries([name for name in said if name in held] if said else list(held), errors)
-    return [_frozen_wish(desk.store, sheets, entry, held[entry.name]) for entry in entries]
-
-
-def _frozen_wish(store: Store, sheets: Sheets, entry: LockedAsset, sheet: Sheet) -> Wish:
-    """An asset as it was wanted when the manifest was last looked at, for who has the lock alone."""
-    from assetmgr.install import Wish
-
-    assert sheet.manifest is not None
-    manifest = os.path.realpath(sheet.manifest.path)
-    known = store.read_receipt(entry)
-    last = known or next((one for one in store.receipts_of(entry.name) if manifest in one.wanted_by), None)
-    view = next((one for one in views.all_views(store) if manifest in one.asked.get(entry.name, ())), None)
-    styles = [own.asked for own in view.files.values() if entry.name in own.owners] if view else []
-    locked = sheets.locked(sheet).assets
-    return Wish(
-        entry,
-        use=last.use if last else {},
-        endpoint=last.endpoint if last else None,
-        base=os.path.dirname(os.path.abspath(sheet.manifest.path)),
-        receipt=known,
-        pins={name: locked[name].digest() for name in entry.requires if name in locked},
-        local_dir=view.folder if view else None,
-        local_dir_links=styles[0] if styles else "symlink",
-        manifest=manifest,
-    )
+    return frozen_wishes(desk.store, sheets, said, errors)
 
 
 def _releases(

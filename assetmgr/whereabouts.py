@@ -8,22 +8,23 @@ import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from assetmgr.errors import AssetError, LockError, NotLockedError
 from assetmgr.inventory import Inventory
 from assetmgr.lock import LockedAsset, LockedFile
-from assetmgr.mirrors import Mirror, open_mirror
 from assetmgr.network import Network
-from assetmgr.receipt import asset_of
+from assetmgr.receipt import Receipt, asset_of
 from assetmgr.store import Layout, Store
-from assetmgr.transfer.limits import Limits
-from assetmgr.transfer.looking import size_there
-from assetmgr.transfer.wire import StoppedError, Wire
 from assetmgr.views import read_view
+
+if TYPE_CHECKING:
+    from assetmgr.mirrors import Mirror
+    from assetmgr.transfer.limits import Limits
+    from assetmgr.transfer.wire import Wire
 
 _ASKERS = 8
 """How many questions are under way at once, for each mirror."""
@@ -34,8 +35,7 @@ _FAILURES = 3
 MirrorState = Literal["whole", "part", "none", "unreachable", "not asked"]
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorWhereabouts:
+class MirrorWhereabouts(msgspec.Struct, frozen=True):
     """What one mirror says that it has, by sha256 and size: a mirror's word, which only a pull proves.
 
     ``files`` of the ``asked`` ones are there, with ``bytes``. ``state`` is ``whole``, ``part`` or ``none`` (of what was
@@ -51,8 +51,7 @@ class MirrorWhereabouts:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FolderWhereabouts:
+class FolderWhereabouts(msgspec.Struct, frozen=True):
     """A folder of this machine with some of the files.
 
     ``kind`` is ``store`` (the asset's own place), ``local_dir``, ``asset`` (another of the same store that has equal
@@ -65,8 +64,7 @@ class FolderWhereabouts:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Whereabouts:
+class Whereabouts(msgspec.Struct, frozen=True):
     """Where an asset is, as `whereis` shows it. ``files`` and ``bytes`` count its distinct contents."""
 
     name: str
@@ -85,10 +83,10 @@ def whereabouts(inventory: Inventory, store: Store, network: Network, name: str,
         raise NotLockedError(
             f"{name}: not locked, so that nothing says which files it has", mend=f"assetmgr lock {name}"
         )
-    entry = inventory.entry(known)
+    entry, receipt = inventory.whole(known)
     files = _distinct(store, entry)
     (status,) = inventory.status_of([known])
-    folders = list(_in_store(store, entry, status.path, name, files))
+    folders = list(_in_store(store, receipt, status.path, files))
     folders += _in_hub_cache(store, entry)
     mirrors = ask_mirrors(network, list(files.values()), timeout)
     size = sum(max(file.size, 0) for file in files.values())
@@ -128,22 +126,20 @@ class _ShortReceipt(msgspec.Struct):
 _SHORT = msgspec.json.Decoder(_ShortReceipt)
 
 
-def _in_store(
-    store: Store, entry: LockedAsset, path: str, name: str, files: Mapping[str, LockedFile]
-) -> list[FolderWhereabouts]:
+def _in_store(store: Store, own: Receipt | None, path: str, files: Mapping[str, LockedFile]) -> list[FolderWhereabouts]:
     found = []
-    own = store.read_receipt(entry)
     if own is not None:
         proved = sum(stamp is not None for stamp in own.stamps)
         found.append(FolderWhereabouts("store", path, proved))
         for folder in own.local_dirs:
             shown: Sequence[object] = ()
             with contextlib.suppress(AssetError):
-                shown = [one for one in read_view(store, folder).files.values() if name in one.owners]
+                shown = [one for one in read_view(store, folder).files.values() if own.entry.name in one.owners]
             found.append(FolderWhereabouts("local_dir", folder, len(shown) if os.path.isdir(folder) else 0))
+    own_file = os.path.basename(store.receipt_path(own)) if own is not None else ""
     for file in store.receipt_files():
         other = asset_of(file)
-        if own is not None and store.receipt_path(own).endswith(os.sep + file):
+        if file == own_file:
             continue
         count = 0
         with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -200,6 +196,9 @@ class _Asked:
         self._wire: Wire | None = None
         self._error: AssetError | None = None
         self.is_forbidden = False
+        from assetmgr.mirrors import open_mirror
+        from assetmgr.transfer.wire import Wire
+
         try:
             mirror = open_mirror(text)
         except AssetError as error:
@@ -214,6 +213,8 @@ class _Asked:
             threading.Thread(target=self._ask, args=(mirror, self._wire), name="assetmgr-whereis", daemon=True).start()
 
     def _ask(self, mirror: Mirror, wire: Wire) -> None:
+        from assetmgr.transfer.wire import StoppedError
+
         while True:
             with self._lock:
                 file = next(self._left, None)
@@ -263,6 +264,8 @@ def _within(limits: Limits, timeout: float) -> Limits:
 
 
 def _has(mirror: Mirror, file: LockedFile, wire: Wire) -> bool:
+    from assetmgr.transfer.looking import size_there
+
     for source in mirror.sources(file):
         size = size_there(wire, source)
         if size is not None and size in (file.size, -1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,12 +22,10 @@ from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
 from assetmgr.lock import LockedAsset, lock_path
 from assetmgr.manifest import HubSource, Manifest, load_manifest
 from assetmgr.network import Network
-from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, Store, default_root
-from assetmgr.verify import Finding, Installed, installed
 
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
@@ -40,10 +39,12 @@ if TYPE_CHECKING:
     from assetmgr.models import LoadedModel
     from assetmgr.origins import Origins
     from assetmgr.plan import Plan
+    from assetmgr.prover import Prover
     from assetmgr.proving import Verification
     from assetmgr.pull import Pull
     from assetmgr.references import Details
     from assetmgr.syncing import Synced
+    from assetmgr.verify import Finding, Installed
     from assetmgr.whereabouts import Whereabouts
 
 Check = Literal["quick", "full", "none"]
@@ -121,11 +122,16 @@ class Workspace:
             local_caches=local_caches,
         )
         self.wait = wait
-        self._prover = Prover(self.store, self.reporter, wait)
         self._frozen = frozen
         self._sheets = Sheets(self.manifests, self.store, frozen=frozen)
         self._inventory = Inventory(self._sheets, self.store)
         self.catalog = self._sheets.catalog
+
+    @functools.cached_property
+    def _prover(self) -> Prover:
+        from assetmgr.prover import Prover
+
+        return Prover(self.store, self.reporter, self.wait)
 
     def group(self, group: str) -> tuple[str, ...]:
         """The names in a group: of the user's manifests where they have it, else of all that is declared."""
@@ -545,6 +551,8 @@ class Workspace:
             raise UsageError(f"verify={check!r} is none of 'quick', 'full', 'none'")
         if receipt is None:
             raise self._not_installed(name)
+        from assetmgr.verify import Installed, installed
+
         found, fresh = installed(self.store, receipt, check=check)
         if fresh is not receipt:
             self._prover.remember(fresh)

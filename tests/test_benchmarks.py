@@ -29,6 +29,7 @@ def run(*names: str, **environment: str) -> str:
     [
         ("kills", ["fetched again after kill -9"]),
         ("transfer", ["/ sha256 of it alone"]),
+        ("look", ["list, 200 assets", "whereis, 200 assets"]),
         ("memory", ["memory, lock of", "memory, pull of"]),
     ],
 )

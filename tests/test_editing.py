@@ -12,7 +12,7 @@ import pytest
 
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest import parse_manifest
-from assetmgr.memory import Fit, Room, judge, weight_bytes
+from assetmgr.memory import Fit, Room, judge, rooms, stored_dtype, weight_bytes
 from tests.hub import Hub
 from tests.support import Project, files_below, served, without_root_powers
 
@@ -100,12 +100,15 @@ def test_what_is_not_there_or_not_for_this_user_writes_nothing(project: Project)
         (("hub:org/model", "--include", "*.zzz"), 2, "zzz"),
         (("./missing.json",), 5, "missing.json"),
         (("./missing.json", "--no-lock"), 5, "missing.json"),
-        (("hub:org/model", "--offline"), 5, "--offline"),
+        (("hub:org/model", "--offline"), 5, "repeat the command without --offline"),
         (("hub:org/first", "--name", "first"), 2, "assets.yaml:6:3: the name 'first' is taken"),
         (("first",), 2, "declared there already"),
         (("tiny-blip",), 2, "did you mean 'tiny-blip2'?"),
         (("org/model",), 2, "assetmgr add hub:org/model"),
         (("tiny-blip2", "--name", "x"), 2, "assetmgr add tiny-blip2"),
+        (("hub:org/data", "--kind", "dataset"), 2, "assetmgr add hub-dataset:org/data"),
+        (("hub:org/model", "--name", "a b"), 2, "a name has letters"),
+        (("hub:org/model", "--group", "a b"), 2, "it is a word of letters"),
         (("hub:nonsense/a/b",), 2, "write hub:nonsense/a"),
     )
     for arguments, code, words in cases:
@@ -195,9 +198,40 @@ def test_the_weights_are_those_that_a_loader_takes(files: dict[str, int], weight
     assert weight_bytes(entry(**files)) == weights
 
 
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        ('{"torch_dtype": "float16"}', "float16"),
+        ('{"dtype": "torch.bfloat16"}', "float16"),
+        ('{"torch_dtype": "float32"}', "float32"),
+        ("{}", "float32"),
+        ("[1]", "float32"),
+        ("{", "float32"),
+        ('{"dtype": ["int8"]}', "float32"),
+        (None, "float32"),
+    ],
+)
+def test_the_dtype_of_stored_weights_is_what_the_config_says(config: str | None, dtype: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    if config is not None:
+        path.write_text(config)
+    assert stored_dtype(str(path)) == dtype
+
+
+def test_a_gpu_is_asked_in_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    alone = rooms()
+    assert [room.where for room in alone] == ["memory"]
+    smi = tmp_path / "nvidia-smi"
+    for script, found in (("echo '0, 81000'; echo '1, [N/A]'", [Room("GPU 0", 81000 << 20)]), ("exit 9", [])):
+        smi.write_text(f"#!/bin/sh\n{script}\n")
+        smi.chmod(0o755)
+        assert rooms()[1:] == found
+
+
 def test_what_does_not_fit_is_told_with_the_widest_dtype_that_would() -> None:
-    rooms = [Room("memory", 100), Room("GPU 0", 50), Room("GPU 1", 30), Room("GPU 2", 10)]
-    assert judge(100, rooms) == [
+    free = [Room("memory", 100), Room("GPU 0", 50), Room("GPU 1", 30), Room("GPU 2", 10)]
+    assert judge(100, free, "float16") == [
         Fit("memory", 100, True),
         Fit("GPU 0", 50, False, "int8"),
         Fit("GPU 1", 30, False, "nf4"),

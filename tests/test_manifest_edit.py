@@ -213,6 +213,10 @@ def test_what_another_part_of_the_text_uses_is_not_removed() -> None:
     assert removed(aliased, "b") == aliased.replace("  b: {hub: o/a}\n", "")
 
 
+def test_a_name_that_is_declared_and_required_too_goes_from_both() -> None:
+    assert removed("version: 1\nmodels:\n  a: {hub: o/a}\nrequires: [a, b]\n", "a") == "version: 1\nrequires: [b]\n"
+
+
 def test_a_name_that_is_not_there_is_told() -> None:
     with pytest.raises(UnknownAssetError, match="has no 'x'"):
         removed("version: 1\n", "x")

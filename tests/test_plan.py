@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assetmgr.contents import Contents, Unpacked
 from assetmgr.lock import LockedAsset, LockedExtraction, LockedFile
-from assetmgr.plan import AssetPlan, plan_all, plan_asset
+from assetmgr.plan import AssetPlan, is_pinned, plan_all, plan_asset, stand_in
 from assetmgr.store import State
 
 
@@ -212,3 +212,18 @@ def test_what_one_asset_unpacks_the_next_one_links(keep: bool) -> None:
     assert sorted(file.path for file in merged.assets[1].link) == sorted(
         [member.path for member in MEMBERS] + (["set.zip"] if keep else [])
     )
+
+
+def test_what_is_not_pinned_yet_can_be_planned_with_each_content_counted_once() -> None:
+    def file(path: str, git_sha1: str | None = None, size: int = 5) -> LockedFile:
+        return LockedFile(path, size, git_sha1=git_sha1)
+
+    entry = LockedAsset("model", "hub", "d", (file("a", "1"), file("b", "1"), file("c", "2"), file("d", None, -1)), "m")
+    assert not is_pinned(entry)
+    known = stand_in(entry)
+    a, b, c, d = known.files
+    assert is_pinned(known)
+    assert a.sha256 == b.sha256
+    assert len({a.sha256, c.sha256, d.sha256}) == 3
+    assert d.size == 0
+    assert stand_in(known) is known

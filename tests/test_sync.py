@@ -225,6 +225,18 @@ def test_a_dry_run_tells_what_a_run_does_and_writes_nothing(hub: Hub, repo: Repo
     assert not sync(project, "--dry-run")["changed"]
 
 
+def test_a_dry_run_says_what_only_fetching_would_tell(hub: Hub, project: Project) -> None:
+    hub.publish("/f/w.pth", WEIGHTS)
+    project.write("version: 1\nmodels:\n  u:\n    files: [{url: '{endpoint}/f/w.pth'}]\n")
+    assert "at least" in project.run("sync", "--dry-run").out
+    project.run("sync")
+    assert not sync(project, "--dry-run")["changed"]
+    hub.publish("/f/w.pth", WEIGHTS[1:])
+    told = project.run("sync", "--dry-run", "--upgrade")
+    assert "only fetching would tell" in told.out
+    assert sync(project, "--upgrade", "u")["assets"][0]["fetched_bytes"] == len(WEIGHTS) - 1
+
+
 def test_one_name_or_group_is_all_that_it_is_about(hub: Hub, repo: Repo, project: Project) -> None:
     done = sync(project, "--group", "demo")
     assert [one["name"] for one in done["assets"]] == ["n"]

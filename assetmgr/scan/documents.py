@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from assetmgr.scan.python_calls import Piece
+from assetmgr.scan.python_source import Piece
 
 _FENCE = re.compile(r"( {0,12})(`{3,}|~{3,})[ \t]*([^`\s]*)")
 _PYTHON = frozenset(["python", "python3", "py", "py3", "ipython", "ipython3", "pycon", "{python}", "{.python}"])

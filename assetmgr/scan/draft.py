@@ -107,14 +107,14 @@ def _judged(repos: Sequence[Repo], known: Catalogued, slips: list[str]) -> list[
 
 def _of_repos(repos: Sequence[tuple[Repo, str]]) -> list[_Entry]:
     """One entry for each repo, kind and revision: what it selects is what all of its finds select together."""
-    groups: dict[tuple[Kind, str, str | None], list[tuple[Repo, str]]] = {}
+    groups: dict[tuple[Kind, str, str], list[tuple[Repo, str]]] = {}
     for find, slip in repos:
-        groups.setdefault((find.kind, find.repo, find.revision), []).append((find, slip))
+        groups.setdefault((find.kind, find.repo, find.revision or "main"), []).append((find, slip))
     entries = []
     for (kind, repo, revision), group in groups.items():
         finds = [find for find, _ in group]
         declaration: dict[str, Any] = {"hub": repo}
-        if revision is not None:
+        if any(find.revision for find in finds):
             declaration["revision"] = revision
         comments = [_seen([find.where for find in finds]), *(slip for _, slip in group if slip)]
         if all(find.allow is not None and find.ignore is None for find in finds):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.kills import kills
+from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
 from tests.benchmarks.pull_cold import pull_cold
 from tests.benchmarks.pull_warm import pull_warm
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "pull-warm": pull_warm,
     "verify-full": verify_full,
     "verify-quick": verify_quick,
+    "look": look,
     "pull-cold": pull_cold,
     "transfer": transfer,
     "kills": kills,

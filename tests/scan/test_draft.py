@@ -64,7 +64,9 @@ def test_patterns_are_united_and_the_whole_wins() -> None:
 
 
 def test_revisions_and_kinds_of_one_repo_are_entries_of_their_own() -> None:
-    found = manifest(use("a:1"), use("a:2", revision="v1/x"), Repo("a:3", "dataset", "o/m", is_use=True))
+    found = manifest(
+        use("a:1"), use("a:2", revision="v1/x"), use("a:4", revision="main"), Repo("a:3", "dataset", "o/m", is_use=True)
+    )
     assert [(asset.name, asset.kind) for asset in found.assets] == [
         ("o/m", "model"),
         ("o/m+v1-x", "model"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,8 @@ def _init(options: argparse.Namespace, output: Output) -> int:
     from assetmgr.catalog import MANIFEST_NAME
     from assetmgr.editing import STARTER, init
 
+    if options.scan and not options.output and os.path.lexists(os.path.join(options.folder, MANIFEST_NAME)):
+        init(Path(options.folder, MANIFEST_NAME))  # says that it is not overwritten, before all is read
     path = Path(options.output) if options.output else Path(options.folder, MANIFEST_NAME)
     scanned = _scanned(options, output, path) if options.scan else None
     text = scanned.draft.text if scanned else STARTER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,8 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
         for line in one.changes:
             output.data(line)
         changed = "written" if one.changes else "unchanged"
-        output.say(f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s")
+        what = f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s"
+        output.say(what + (output.typed("; next: assetmgr pull") if one.changes else ""))
     return 0
 
 
@@ -135,6 +137,8 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
             output.data(f"in other tools' caches: {plural(found, 'file')} found ({amount}); linked if they prove equal")
         output.data(f"disk: {size(plan.disk_bytes)} needed, {size(free)} free in {workspace.store.root}")
     if error is None:
+        if plan.fetch_bytes or plan.unpack_bytes:
+            output.say(output.typed(f"next: {shlex.join(['assetmgr', 'pull', *options.names])}"))
         return 0
     output.fail(error, documented=True)
     return error.code

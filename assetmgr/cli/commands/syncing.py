@@ -132,6 +132,8 @@ def _lines(result: Synced) -> list[str]:
             least = "at least " if asset.name in result.unknown else ""
             files = plural(asset.fetched_files, "file")
             lines.append(f"{asset.name}: {files} would be fetched ({least}{size(asset.fetched_bytes)})")
+        elif asset.name in result.unknown:
+            lines.append(f"{asset.name}: only fetching would tell what its URLs give now")
         if asset.linked_files:
             lines.append(f"{asset.name}: {plural(asset.linked_files, 'file')} would be linked")
         if asset.unpacked_files:
