@@ -81,7 +81,7 @@ def take(
         is_shared = clone(candidate.path, staged)
         if is_shared:
             proof = prove(staged, file, progress)
-        elif may_link(candidate.status, os.stat(folder), current_user()) and candidate.is_inside():
+        elif may_link(candidate.status, os.stat(folder), current_user()) and candidate.is_inside:
             proof, staged, is_shared = prove(candidate.path, file, progress), "", True
         else:
             proof = _copy(candidate.path, file, staged, progress)
@@ -97,7 +97,7 @@ def settle(taken: Taken, file: LockedFile, final: str) -> Stamp | None:
     """Give what proved equal its name, and return its stamp there; None where it changed in the meantime."""
     if taken.staged is not None:
         return Stamp.of(place(taken.staged, final, sync=False), taken.proof.proved_at)
-    link(os.path.realpath(taken.candidate.path), final, "hardlink")
+    link(taken.candidate.real, final, "hardlink")
     if taken.proof.fits(os.stat(final)):
         return taken.proof
     again = prove(final, file)  # where a hard link was refused after all, it is a copy

@@ -20,6 +20,7 @@ from assetmgr.errors import (
     FetchByHandError,
     OfflineError,
     SeveralErrors,
+    StaleLockError,
     UnknownAssetError,
     UsageError,
     WrongKindError,
@@ -72,6 +73,8 @@ class Added:
         What changed in the locks; none with ``lock=False``.
     disk_bytes, free_bytes, full
         What a pull takes, what is free for it, and what is wrong where it does not fit.
+    stale
+        Whether the locks lack or disagree on something else of the manifests.
     weights, fits
         For a model: the bytes of its weights, and whether they fit into memory.
     """
@@ -85,6 +88,7 @@ class Added:
     disk_bytes: int
     free_bytes: int
     full: DiskSpaceError | None
+    stale: bool
     weights: int
     fits: tuple[Fit, ...]
 
@@ -268,7 +272,13 @@ def _added(
             full = DiskSpaceError(f"{workspace.store.root}: {needed:,} bytes are needed and {free:,} are free")
     weights = sum(weight_bytes(entry) for entry in entries if entry.kind == "model")
     fits = judge(weights, rooms(), _stored(workspace, entries[-1])) if weights else []
-    return Added(path, created, name, required, tuple(entries), tuple(locks), needed, free, full, weights, tuple(fits))
+    stale = False
+    try:
+        workspace.check_lock()
+    except StaleLockError:
+        stale = True
+    locked = tuple(locks)
+    return Added(path, created, name, required, tuple(entries), locked, needed, free, full, stale, weights, tuple(fits))
 
 
 def _stored(workspace: Workspace, entry: LockedAsset) -> str:

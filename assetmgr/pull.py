@@ -105,7 +105,7 @@ class Pull:
                 if candidates:
                     folder = os.stat(_existing(os.path.dirname(self._store.at(layout.bytes(file)))))
                     first = candidates[0]
-                    linked = may_link(first.status, folder, current_user()) and first.is_inside()
+                    linked = may_link(first.status, folder, current_user()) and first.is_inside
                     cached[file.place, file.path] = linked
         return cached
 

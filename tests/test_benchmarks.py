@@ -27,6 +27,7 @@ def run(*names: str, **environment: str) -> str:
 @pytest.mark.parametrize(
     ("name", "rows"),
     [
+        ("adopt", ["pull from a hub cache", "its requests"]),
         ("kills", ["fetched again after kill -9"]),
         ("transfer", ["/ sha256 of it alone"]),
         ("look", ["list, 200 assets", "whereis, 200 assets"]),

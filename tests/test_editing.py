@@ -86,6 +86,13 @@ def test_add_and_remove_leave_every_other_byte_and_keep_the_lock_in_step(project
     project.run("lock", "--check")
 
 
+def test_what_else_the_lock_lacks_is_said(project: Project) -> None:
+    project.write(COMMENTED)
+    assert "all else that the manifest asks for: assetmgr lock" in project.run("add", "hub:org/model").err
+    project.run("lock")
+    assert project.run("add", "hub-dataset:org/data", "--json").json["lock_stale"] is False
+
+
 def test_what_is_not_there_or_not_for_this_user_writes_nothing(project: Project) -> None:
     project.write(COMMENTED)
     project.run("lock")

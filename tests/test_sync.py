@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.hub import Fault, Hub, Repo
-from tests.support import Done, Project, files_below, served
+from tests.support import Done, Project, files_below, served, without_root_powers
 
 pytestmark = pytest.mark.hub
 
@@ -318,6 +318,21 @@ def test_what_waits_for_a_file_by_hand_does_not_keep_the_rest_from_coming(projec
     handed.write_bytes(b"tar")
     assert project.run("sync").out.startswith("+ byhand")
     assert "add hub:org/name" in project.run("sync", "hub:org/name", code=2).err
+
+
+def test_tidying_that_was_cut_short_is_gone_on_with(project: Project) -> None:
+    project.write(ONE)
+    project.run("sync")
+    project.write("version: 1\n")
+    sub = project.folder / "view" / "sub"
+    sub.chmod(0o555)
+    project.prefix = without_root_powers()
+    assert "then: assetmgr sync" in project.run("sync", code=1).err
+    sub.chmod(0o755)
+    assert "sub/b.json: removed" in project.run("sync").out
+    assert not (project.folder / "view").exists()
+    assert wanted_by(project)["m"] == []
+    assert not sync(project)["changed"]
 
 
 def test_a_damaged_lock_is_made_anew(project: Project) -> None:

@@ -21,16 +21,16 @@ _PATIENCE = 5.0
 
 
 class Candidate(NamedTuple):
-    """A file of a cache that has the right size. ``real`` is where the cache really is."""
+    """A file of a cache that has the right size.
+
+    ``real`` is where it really is; ``is_inside`` tells whether that is in the cache itself: no link leads out of it.
+    """
 
     path: str
     status: os.stat_result
     cache: str
     real: str
-
-    def is_inside(self) -> bool:
-        """Whether it lies in the cache itself, and no link leads out of it."""
-        return os.path.realpath(self.path).startswith(self.real + os.sep)
+    is_inside: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class LocalCaches:
         self._look, self._patience = look, patience
         self._opened: list[tuple[Cache, str]] | None = None
         self._folders: dict[str, bool] = {}
+        self._real_folders: dict[str, str] = {}
         self._lock = threading.Lock()
         self._reports: dict[str, CacheReport] = {}
         self._wrong: set[str] = set()
@@ -85,7 +86,9 @@ class LocalCaches:
                 if status is None or path in self._wrong:
                     continue
                 if stat.S_ISREG(status.st_mode) and file.size in (status.st_size, -1):
-                    found.setdefault((status.st_dev, status.st_ino), Candidate(path, status, cache.folder, real))
+                    at = self._real(path)
+                    one = Candidate(path, status, cache.folder, at, at.startswith(real + os.sep))
+                    found.setdefault((status.st_dev, status.st_ino), one)
         return list(found.values())
 
     def tree_listings(self, entry: LockedAsset) -> list[str]:
@@ -109,6 +112,15 @@ class LocalCaches:
             with contextlib.suppress(OSError, ValueError):
                 return os.stat(path)
         return None
+
+    def _real(self, path: str) -> str:
+        """Where a file really is. Of many files in one folder, that folder's own way is walked once."""
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._real_folders[folder], name)
 
     def _caches(self) -> Sequence[tuple[Cache, str]]:
         """The caches that are there, each with its real path."""

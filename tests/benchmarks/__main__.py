@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tests.benchmarks.adopt import adopt
 from tests.benchmarks.kills import kills
 from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "import": import_package,
     "help": help_text,
     "pull-warm": pull_warm,
+    "adopt": adopt,
     "verify-full": verify_full,
     "verify-quick": verify_quick,
     "look": look,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from assetmgr import Workspace
 from tests.benchmarks.runner import Bench, Row, alternate, process
-from tests.benchmarks.workplace import ASSETMGR, NAME
+from tests.benchmarks.workplace import ASSETMGR, NAME, hash_files, together
 from tests.support import Project
 
 FILES = 4
@@ -42,22 +41,22 @@ def verify_full(bench: Bench) -> Iterator[Row]:
         bench.rounds(7),
         ours=ours,
         process=process(ASSETMGR, "verify", "--full", cwd=project.folder, env=project.environment()),
-        one=lambda: _threads([partial(_hash, data, times)]),
-        all=lambda: _threads([partial(_hash, data, times)] * cores),
-        files=lambda: _threads([partial(_hash_files, paths[n::cores]) for n in range(cores)]),
+        one=lambda: together([partial(_hash, data, times)]),
+        all=lambda: together([partial(_hash, data, times)] * cores),
+        files=lambda: together([partial(hash_files, paths[n::cores]) for n in range(cores)]),
     )
     rate = total / took["ours"]
     one = len(data) * times / took["one"]
-    together = len(data) * times * cores / took["all"]
+    in_all = len(data) * times * cores / took["all"]
     what = f"verify --full, {FILES} x {size >> 20} MiB"
     yield _row(f"{what} / {cores} x one core's hashlib", rate, cores * one, BOUND)
-    yield _row(f"{what} / {cores} threads of hashlib", rate, together, BOUND)
+    yield _row(f"{what} / {cores} threads of hashlib", rate, in_all, BOUND)
     yield _row(f"{what} / {cores} threads that read and hash", rate, total / took["files"])
     yield _row("  the whole process, with its start / the same", total / took["process"], total / took["files"])
     bench.note(
-        f"{cores} threads that hash at once, in memory, reach {together / one:.2f} times the rate of one; far from "
+        f"{cores} threads that hash at once, in memory, reach {in_all / one:.2f} times the rate of one; far from "
         f"{cores}, the cores (or other work\non them) share what hashes, and the second row is the ceiling. Reading "
-        f"costs a copy: the plainest loop that reads the\nfiles reaches {total / took['files'] / together:.3f} of it."
+        f"costs a copy: the plainest loop that reads the\nfiles reaches {total / took['files'] / in_all:.3f} of it."
     )
 
 
@@ -70,26 +69,6 @@ def _row(what: str, ours: float, peer: float, bound: float | None = None) -> Row
 def _hash(data: bytes, times: int) -> None:
     for _ in range(times):
         hashlib.sha256(data)
-
-
-def _hash_files(paths: Sequence[Path]) -> None:
-    buffer = bytearray(256 << 10)
-    view = memoryview(buffer)
-    for path in paths:
-        digest = hashlib.sha256()
-        with path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(view[:count])
-
-
-def _threads(works: Sequence[Callable[[], object]]) -> float:
-    workers = [threading.Thread(target=work) for work in works]
-    started = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return time.perf_counter() - started
 
 
 def _pulled(place: Path, size: int) -> Project:

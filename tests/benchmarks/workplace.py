@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.support import Project, hub_manifest
@@ -37,3 +41,25 @@ def hub_project(folder: Path, endpoint: str, repo: str) -> Project:
     project = Project(folder, endpoint, env={"HF_HUB_DISABLE_UPDATE_CHECK": "1"})
     project.write(hub_manifest(NAME, repo))
     return project
+
+
+def hash_files(paths: Sequence[Path]) -> None:
+    """Read and hash files by the plainest loop."""
+    buffer = bytearray(256 << 10)
+    view = memoryview(buffer)
+    for path in paths:
+        digest = hashlib.sha256()
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(view[:count])
+
+
+def together(works: Sequence[Callable[[], object]]) -> float:
+    """Do things at once, a thread each; return the seconds until all are done."""
+    workers = [threading.Thread(target=work) for work in works]
+    started = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - started

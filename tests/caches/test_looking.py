@@ -40,11 +40,11 @@ def test_what_a_link_leads_out_to_is_not_inside(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(b"wwww")
     inside = tmp_path / "a/hub/checkpoints/w.bin"
     (found,) = LocalCaches([one]).candidates(FILES, FILE)
-    assert found.is_inside()
+    assert found.is_inside
     inside.unlink()
     inside.symlink_to(tmp_path / "w.bin")
     (found,) = LocalCaches([one]).candidates(FILES, FILE)
-    assert not found.is_inside()
+    assert not found.is_inside
 
 
 def test_a_part_of_the_store_is_no_cache_whatever_leads_there(tmp_path: Path) -> None:

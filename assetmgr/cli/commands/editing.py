@@ -156,6 +156,8 @@ def _add(options: argparse.Namespace, output: Output) -> int:
     if options.no_lock:
         output.say(output.typed(f"next: assetmgr lock {done.name} && assetmgr pull {done.name}"))
     else:
+        if done.stale:
+            output.say(output.typed("the lock does not say all else that the manifest asks for: assetmgr lock"))
         output.say(output.typed(f"next: assetmgr pull {done.name}"))
     return 0
 
@@ -192,6 +194,7 @@ def _document(done: Added) -> dict[str, Any]:
         "name": done.name,
         "required": done.required,
         "locked": bool(done.locks),
+        "lock_stale": done.stale,
         "assets": [
             {
                 "name": entry.name,
