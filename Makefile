@@ -26,7 +26,7 @@ setup: .venv/.made ## make .venv: the project with its extras, what checks it, a
 demo: setup ## from a manifest to an answer about a picture, on a hub on this machine
 	@$(BIN)/python -m tests.demo
 
-test: lint .venv-hub036/.made ## every check: lint, the hub's tests on huggingface_hub 0.36, then all tests
+test: lint .venv-hub036/.made .venv-img2dataset/.made ## every check: lint, the hub's tests on huggingface_hub 0.36, then all tests
 	@echo '== pytest, the hub tests on huggingface_hub 0.36'
 	@$(BIN036)/python $(PYTEST) -m 'hub and not soak'
 	@echo '== pytest'
@@ -71,7 +71,7 @@ wheel: setup ## dist/assetmgr-*.whl
 	@ls dist/*.whl
 
 clean: ## remove the environments, caches and builds
-	rm -rf .venv .venv-hub036 .venv-py3.* dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-hub036 .venv-img2dataset .venv-py3.* dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find assetmgr tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,FOLDER,CONSTRAINTS,WHAT): WHAT installed editable in a virtual environment, at the pinned versions.
@@ -92,6 +92,13 @@ endef
 
 .venv-hub036/.made: pyproject.toml tests/constraints-hub036.txt
 	$(call environment,.venv-hub036,tests/constraints-hub036.txt,.[datasets$(comma)test])
+
+# Of no package of ours: the tests have this Python as the one that fetches lists of URLs.
+.venv-img2dataset/.made: tests/constraints-img2dataset.txt
+	@echo 'making .venv-img2dataset (the first time, some minutes of downloads)'
+	@.venv-img2dataset/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv-img2dataset
+	@.venv-img2dataset/bin/python $(PIP) install -c tests/constraints-img2dataset.txt img2dataset pyspark
+	@touch $@
 
 .venv-py%/.made: pyproject.toml tests/constraints.txt
 	$(call environment,.venv-py$*,tests/constraints.txt,.[datasets$(comma)crc32c$(comma)zstd$(comma)test])

@@ -24,7 +24,7 @@ from assetmgr.errors import (
     WrongKindError,
 )
 from assetmgr.lock import LockedAsset
-from assetmgr.manifest import Asset, HubSource
+from assetmgr.manifest import Asset, FilesSource, HubSource
 from assetmgr.names import is_digest
 from assetmgr.origins import Origins
 from assetmgr.references import Reference, asset_of, rebased, typed
@@ -103,7 +103,8 @@ def subject_of(asset: Asset | LockedAsset) -> str:
     elif isinstance(asset.source, HubSource):
         what = asset.source.repo
     else:
-        what = " ".join(url for file in asset.source.files for url in file.written)
+        files = asset.source.files if isinstance(asset.source, FilesSource) else ()
+        what = " ".join(url for file in files for url in file.written)
     return f"{asset.kind} {what}"
 
 
@@ -148,7 +149,7 @@ def pin(reference: Reference, sheets: Sheets, store: Store, origins: Origins, *,
 
 
 def _known(asset: Asset) -> list[str | None]:
-    return [] if isinstance(asset.source, HubSource) else [file.sha256 for file in asset.source.files]
+    return [file.sha256 for file in asset.source.files] if isinstance(asset.source, FilesSource) else []
 
 
 def _moves(asset: Asset) -> bool:

@@ -14,8 +14,10 @@ from assetmgr.receipt import Receipt
 from assetmgr.store import Layout, Store
 
 
-def wants(manifest: str, entry: LockedAsset) -> bool:
+def wants(manifest: str, entry: LockedAsset, *, now: LockedAsset | None = None) -> bool:
     """Whether a project still wants an entry: its lock names it, or cannot be read.
+
+    A lock that leaves an outcome open wants any that there is, and of several the one that is ``now`` there.
 
     A manifest that cannot be seen says nothing: its folder may be another user's, or on a share that is not mounted.
     """
@@ -32,7 +34,10 @@ def wants(manifest: str, entry: LockedAsset) -> bool:
         lock = load_lock(lock_path(Path(manifest)), check=False)
     except AssetError:
         return True
-    return lock is not None and lock.assets.get(entry.name) == entry
+    locked = lock.assets.get(entry.name) if lock is not None else None
+    if locked is None or not locked.admits(entry):
+        return False
+    return locked == entry or now is None or now == entry or not locked.admits(now)
 
 
 def is_gone(manifest: str) -> bool:
@@ -61,7 +66,7 @@ def remove_stale(store: Store, entry: LockedAsset, *, manifest: str | None, also
         if receipt.entry != entry
         # What was pulled without any manifest is nobody's to remove but who pulls without one.
         and (receipt.wanted_by or manifest is None)
-        and not any(wants(user, receipt.entry) for user in receipt.wanted_by)
+        and not any(wants(user, receipt.entry, now=entry) for user in receipt.wanted_by)
         and all(user == manifest or _has_left(store, user, receipt.entry) for user in receipt.wanted_by)
     }
     replaced = {digest: receipt for digest, receipt in replaced.items() if any(f.extract for f in receipt.entry.files)}

@@ -100,7 +100,9 @@ def _files(old: Sequence[LockedFile], new: Sequence[LockedFile]) -> Iterator[Fil
             yield FileDifference(key[1], "changed", was.size, now.size)
         elif was.extract != now.extract:
             detail = "no longer extracted"
-            if now.extract is not None:
+            if now.extract is not None and now.extract.made and now.extract.listing is None:
+                detail = f"what is made of it goes to {now.extract.place}, and is not frozen"
+            elif now.extract is not None:
                 count = now.extract.members
                 detail = f"{count} file{'' if count == 1 else 's'} to {now.extract.place}"
             yield FileDifference(key[1], "changed", was.size, now.size, detail)

@@ -10,7 +10,8 @@
     │   └── LockVersionError         2   a lock or receipt written by a newer assetmgr
     ├── PatternError                 2   patterns that select no file
     ├── IntegrityError               3   bytes, names or links are not what the lock says
-    │   └── UnsafeNameError          3   a name from outside that must never become a path
+    │   ├── UnsafeNameError          3   a name from outside that must never become a path
+    │   └── ChangedOutcomeError      3   a list or a script gives now what is not the outcome that was pinned
     ├── NotInstalledError            4   not in the store, or not proved
     ├── NotLockedError               4   not in the lock
     │   └── StaleLockError           4   in the lock, but as the manifest once was
@@ -120,6 +121,10 @@ class IntegrityError(AssetError):
 
 
 class UnsafeNameError(IntegrityError):
+    pass
+
+
+class ChangedOutcomeError(IntegrityError):
     pass
 
 

@@ -19,8 +19,10 @@ from assetmgr.contents import Unpacked
 from assetmgr.errors import IntegrityError, LockError, UsageError, raise_all
 from assetmgr.filling import Filling, key_of, merged
 from assetmgr.lock import LockedAsset, LockedFile
+from assetmgr.making import Making
 from assetmgr.manifest import Transport
 from assetmgr.origins import Context, Origin
+from assetmgr.origins.made import MadeOrigin
 from assetmgr.placing import LinkStyle, link, make_folder, write_document
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.store import Layout, State
@@ -35,7 +37,10 @@ _SAVED_EACH = 10.0
 class Wish:
     """One locked asset as a manifest wants it on this machine.
 
-    ``base`` is the folder where relative local paths begin; ``manifest`` is who asks; ``pins`` are the entry digests of
+    ``tuning`` is how a list is to be fetched, and ``made`` how the outcome of the entry came about, where it was made
+    in this run. ``is_open`` says that the lock leaves the outcome to this machine, and ``replaces`` is the receipt
+    of an outcome that gives way to it. ``base`` is the folder where
+    relative local paths begin; ``manifest`` is who asks; ``pins`` are the entry digests of
     what the asset requires. ``receipt`` is what is known of it now, where that is fresher than the store's own.
     """
 
@@ -49,6 +54,10 @@ class Wish:
     local_dir: str | None = None
     local_dir_links: LinkStyle = "symlink"
     manifest: str | None = None
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Any] = field(default_factory=dict)
+    is_open: bool = False
+    replaces: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,11 @@ class Installation:
         self.layout = Layout(wish.entry)
         self.receipt = receipt
         self.files = Filling(context, origin, wish.entry, receipt, states)
-        self.archives = Unpacking(context, origin, self.files, self._save_now_and_then, check)
+        self.archives: Unpacking | Making
+        if isinstance(origin, MadeOrigin):
+            self.archives = Making(context, origin, self.files, check)
+        else:
+            self.archives = Unpacking(context, origin, self.files, self._save_now_and_then, check)
         self.whole = False
         self.tree: Stamp | None = None
         self._due = time.monotonic() + _SAVED_EACH
@@ -109,7 +122,8 @@ class Installation:
         raise_all(merged(errors))
         self._name_all()
         replaced = list(self._rivals(files.contents.files)) if entry.origin != "hub" else []
-        remove_stale(self.store, entry, manifest=self.wish.manifest, also=replaced)
+        before = [self.wish.replaces] if self.wish.replaces else []
+        remove_stale(self.store, entry, manifest=self.wish.manifest, also=[*replaced, *before])
         for other in replaced:
             if not any(file.extract for file in other.entry.files):
                 # What it spoke of stands here no more, and no project wants it.
@@ -139,7 +153,11 @@ class Installation:
         if self.entry.origin == "hub":
             return
         for other in self._rivals(files):
-            users = [user for user in other.wanted_by if user != self.wish.manifest and wants(user, other.entry)]
+            users = [
+                user
+                for user in other.wanted_by
+                if user != self.wish.manifest and wants(user, other.entry, now=self.entry)
+            ]
             if users:
                 raise UsageError(
                     f"{self.entry.name}: a place of it is held with other bytes by {other.entry.name} of {users[0]}",
@@ -255,6 +273,7 @@ class Installation:
             base=wish.base or (before.base if before else ""),
             pins=dict(wish.pins) or (before.pins if before else {}),
             tree=self.tree or (before.tree if before else None),
+            made=dict(wish.made) or (before.made if before else {}),
         )
         self.store.save_receipt(receipt)
 

@@ -17,7 +17,7 @@ from assetmgr.catalog import nearest_names
 from assetmgr.differences import Differences, compare
 from assetmgr.errors import NotLockedError, UsageError
 from assetmgr.lock import Lock, LockedAsset, LockedFile, parse_differing
-from assetmgr.manifest import Asset, HubSource
+from assetmgr.manifest import Asset, FilesSource, HubSource, ScriptSource, UrlListSource
 from assetmgr.receipt import Receipt, asset_of, receipt_name
 from assetmgr.sheets import Sheet, Sheets
 from assetmgr.store import Layout, Store
@@ -280,8 +280,12 @@ class Inventory:
         )
 
     def _held(self, known: Known, receipts: Receipts) -> ReceiptSummary | None:
-        found = receipts.get(known.file) if known.file else None
-        return found if found is None or known.locked is None or found.of.digest == known.locked.digest else None
+        found, locked = receipts.get(known.file) if known.file else None, known.locked
+        if found is None or locked is None:
+            return found
+        # Of what is made here, the store may have another outcome than the one that a lock freezes.
+        same = locked.entry.is_open or (found.of.count, found.of.size) == (locked.count, locked.size)
+        return found if same and found.of.digest == locked.digest else None
 
     def _look(self, known: Known, receipts: Receipts) -> Sight | None:
         return receipts.look(known.file) if known.file and self._held(known, receipts) else None
@@ -511,7 +515,11 @@ def origin_of(asset: Asset | None, of: EntrySummary | None) -> str:
         return f"{'hub-dataset' if of.entry.kind == 'dataset' else 'hub'}:{of.entry.repo}"
     if asset is not None and isinstance(asset.source, HubSource):
         return f"{'hub-dataset' if asset.kind == 'dataset' else 'hub'}:{asset.source.repo}"
-    if asset is not None and not isinstance(asset.source, HubSource):
+    if asset is not None and isinstance(asset.source, ScriptSource):
+        return f"script:{asset.source.script}"
+    if asset is not None and isinstance(asset.source, UrlListSource):
+        return f"url_list:{safe_url(next(iter(asset.source.file.written), asset.source.file.path))}"
+    if asset is not None and isinstance(asset.source, FilesSource):
         urls = [(file.written or file.urls or (f"by hand: {file.path}",))[0] for file in asset.source.files]
     else:
         urls = [file.urls[0] for file in of.entry.files if file.urls] if of else []

@@ -24,7 +24,7 @@ Kind = Literal["model", "dataset"]
 
 
 class LockedExtraction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What becomes of an archive: its files, its members, go to a place.
+    """What becomes of an archive: its files, its members, go to a place. The same of a list of URLs or a script.
 
     Attributes
     ----------
@@ -39,6 +39,9 @@ class LockedExtraction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False
         `pull` refuses that.
     members, size
         How many there are, and their bytes together.
+    made
+        Whether the members are made of the file, by fetching what it lists or by running it: what they are is known
+        only then. ``listing`` is None until it is frozen.
     """
 
     place: str
@@ -48,6 +51,7 @@ class LockedExtraction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False
     listing: str | None = None
     members: int = 0
     size: int = 0
+    made: bool = False
 
 
 class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -89,7 +93,8 @@ class LockedFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def is_pinned(self) -> bool:
         """Whether every byte that it stands for has its digest."""
-        return self.sha256 is not None and (self.extract is None or self.extract.listing is not None)
+        extract = self.extract
+        return self.sha256 is not None and (extract is None or extract.made or extract.listing is not None)
 
     @property
     def is_placed(self) -> bool:
@@ -115,12 +120,14 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
         For `hub` assets: what selected the files from the commit's.
     listing
         For `hub` assets: the sha256 of the commit's full listing, a document in the store.
+    recipe
+        For `url_list` and `script` assets: by which parameters the outcome is made of the pinned files.
     license
         What the manifest says, else what the hub said when it was locked; None where nobody said anything.
     """
 
     kind: Kind
-    origin: Literal["hub", "files"]
+    origin: Literal["hub", "files", "url_list", "script"]
     declared: str
     files: tuple[LockedFile, ...]
     name: str = ""
@@ -131,7 +138,30 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
     allow_patterns: tuple[str, ...] | None = None
     ignore_patterns: tuple[str, ...] | None = None
     listing: str | None = None
+    recipe: dict[str, Any] = {}
     license: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its outcome is not known yet: each machine makes its own."""
+        return any(file.extract is not None and file.extract.made and not file.extract.listing for file in self.files)
+
+    def opened(self) -> LockedAsset:
+        """The same entry as it is before its outcome is known; of any other origin, itself."""
+        if not any(file.extract is not None and file.extract.made for file in self.files):
+            return self
+        return self.with_outcome(None, 0, 0)
+
+    def with_outcome(self, listing: str | None, members: int, size: int) -> LockedAsset:
+        """The same entry with another outcome: the sha256 of its listing, how many files it has, and their bytes."""
+
+        def settled(file: LockedFile) -> LockedFile:
+            if file.extract is None or not file.extract.made:
+                return file
+            extract = msgspec.structs.replace(file.extract, listing=listing, members=members, size=size)
+            return msgspec.structs.replace(file, extract=extract)
+
+        return msgspec.structs.replace(self, files=tuple(map(settled, self.files)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LockedAsset):
@@ -156,9 +186,16 @@ class LockedAsset(msgspec.Struct, frozen=True, omit_defaults=True):
         """How many files it puts into the store, archives' members included."""
         return sum(file.is_placed + (file.extract.members if file.extract else 0) for file in self.files)
 
+    def admits(self, entry: LockedAsset) -> bool:
+        """Whether an entry is what this one names: itself, or any outcome of it where it leaves that open."""
+        return self == entry or (self.is_open and self == entry.opened())
+
     def digest(self) -> str:
-        """The identity of this entry: equal entries, equal digests. Receipts are keyed by it."""
-        pinned = self if self.license is None else msgspec.structs.replace(self, license=None)
+        """The identity of this entry: equal entries, equal digests. Receipts are keyed by it.
+
+        Of what is made here the outcome does not count: a store has one of them.
+        """
+        pinned = msgspec.structs.replace(self.opened(), license=None)
         return sha256_text(msgspec.json.encode(pinned, order="sorted"))
 
 
@@ -328,6 +365,9 @@ def check_entry(entry: LockedAsset) -> None:
         check_path(entry.revision, "revision")
         if entry.listing is not None:
             check_digest(entry.listing, "sha256", "listing")
+    made = [file for file in entry.files if file.extract is not None and file.extract.made]
+    if len(made) != (entry.origin in ("url_list", "script")):
+        raise LockError(f"{len(made)} of its files are made into others, which a {entry.origin} entry cannot have")
     seen: set[tuple[str, str]] = set()
     blobs: dict[str, tuple[str | None, int]] = {}
     for file in entry.files:
@@ -358,6 +398,8 @@ def _check_extraction(file: LockedFile, extract: LockedExtraction, origin: str) 
         raise LockError(f"{file.path}: a hub file is not extracted")
     if extract.place.startswith("files/"):
         check_path(extract.place, "place")
+    elif extract.place == "lavis" and origin == "script":
+        pass  # all of LAVIS's cache root: a script says itself where in it
     else:
         check_place(extract.place, origin)
     if extract.prefix is not None:

@@ -31,7 +31,7 @@ from typing import Literal, cast
 from assetmgr import names
 from assetmgr.errors import ManifestError, Problem
 from assetmgr.manifest_reader import Reader, Value
-from assetmgr.manifest_schema import MANIFEST, SAMPLE_READERS, SECTIONS, VERSION, json_schema
+from assetmgr.manifest_schema import LIST_FORMATS, MANIFEST, SAMPLE_READERS, SECTIONS, VERSION, json_schema
 from assetmgr.manifest_urls import file_name, resolve_folder, resolve_mirror, resolve_url
 from assetmgr.manifest_yaml import ManifestLimits, Node, Problems, Scalar, compose, decode, integer, shown
 from assetmgr.manifest_yaml import Mapping as MappingNode
@@ -55,6 +55,8 @@ __all__ = [
 Kind = Literal["model", "dataset"]
 LinkStyle = Literal["symlink", "hardlink", "copy"]
 Transport = Literal["auto", "snapshot", "direct"]
+# Where a checkout of LAVIS has its download scripts.
+LAVIS_SCRIPTS = "lavis/datasets/download_scripts"
 _LIMITS = ManifestLimits()
 _USE = ("load", "splits", "samples", "media", "variants")
 
@@ -135,6 +137,32 @@ class FilesSource:
 
 
 @dataclass(frozen=True, slots=True)
+class UrlListSource:
+    """An asset that is fetched from a list of URLs into shards.
+
+    ``recipe`` is what decides about the outcome, `url_list.UrlListRecipe`'s fields; ``tuning`` is how this manifest
+    has it fetched (``distributor``, ``processes``, ``threads``, ``timeout``, ``retries``), and decides about nothing.
+    """
+
+    file: FileSource
+    place: str
+    recipe: Mapping[str, object] = field(hash=False)
+    tuning: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptSource:
+    """An asset that a script of LAVIS's checkout fetches; ``script`` is its path there, ``checkout`` as written."""
+
+    script: str
+    checkout: str
+    folder: str = field(compare=False)
+
+
+Source = HubSource | FilesSource | UrlListSource | ScriptSource
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """A named model or dataset, as declared.
 
@@ -145,7 +173,7 @@ class Asset:
 
     name: str
     kind: Kind
-    source: HubSource | FilesSource
+    source: Source
     requires: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     local_dir: str | None = None
@@ -168,7 +196,12 @@ class Asset:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _canonical(source: HubSource | FilesSource) -> dict[str, object]:
+def _canonical(source: Source) -> dict[str, object]:
+    if isinstance(source, UrlListSource):
+        listed = _canonical(FilesSource((source.file,)))
+        return {"url_list": {**listed, "place": source.place, "recipe": dict(source.recipe)}}
+    if isinstance(source, ScriptSource):
+        return {"script": source.script, "checkout": source.checkout}
     if isinstance(source, HubSource):
         return {
             "hub": source.repo,
@@ -313,7 +346,7 @@ class _Builder:
         for item in requires.items() if requires else ():
             if item.data == name:
                 self._problems.add(item.node, f"{shown(name)} requires itself")
-        source = self._hub(entry) if entry.get("hub") else self._files(entry)
+        source = self._source(entry)
         if source is None:
             return None
         return Asset(
@@ -330,6 +363,49 @@ class _Builder:
             use={key: value.plain() for key in _USE if (value := entry.get(key)) is not None},
             declared_at=self._place(entry.at),
         )
+
+    def _source(self, entry: Value) -> Source | None:
+        if entry.get("hub"):
+            return self._hub(entry)
+        if entry.get("url_list"):
+            return self._url_list(entry)
+        if entry.get("script"):
+            return self._script(entry)
+        return self._files(entry)
+
+    def _url_list(self, entry: Value) -> UrlListSource | None:
+        value = entry.get("url_list")
+        listed = value.get("list") if value else None
+        if value is None or listed is None:
+            return None
+        if isinstance(listed.data, str):
+            # A path or URL alone is short for its record.
+            listed = Value({"url": Value([listed], listed.node, listed.at)}, listed.node, listed.at)
+        file = self._file(listed)
+        if file is None:
+            return None
+        kind = value.text("format") or list_format(file.path)
+        if kind is None:
+            self._problems.add(listed.at, f"what {shown(file.path)} is, its name does not say; give its 'format'")
+            return None
+        texts = ("rows", "url_col", "caption_col", "image_col", "resize_mode")
+        recipe: dict[str, object] = {key: text for key in texts if (text := value.text(key)) is not None}
+        recipe |= {key: number for key in ("image_size", "shard_size") if (number := value.number(key)) is not None}
+        if (columns := _texts(value, "columns")) is not None:
+            recipe["columns"] = list(columns)
+        if (share := value.share("min_success")) is not None:
+            recipe["min_success"] = share
+        tuned = ("distributor", "processes", "threads", "timeout", "retries")
+        tuning = {key: item.data for key in tuned if (item := value.get(key)) is not None}
+        return UrlListSource(file, value.text("place") or "files/shards", {"format": kind, **recipe}, tuning)
+
+    def _script(self, entry: Value) -> ScriptSource | None:
+        script, checkout = entry.text("script"), entry.text("checkout")
+        if script is None or checkout is None:
+            return None
+        if "/" not in script:
+            script = f"{LAVIS_SCRIPTS}/{script.removesuffix('.py')}.py"
+        return ScriptSource(script, checkout, resolve_folder(checkout, self._folder))
 
     def _hub(self, entry: Value) -> HubSource | None:
         hub = entry.get("hub")
@@ -419,6 +495,12 @@ class _Builder:
             return None
         keep = item.flag("keep_archive")
         return Extraction(place, item.number("strip") or 0, item.text("prefix"), keep is not False)
+
+
+def list_format(name: str) -> str | None:
+    """What a list is by its name, or None."""
+    ending = name.lower().removesuffix(".gz").rpartition(".")[2]
+    return ending if ending in LIST_FORMATS else None
 
 
 def _texts(entry: Value, key: str) -> tuple[str, ...] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from assetmgr.manifest_schema import Choice, Either, Flag, ListOf, MapOf, Number, Record, Spec, Text, text_fault
+from assetmgr.manifest_schema import Choice, Either, Flag, ListOf, MapOf, Number, Record, Share, Spec, Text, text_fault
 from assetmgr.manifest_yaml import Mapping, Node, Problems, Scalar, Sequence, integer, shown
 
 _FOUND = {"int": "a number", "float": "a number", "bool": "true or false", "timestamp": "a date"}
@@ -18,7 +19,7 @@ _LISTED = 16
 class Value:
     """What was read at one place. ``at`` is what to point at: the key where there is one, else the value."""
 
-    data: str | int | bool | list[Value] | dict[str, Value]
+    data: str | int | float | bool | list[Value] | dict[str, Value]
     node: Node
     at: Node
 
@@ -37,6 +38,10 @@ class Value:
     def number(self, key: str) -> int | None:
         value = self.get(key)
         return value.data if value and isinstance(value.data, int) and not isinstance(value.data, bool) else None
+
+    def share(self, key: str) -> float | None:
+        value = self.get(key)
+        return value.data if value and isinstance(value.data, float) else None
 
     def flag(self, key: str) -> bool | None:
         value = self.get(key)
@@ -84,6 +89,9 @@ class Reader:
             case Number():
                 number = self._number(spec, node, label)
                 return None if number is None else Value(number, node, at)
+            case Share():
+                share = self._share(spec, node, label)
+                return None if share is None else Value(share, node, at)
             case Flag():
                 flag = self._flag(spec, node, label)
                 return None if flag is None else Value(flag, node, at)
@@ -136,6 +144,17 @@ class Reader:
             self._problems.add(node, f"{label} {shown(node.text)} is not {spec.what}")
             return None
         return number
+
+    def _share(self, spec: Share, node: Node, label: str) -> float | None:
+        if not isinstance(node, Scalar) or node.kind not in ("int", "float"):
+            self._mistyped(spec.what, node, label)
+            return None
+        with contextlib.suppress(ValueError):  # of numbers that only YAML can write
+            share = float(node.text)
+            if 0 <= share <= 1:
+                return share
+        self._problems.add(node, f"{label} {shown(node.text)} is not {spec.what}")
+        return None
 
     def _flag(self, spec: Flag, node: Node, label: str) -> bool | None:
         flag = _BOOLS.get(node.text.lower()) if isinstance(node, Scalar) and node.kind == "bool" else None
@@ -209,7 +228,7 @@ class Reader:
             self._problems.add(keys[name], what)
         for name, other in spec.needs.items():
             if name in keys and other not in keys and (origins or not spec.one_of):
-                instead = f", and here is {origins[0]!r}" if origins else ""
+                instead = f", and here is {origins[0]!r}" if origins and origins[0] != name else ""
                 self._problems.add(keys[name], f"{name!r} goes with {other!r}{instead}")
 
 

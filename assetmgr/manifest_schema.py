@@ -19,6 +19,9 @@ VERSION = 1
 SAMPLE_READERS = ("caption", "vqa")
 LINK_STYLES = ("symlink", "hardlink", "copy")
 TRANSPORTS = ("auto", "snapshot", "direct")
+DISTRIBUTORS = ("multiprocessing", "pyspark", "ray")
+LIST_FORMATS = ("json", "jsonl", "csv", "tsv", "txt", "parquet")
+RESIZE_MODES = ("no", "border", "keep_ratio", "keep_ratio_largest", "center_crop")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 QUANTIZATIONS = ("int8", "nf4")
 DIGEST_LENGTHS = MappingProxyType({"sha256": 64, "md5": 32, "crc32c": 8})
@@ -50,6 +53,10 @@ class Number(NamedTuple):
     what: str
     minimum: int = 0
     maximum: int = 2**63 - 1
+
+
+class Share(NamedTuple):
+    what: str  # from 0 to 1
 
 
 class Flag(NamedTuple):
@@ -90,7 +97,7 @@ class Record(NamedTuple):
     some_of: tuple[str, ...] = ()  # at least one of these keys must be there
 
 
-Spec = Text | Choice | Number | Flag | ListOf | MapOf | Either | Record
+Spec = Text | Choice | Number | Share | Flag | ListOf | MapOf | Either | Record
 
 
 def text_fault(spec: Text, text: str) -> str | None:
@@ -133,6 +140,10 @@ def _extract_fault(text: str) -> str | None:
     if not text.startswith(("files/", "lavis/")):
         return "archives are extracted to files, files/<folder>, torch, clip or lavis/<folder>"
     return path_fault(text)
+
+
+def _script_fault(text: str) -> str | None:
+    return path_fault(text) or (None if "/" not in text or text.endswith(".py") else "a script's path ends with .py")
 
 
 def _media_fault(text: str) -> str | None:
@@ -233,6 +244,58 @@ _HUB = Record(
     },
 )
 
+_COLUMN = Text("a column's name")
+_LIST_FILE = Record(
+    "a list of URLs",
+    {key: _FILE.fields[key] for key in ("url", "ask", "path", "place", "size", "sha256", "md5", "crc32c")},
+    some_of=_FILE.some_of,
+)
+_URL_LIST = Record(
+    "a url_list",
+    {
+        "list": Field(
+            Either("a URL or a path of the list, or {url: ..., md5: ...}", (_URL, _LIST_FILE)),
+            "The list: an annotation or a table with a URL in each row.",
+            required=True,
+        ),
+        "format": Field(
+            Choice("a format of lists", LIST_FORMATS),
+            "What the list is, where its name does not end so (.gz may follow).",
+        ),
+        "rows": Field(_COLUMN, "In a JSON object: which key holds the rows."),
+        "columns": Field(
+            ListOf("a list of names", _COLUMN, least=1),
+            "The columns of a csv or tsv without a line of names.",
+        ),
+        "url_col": Field(_COLUMN, "The column of the URLs (url)."),
+        "caption_col": Field(_COLUMN, "The column of the captions; none are taken without it."),
+        "image_col": Field(_COLUMN, "The column by which an annotation names its images; by default that is the URL."),
+        "place": Field(
+            Text("files, files/<folder> or lavis/<folder>", _extract_fault, _EXTRACT_PLACES),
+            "Where the shards go: files/<folder> or lavis/<folder>; by default files/shards.",
+        ),
+        "distributor": Field(
+            Choice("a distributor", DISTRIBUTORS),
+            "What runs img2dataset's processes (multiprocessing).",
+        ),
+        "processes": Field(Number("a number of processes", 1, 4096), "How many processes; by default one a core."),
+        "threads": Field(Number("a number of threads", 1, 4096), "How many images each process fetches at once (32)."),
+        "timeout": Field(Number("a number of seconds", 1, 3600), "Seconds to wait for a server's next bytes (10)."),
+        "retries": Field(Number("a number of retries", 0, 100), "How often an image is asked for again (1)."),
+        "resize_mode": Field(
+            Choice("a resize mode", RESIZE_MODES),
+            "How img2dataset resizes images; no, the default, keeps their very bytes.",
+        ),
+        "image_size": Field(Number("a number of pixels", 1, 65536), "The size that images are resized to."),
+        "shard_size": Field(
+            Number("a number of rows", 1, 1_000_000),
+            "How many rows of the list make a shard; by default 100 to 10,000, as the list is long.",
+        ),
+        "min_success": Field(Share("a number from 0 to 1"), "The share of the list that must come (0.7)."),
+    },
+    needs={"image_size": "resize_mode"},
+)
+
 _SPLITS = MapOf(
     "a mapping from split to files",
     _WORD_TEXT,
@@ -317,21 +380,27 @@ MODEL = Record(
     {**_COMMON, "load": Field(_LOAD, "How the model is loaded.")},
     ("hub", "files"),
     _NEEDS,
-    {**_OF_A_FILE, **dict.fromkeys((*_READING, "variants"), "a dataset")},
+    {**_OF_A_FILE, **dict.fromkeys((*_READING, "variants", "url_list", "script", "checkout"), "a dataset")},
 )
 DATASET = Record(
     "a dataset",
     {
         **_COMMON,
+        "url_list": Field(_URL_LIST, "A list of images' URLs, fetched into shards by img2dataset."),
+        "script": Field(
+            Text("the name of a script", _script_fault, _SAFE_PATH),
+            "A download script of LAVIS, such as download_coco, or its path in the checkout.",
+        ),
+        "checkout": Field(_FOLDER, "The folder of LAVIS's git checkout that holds the script."),
         **_READING,
         "variants": Field(
             MapOf("a mapping from name to variant", _WORD_TEXT, Record("a variant", _READING)),
             "Other forms of the dataset, by name.",
         ),
     },
-    ("hub", "files"),
-    _NEEDS,
-    {**_OF_A_FILE, "load": "a model"},
+    ("hub", "files", "url_list", "script"),
+    {**_NEEDS, "script": "checkout", "checkout": "script"},
+    {**_OF_A_FILE, **dict.fromkeys(_URL_LIST.fields, "the url_list"), "load": "a model"},
 )
 SECTIONS = MappingProxyType({"models": "model", "datasets": "dataset"})
 MANIFEST = Record(
@@ -373,6 +442,8 @@ def _schema(spec: Spec) -> dict[str, Any]:
             if spec.minimum == spec.maximum:
                 return {"const": spec.minimum}
             return {"type": "integer", "minimum": spec.minimum, "maximum": spec.maximum}
+        case Share():
+            return {"type": "number", "minimum": 0, "maximum": 1}
         case Flag():
             return {"type": "boolean"} if len(spec.values) > 1 else {"const": spec.values[0]}
         case ListOf():

@@ -11,11 +11,21 @@ from dataclasses import replace
 from assetmgr import views
 from assetmgr.adopting import current_user, may_link
 from assetmgr.contents import Contents
-from assetmgr.errors import AssetError, DiskSpaceError, LockError, SeveralErrors, about, raise_all
+from assetmgr.errors import (
+    AssetError,
+    ChangedOutcomeError,
+    DiskSpaceError,
+    LockError,
+    SeveralErrors,
+    about,
+    raise_all,
+)
 from assetmgr.install import Installation, Pulled, Wish
 from assetmgr.lock import LockedAsset, check_entry, check_refs
+from assetmgr.making import settle
 from assetmgr.mutex import held
-from assetmgr.origins import Origins
+from assetmgr.origins import Origin, Origins
+from assetmgr.origins.made import MadeOrigin
 from assetmgr.plan import Plan, plan_all, plan_asset
 from assetmgr.receipt import Receipt
 from assetmgr.store import Layout, State, Store, check_places, repo_folder
@@ -33,12 +43,14 @@ class Pull:
         self._context = origins.context
         self._reporter = origins.context.reporter
         self.errors: list[AssetError] = []
-        self.wishes = tuple(wish for wish in wishes if self._is_sound(wish))
+        self.wishes = tuple(self._known(wish) for wish in wishes if self._is_sound(wish))
         check_refs(wish.entry for wish in self.wishes)
         self._check_places()
 
-    def _check_places(self) -> None:
-        check_places(self._store.contents(wish.entry) for wish in self.wishes)
+    def _check_places(self, settled: Sequence[Wish] = ()) -> None:
+        """Refuse two entries that want one place, with those in place of their open ones that are ``settled`` now."""
+        entries = {wish.entry.name: wish.entry for wish in (*self.wishes, *settled)}
+        check_places(map(self._store.contents, entries.values()))
 
     def _is_sound(self, wish: Wish) -> bool:
         """Whether an entry can be pulled at all. One that cannot does not keep the others from being pulled."""
@@ -55,6 +67,13 @@ class Pull:
         mend = f"assetmgr lock {entry.name}"
         self.errors.append(LockError(f"{entry.name}: {unpinned.path} has {what} in the lock", mend=mend))
         return False
+
+    def _known(self, wish: Wish) -> Wish:
+        """A wish whose lock leaves the outcome open, with the outcome that this store has, if it has one."""
+        if not wish.entry.is_open:
+            return wish
+        receipt = self._store.read_receipt(wish.entry)
+        return replace(wish, entry=receipt.entry if receipt else wish.entry, is_open=True)
 
     def _receipt(self, wish: Wish) -> Receipt | None:
         return wish.receipt or self._store.read_receipt(wish.entry)
@@ -212,26 +231,19 @@ class Pull:
         entry = wish.entry
         with held(self._store.guard(entry), f"pulling {entry.name}", wait=self._context.wait, say=self._reporter.say):
             # Whoever held the lock before us may have done it all.
+            wish = self._known(wish)
             receipt, states = self._look(wish)
             if receipt is not None and self._is_right(wish, receipt, states):
-                return Pulled(entry.name, kept_files=entry.count)
-            if entry.origin == "hub":
-                origin = self._origins.hub(wish.endpoint, wish.transport)
+                return Pulled(entry.name, kept_files=wish.entry.count)
+            origin = self._origin(wish)
+            if isinstance(origin, MadeOrigin) and wish.is_open:
+                job = self._made_here(origin, wish, receipt, states)
             else:
-                origin = self._origins.files(wish.base)
-            job = Installation(self._context, origin, wish, receipt, states, self._check_places)
-            try:
-                job.fill()
-                job.mark()
-            finally:
-                try:
-                    job.save()
-                finally:
-                    job.archives.release(whole=job.whole, later=later)
+                job = self._fill(origin, wish, receipt, states, later)
             if wish.local_dir is not None:
                 views.show(
                     self._store,
-                    entry,
+                    job.entry,
                     wish.local_dir,
                     wish.local_dir_links,
                     self._reporter,
@@ -239,6 +251,50 @@ class Pull:
                     by=wish.manifest or "",
                 )
             return job.pulled()
+
+    def _origin(self, wish: Wish) -> Origin:
+        if wish.entry.origin == "hub":
+            return self._origins.hub(wish.endpoint, wish.transport)
+        if wish.entry.origin == "url_list":
+            return self._origins.url_list(wish.base, wish.tuning)
+        if wish.entry.origin == "script":
+            return self._origins.script(wish.base)
+        return self._origins.files(wish.base)
+
+    def _made_here(
+        self, origin: MadeOrigin, wish: Wish, receipt: Receipt | None, states: Sequence[State]
+    ) -> Installation:
+        """Bring an asset whose outcome the lock leaves to this machine: the one that is known, else a new one."""
+        if not wish.entry.is_open:
+            try:
+                return self._fill(origin, wish, receipt, states)
+            except ChangedOutcomeError:
+                self._reporter.say(f"{wish.entry.name}: what is published has changed, and the lock freezes nothing")
+        known = receipt if receipt is not None and not wish.entry.is_open else None
+        opened = replace(wish, entry=wish.entry.opened(), receipt=None, replaces=known)
+        wish = settle(self._context, origin, opened, known)
+        self._check_places([wish])
+        receipt, states = self._look(wish)
+        return self._fill(origin, wish, receipt, states)
+
+    def _fill(
+        self,
+        origin: Origin,
+        wish: Wish,
+        receipt: Receipt | None,
+        states: Sequence[State],
+        later: Collection[str | None] = (),
+    ) -> Installation:
+        job = Installation(self._context, origin, wish, receipt, states, self._check_places)
+        try:
+            job.fill()
+            job.mark()
+        finally:
+            try:
+                job.save()
+            finally:
+                job.archives.release(whole=job.whole, later=later)
+        return job
 
 
 def room_error(store: Store, plan: Plan) -> DiskSpaceError | None:

@@ -66,6 +66,8 @@ class Receipt(msgspec.Struct, frozen=True):
         The entry digest of each asset that this one requires, as its lock named them.
     tree
         For `hub` assets: the stamp of huggingface_hub's listing of the commit, as it was written or last checked.
+    made
+        For `url_list` and `script` assets: how the outcome came about.
     """
 
     entry: LockedAsset
@@ -78,6 +80,7 @@ class Receipt(msgspec.Struct, frozen=True):
     base: str = ""
     pins: dict[str, str] = {}
     tree: Stamp | None = None
+    made: dict[str, Any] = {}
     version: int = VERSION
 
     @property

@@ -86,7 +86,7 @@ def decide_release(wants: Wants, receipts: Iterable[Receipt], shown: Iterable[Vi
         for receipt in receipts
         if wants.manifest in receipt.wanted_by
         and wants.is_about(receipt.entry.name)
-        and wants.entries.get(receipt.entry.name) != receipt.entry
+        and not (receipt.entry.name in wants.entries and wants.entries[receipt.entry.name].admits(receipt.entry))
     )
     folders = tuple(
         (asset, view.folder)

@@ -23,8 +23,8 @@ class Reporter(Protocol):
     def say(self, text: str, /) -> None:
         """Tell a person something worth knowing now: a wait, a retry, a fallback."""
 
-    def progress(self, label: str, total: int, /) -> Progress:
-        """Begin a bar of ``total`` bytes; 0 where nobody knows how many."""
+    def progress(self, label: str, total: int, /, *, unit: str = "B") -> Progress:
+        """Begin a bar of ``total`` bytes, or of another unit; 0 where nobody knows how many."""
 
     def file(self, label: str, total: int, /) -> Progress:
         """Begin the line of one file in flight, whose bytes count in a bar, too. From any thread."""
@@ -53,7 +53,7 @@ class Silent:
     def say(self, text: str, /) -> None:
         return None
 
-    def progress(self, label: str, total: int, /) -> Progress:
+    def progress(self, label: str, total: int, /, *, unit: str = "B") -> Progress:
         return NO_PROGRESS
 
     def file(self, label: str, total: int, /) -> Progress:

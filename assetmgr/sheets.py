@@ -20,6 +20,7 @@ from assetmgr.errors import (
     FetchByHandError,
     LockError,
     LockVersionError,
+    NotInstalledError,
     NotLockedError,
     SeveralErrors,
     StaleLockError,
@@ -36,7 +37,7 @@ from assetmgr.lock import (
     load_lock,
     lock_path,
 )
-from assetmgr.manifest import Asset, HubSource, Manifest
+from assetmgr.manifest import Asset, HubSource, Manifest, ScriptSource, UrlListSource
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
 from assetmgr.placing import write_document
@@ -176,6 +177,7 @@ class Sheets:
         fetch: bool,
         whole: bool = False,
         write: bool = True,
+        freeze: bool = False,
     ) -> list[LockChange]:
         """See `Workspace.lock`. What waits for a file by hand is raised when all the rest is written.
 
@@ -200,7 +202,9 @@ class Sheets:
         for sheet, asked in by_sheet.values():
             assets = self.catalog.closure(asked)
             report.append(
-                self._lock_sheet(sheet, assets, upgraded, origins, prune=everything, fetch=fetch, write=write)
+                self._lock_sheet(
+                    sheet, assets, upgraded, origins, prune=everything, fetch=fetch, write=write, freeze=freeze
+                )
             )
         by_hand = [error for one in report for error in one.by_hand]
         for one in report if by_hand else ():
@@ -274,6 +278,7 @@ class Sheets:
         prune: bool,
         fetch: bool,
         write: bool = True,
+        freeze: bool = False,
     ) -> LockChange:
         """Make one lock anew, or bring some of its names up to date. Two processes do it one after the other."""
         wait, say = origins.context.wait, origins.context.reporter.say
@@ -282,7 +287,7 @@ class Sheets:
             return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch, write=False)
         with self._guarded(sheet, wait, say):
             before = self._before(sheet, prune, say)
-            return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch)
+            return self._write_sheet(sheet, before, assets, upgrade, origins, prune=prune, fetch=fetch, freeze=freeze)
 
     @contextlib.contextmanager
     def _guarded(self, sheet: Sheet, wait: float, say: Callable[[str], object]) -> Iterator[None]:
@@ -316,15 +321,15 @@ class Sheets:
         prune: bool,
         fetch: bool,
         write: bool = True,
+        freeze: bool = False,
     ) -> LockChange:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
         by_hand: list[AssetError] = []
         for asset in assets:
             try:
-                after[asset.name] = self._resolve(
-                    asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch
-                )
+                entry = self._resolve(asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch)
+                after[asset.name] = self._frozen(entry) if freeze else entry
             except AssetError as error:
                 parts = error.errors if isinstance(error, SeveralErrors) else (error,)
                 if all(isinstance(part, FetchByHandError) for part in parts):
@@ -386,6 +391,18 @@ class Sheets:
                 report.append(LockChange(sheet.lock_file, tuple(in_words(compare(before, after))), len(after)))
         return report
 
+    def _frozen(self, entry: LockedAsset) -> LockedAsset:
+        """An entry with the outcome that this store has of it."""
+        if not entry.is_open:
+            return entry
+        receipt = self._store.read_receipt(entry)
+        if receipt is None or receipt.pulled_at <= 0:
+            raise NotInstalledError(
+                f"{entry.name}: what the lock is to freeze was not made here yet",
+                mend=f"assetmgr lock {entry.name} && assetmgr pull {entry.name} && assetmgr lock --freeze {entry.name}",
+            )
+        return msgspec.structs.replace(receipt.entry, license=entry.license)
+
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
         if disagreements := self.disagreements(names):
@@ -422,6 +439,10 @@ class Sheets:
 def _origin_of(asset: Asset, origins: Origins) -> Origin:
     if isinstance(asset.source, HubSource):
         return origins.hub(asset.source.endpoint, asset.source.transport)
+    if isinstance(asset.source, UrlListSource):
+        return origins.url_list(folder_of(asset), asset.source.tuning)
+    if isinstance(asset.source, ScriptSource):
+        return origins.script(folder_of(asset))
     return origins.files(folder_of(asset))
 
 

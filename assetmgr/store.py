@@ -103,7 +103,7 @@ class Layout:
         """
         if self.repo:
             return self._snapshot.rstrip("/")
-        files = self.entry.files
+        files = tuple(file for file in self.entry.files if file.extract and file.extract.made) or self.entry.files
         places = [file.extract.place if file.extract else file.place for file in files]
         if len(set(places)) == 1 and places[0].startswith("files/"):
             return self.prefix(places[0]).rstrip("/")
@@ -237,7 +237,7 @@ class Store:
         for digest in listings:
             if not is_digest(digest, "sha256"):
                 raise LockError(f"{entry.name}: {digest[:80]!r} is no sha256 of a listing", mend="assetmgr lock")
-        key = entry.digest()
+        key = " ".join([entry.digest(), *listings])
         found = self._contents.get(key)
         # A listing never changes under its name; it may come, or go.
         missing = sum(not os.path.exists(self.listing(digest)) for digest in listings)
@@ -260,11 +260,14 @@ class Store:
         return self._receipt(receipt.entry.name, receipt.entry.digest())
 
     def read_receipt(self, entry: LockedAsset) -> Receipt | None:
-        """The receipt of an entry, or None. A damaged one counts as none: it can be made again from the disk."""
+        """The receipt of an entry, or None. A damaged one counts as none: it can be made again from the disk.
+
+        Of an entry whose outcome is open it is that of the outcome that was made here.
+        """
         path = self._receipt(entry.name, entry.digest())
         with contextlib.suppress(IntegrityError):
             receipt = self._read_receipt(path)
-            return receipt if receipt is not None and receipt.entry == entry else None
+            return receipt if receipt is not None and entry.admits(receipt.entry) else None
         return None
 
     def _read_receipt(self, path: str) -> Receipt | None:
@@ -307,7 +310,8 @@ class Store:
         """The receipt of a name and an entry's digest, or None."""
         with contextlib.suppress(AssetError, OSError):
             receipt = self._read_receipt(self._receipt(name, digest))
-            return receipt if receipt is not None and receipt.entry.digest() == digest else None
+            if receipt is not None and receipt.entry.digest() == digest:
+                return receipt
         return None
 
     def receipt_in(self, file: str) -> Receipt | None:
@@ -342,7 +346,10 @@ class Store:
         return [known.get((layout.name(file), file.sha256)) for file in found.files]
 
     def drop_receipt(self, receipt: Receipt) -> None:
-        """Forget a receipt. What it speaks of stays where it is."""
+        """Forget a receipt, unless another is in its place by now. What it speaks of stays where it is."""
+        now = self.read_receipt(receipt.entry.opened())
+        if now is not None and now.entry != receipt.entry:
+            return
         remove_file(self._receipt(receipt.entry.name, receipt.entry.digest()))
 
     def installed_names(self) -> tuple[str, ...]:

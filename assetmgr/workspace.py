@@ -20,7 +20,7 @@ from assetmgr.errors import (
 )
 from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
 from assetmgr.lock import LockedAsset, lock_path
-from assetmgr.manifest import HubSource, Manifest, load_manifest
+from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
@@ -139,15 +139,23 @@ class Workspace:
 
     # --- lock ----------------------------------------------------------------------------------------------------
 
-    def lock(self, names: Iterable[str] = (), *, upgrade: Iterable[str] = (), fetch: bool = True) -> list[LockChange]:
+    def lock(
+        self,
+        names: Iterable[str] = (),
+        *,
+        upgrade: Iterable[str] = (),
+        fetch: bool = True,
+        freeze: bool = False,
+    ) -> list[LockChange]:
         """Pin assets, and all that they require, to exact bytes; write the locks that changed.
 
         A pin that the manifest still allows is kept, without asking anybody. Names in ``upgrade`` move to the newest
         commit of their revision. ``fetch=False`` leaves the sha256 of files open for which the origin publishes none.
+        ``freeze`` pins what was made here of lists and scripts, so that every machine gets these very bytes.
         """
         self._network.renew()
         with self._network.origins() as origins:
-            return self._sheets.lock(origins, names, upgrade=upgrade, fetch=fetch)
+            return self._sheets.lock(origins, names, upgrade=upgrade, fetch=fetch, freeze=freeze)
 
     def check_lock(self, names: Iterable[str] = ()) -> None:
         """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
@@ -346,6 +354,7 @@ class Workspace:
             use=dict(asset.use),
             endpoint=asset.source.endpoint if isinstance(asset.source, HubSource) else None,
             transport=asset.source.transport if isinstance(asset.source, HubSource) else "auto",
+            tuning=asset.source.tuning if isinstance(asset.source, UrlListSource) else {},
             base=folder_of(asset),
             local_dir=asset.local_dir,
             local_dir_links=asset.local_dir_links,

@@ -753,6 +753,7 @@ def check(asset: Asset, kind: str, body: dict[str, Any]) -> None:
             found = getattr(asset.source, key)
             assert (found and list(found)) == (listed(body[key]) if key in body else None)
     else:
+        assert isinstance(asset.source, FilesSource)
         for one, entry in zip(asset.source.files, body["files"], strict=True):
             assert list(one.written) == listed(entry["url"])
             assert (one.path, one.size, one.md5) == (entry["path"], entry.get("size"), entry.get("md5"))

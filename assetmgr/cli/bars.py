@@ -34,13 +34,13 @@ class Bars:
         tqdm.set_lock(threading.RLock())  # its own would be shared with processes that we do not have
         tqdm.monitor_interval = 0  # nor is a thread of its own needed
 
-    def whole(self, label: str, total: int) -> Bar:
-        return Bar(self, label, total)
+    def whole(self, label: str, total: int, unit: str = "B") -> Bar:
+        return Bar(self, label, total, unit)
 
     def file(self, label: str, total: int) -> Bar:
         return Bar(self, f"  {label}", total)
 
-    def show(self, label: str, total: int, count: int, begun: float) -> tqdm[Any] | None:
+    def show(self, label: str, total: int, unit: str, count: int, begun: float) -> tqdm[Any] | None:
         """Put a bar into a row, where there is one. The work began before it, at ``begun`` of the clock."""
         with self._lock:
             # A terminal that does not know its size says 0, and tqdm would draw nothing in it.
@@ -52,7 +52,7 @@ class Bars:
                 total=total if total > 0 else None,
                 desc=label,
                 delay=_MOMENT,  # it has passed: only, nothing is drawn before the count is known
-                unit="B",
+                unit=unit,
                 unit_scale=True,
                 leave=False,
                 position=row,
@@ -100,8 +100,8 @@ class Bars:
 class Bar:
     """A bar that appears only when the work takes a moment."""
 
-    def __init__(self, bars: Bars, label: str, total: int) -> None:
-        self._bars, self._label, self._total = bars, label, total
+    def __init__(self, bars: Bars, label: str, total: int, unit: str = "B") -> None:
+        self._bars, self._label, self._total, self._unit = bars, label, total, unit
         self._count = 0
         self._bar: tqdm[Any] | None = None
         self._lock = threading.Lock()
@@ -131,7 +131,7 @@ class Bar:
         if self._bar is not None:
             self._bars.move(self._bar, step)
         elif time.monotonic() >= self._due and (count < self._total or self._total <= 0):
-            self._bar = self._bars.show(self._label, self._total, count, self._begun)
+            self._bar = self._bars.show(self._label, self._total, self._unit, count, self._begun)
 
 
 class _Line(tqdm):  # type: ignore[type-arg] # generic for a checker alone

@@ -164,9 +164,9 @@ class Output:
 
     # --- bars ----------------------------------------------------------------------------------------------------
 
-    def progress(self, label: str, total: int) -> Progress:
+    def progress(self, label: str, total: int, *, unit: str = "B") -> Progress:
         bars = self._shown_bars()
-        return bars.whole(shown(label), total) if bars else NO_PROGRESS
+        return bars.whole(shown(label), total, unit) if bars else NO_PROGRESS
 
     def file(self, label: str, total: int) -> Progress:
         bars = self._shown_bars()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,15 @@ if TYPE_CHECKING:
     from assetmgr.workspace import Workspace
 
 
-def traffic(workspace: Workspace) -> dict[str, Any]:
-    """What came from where, for a document; nothing where there are no mirrors and nothing came from a cache."""
-    moved = workspace.traffic()
-    adopted = [dataclasses.asdict(one) for one in workspace.adopted()]
+def moved(workspace: Workspace) -> dict[str, Any]:
+    """What came from where, as the fields of a `Moved` document; none where there are no mirrors and no cache gave."""
+    from assetmgr.cli.documents import Amount
+
+    traffic, adopted = workspace.traffic(), workspace.adopted()
     found: dict[str, Any] = {"caches": adopted} if adopted else {}
-    if not moved.mirrors:
+    if not traffic.mirrors:
         return found
-    return found | {
-        "mirrors": [dataclasses.asdict(one) for one in moved.mirrors],
-        "origin": {"files": moved.origin_files, "bytes": moved.origin_bytes},
-    }
+    return found | {"mirrors": traffic.mirrors, "origin": Amount(traffic.origin_files, traffic.origin_bytes)}
 
 
 def shares(workspace: Workspace) -> str:

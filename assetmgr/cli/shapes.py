@@ -8,9 +8,16 @@ from typing import Any
 # command -> where the type of its document is; [] around it: a list of them
 SHAPES = {
     "diff": "assetmgr.differences:Differences",
+    "error": "assetmgr.cli.documents:Failed",
     "list": "[assetmgr.inventory:ListedAsset]",
+    "lock": "[assetmgr.cli.documents:LockDocument]",
+    "mirror": "assetmgr.cli.documents:MirrorDocument",
+    "path": "assetmgr.cli.documents:PathDocument",
+    "plan": "assetmgr.cli.documents:PlanDocument",
+    "pull": "assetmgr.cli.documents:PullDocument",
     "show": "assetmgr.inventory:ShownAsset",
     "status": "[assetmgr.inventory:AssetStatus]",
+    "verify": "assetmgr.cli.documents:VerifyDocument",
     "whereis": "assetmgr.whereabouts:Whereabouts",
 }
 
@@ -18,7 +25,8 @@ SHAPES = {
 def shape(command: str) -> dict[str, Any]:
     """The JSON Schema of what ``assetmgr COMMAND --json`` prints when it succeeds.
 
-    A document has every key that its schema has, and no other.
+    A document has every key that its schema requires, and none that it does not have. ``error`` is what any command
+    prints that fails before it has a document of its own.
     """
     import msgspec
 
@@ -28,11 +36,13 @@ def shape(command: str) -> dict[str, Any]:
     schema = msgspec.json.schema(list[kind] if written.startswith("[") else kind)
     for each in schema.get("$defs", {}).values():
         if "properties" in each:
-            each["required"] = list(each["properties"])
+            # A default is for who makes a document; who reads one finds it written. What may be left out has none.
+            always = each.get("required", ())
+            properties = each["properties"]
+            each["required"] = [key for key, value in properties.items() if key in always or "default" in value]
             each["additionalProperties"] = False
-            for key, value in each["properties"].items():
+            for value in properties.values():
                 value.pop("default", None)
-                each["properties"][key] = value
         if "description" in each:
             each["description"] = " ".join(each["description"].split())
     return {

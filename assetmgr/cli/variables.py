@@ -23,6 +23,11 @@ OURS: Sequence[Variable] = (
     ),
     Variable(("ASSETMGR_LIMIT_RATE",), "bytes a second for a whole run, where --limit-rate says nothing: 20M"),
     Variable(("ASSETMGR_TRANSPORT",), "how a hub's bytes are moved, over every manifest: auto, direct or snapshot"),
+    Variable(
+        ("ASSETMGR_IMG2DATASET_PYTHON",), "the Python that has img2dataset, for url_list: by default assetmgr's own"
+    ),
+    Variable(("ASSETMGR_SPARK_MASTER",), "the Spark cluster for `distributor: pyspark`: by default this machine"),
+    Variable(("ASSETMGR_LAVIS_PYTHON",), "the Python that runs a LAVIS script: by default assetmgr's own"),
 )
 OTHERS: Sequence[Variable] = (
     Variable(("HF_ENDPOINT",), "the hub, where a manifest names none; else https://huggingface.co"),

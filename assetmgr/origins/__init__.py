@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from assetmgr.caches.looking import LocalCaches
 from assetmgr.errors import AssetError
@@ -26,6 +26,8 @@ from assetmgr.transfer.limits import Limits
 if TYPE_CHECKING:
     from assetmgr.archives import Seekable
     from assetmgr.origins.fetching import Fetcher
+    from assetmgr.origins.files import FilesOrigin
+    from assetmgr.origins.made import MadeOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
         self.context = context
         self._stack = contextlib.ExitStack()
         self._made: dict[tuple[str | None, ...], Origin] = {}
+        self._plain: dict[str, FilesOrigin] = {}
         self._engine: Engine | None = None
         self._fetcher: Fetcher | None = None
 
@@ -125,11 +128,28 @@ class Origins(contextlib.AbstractContextManager["Origins"]):
 
     def files(self, base: str) -> Origin:
         """Plain URLs; relative local paths begin at the folder ``base``."""
+        return self._files(base)
+
+    def _files(self, base: str) -> FilesOrigin:
         from assetmgr.origins.files import FilesOrigin
 
-        if ("files", base) not in self._made:
-            self._made["files", base] = FilesOrigin(self.context, base, self.engine(), self.fetcher())
-        return self._made["files", base]
+        if base not in self._plain:
+            self._plain[base] = FilesOrigin(self.context, base, self.engine(), self.fetcher())
+        return self._plain[base]
+
+    def url_list(self, base: str, tuning: Mapping[str, Any]) -> MadeOrigin:
+        """What lists of URLs name, fetched as the manifest says; relative local paths begin at the folder ``base``."""
+        from assetmgr.origins.made import MadeOrigin
+        from assetmgr.origins.url_list import UrlListMaker
+
+        return MadeOrigin(self.context, self._files(base), UrlListMaker(), "url_list", tuning)
+
+    def script(self, base: str) -> MadeOrigin:
+        """What LAVIS's scripts fetch; relative local paths begin at the folder ``base``."""
+        from assetmgr.origins.made import MadeOrigin
+        from assetmgr.origins.script import ScriptMaker
+
+        return MadeOrigin(self.context, self._files(base), ScriptMaker(self.engine()), "script")
 
     def fetcher(self) -> Fetcher:
         """What brings files over the engine, for every origin with URLs."""

@@ -139,3 +139,25 @@ def test_nothing_that_a_terminal_obeys_reaches_it(project: Project) -> None:
         assert not {"\x1b", "\u202e"} & set(done.out + done.err), arguments
     assert "licence   m\\x1b[2J\\u202egpj\\n x\n" in project.run("show", "minilm").out
     assert project.run("--json", "show", "minilm").json["license"] == "m\x1b[2J\u202egpj\n x"
+
+
+def test_the_other_commands_print_their_shapes_too(project: Project, tmp_path: Path) -> None:
+    jsonschema.validate(project.run("--json", "plan", code=4).json, shape("error"))
+    mirror = str(tmp_path / "mirror")
+    for arguments in (
+        ["lock"],
+        ["plan"],
+        ["pull", "--mirror", mirror],
+        ["verify"],
+        ["verify", "--full", "--budget", "10m"],
+        ["mirror", "push", mirror],
+        ["path", "minilm"],
+        ["pull", "hub:org/captions", "--offline"],
+    ):
+        if arguments[-1] == "--offline":
+            jsonschema.validate(project.run("--json", *arguments, code=None).json, shape("error"))
+            continue
+        document(project, *arguments)
+    document(project, "pull", "hub-dataset:org/captions")
+    (project.folder / "assets.yaml").write_text("version: 1\nmodls: {}\n")
+    jsonschema.validate(project.run("--json", "status", code=2).json, shape("error"))

@@ -365,7 +365,7 @@ class Bar(Silent):
     def __init__(self) -> None:
         self.steps: list[int] = []
 
-    def progress(self, label: str, total: int, /) -> Bar:
+    def progress(self, label: str, total: int, /, *, unit: str = "B") -> Bar:
         return self
 
     def __enter__(self) -> Bar:

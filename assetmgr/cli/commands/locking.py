@@ -45,6 +45,11 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="leave sha256 open where the origin publishes none; pull refuses such a lock",
     )
+    lock.add_argument(
+        "--freeze",
+        action="store_true",
+        help="also pin what pull has made here of lists and scripts: other machines get these very bytes",
+    )
     add_network(lock)
     add_mirrors(lock)
     plan = commands.add(
@@ -69,11 +74,13 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
         return 0
     started = time.monotonic()
     try:
-        report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch)
+        report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch, freeze=options.freeze)
     finally:
         tell_mirrors(workspace, output)
     if output.json:
-        output.document([{"lock": str(one.path), "assets": one.assets, "changes": one.changes} for one in report])
+        from assetmgr.cli.documents import LockDocument
+
+        output.document([LockDocument(str(one.path), one.assets, one.changes) for one in report])
         return 0
     seconds = time.monotonic() - started
     for one in report:
@@ -93,43 +100,11 @@ def _plan(options: argparse.Namespace, output: Output) -> int:
     free = free_bytes(workspace.store.root)
     error = room_error(workspace.store, plan)
     if output.json:
-        output.document(
-            {
-                "root": workspace.store.root,
-                "fetch_bytes": plan.fetch_bytes,
-                "unpack_bytes": plan.unpack_bytes,
-                "disk_bytes": plan.disk_bytes,
-                "free_bytes": free,
-                "fits": error is None,
-                "assets": [
-                    {
-                        "name": asset.entry.name,
-                        "files": asset.entry.count,
-                        "keep": [file.path for file in asset.keep],
-                        "prove": [file.path for file in asset.prove],
-                        "link": [file.path for file in asset.link],
-                        "found": [file.path for file in asset.found],
-                        "fetch": [file.path for file in asset.fetch],
-                        "unpack": [
-                            {
-                                "archive": unpacking.archive.path,
-                                "to": unpacking.unpacked.extract.place,
-                                "files": unpacking.count,
-                                "bytes": unpacking.size,
-                            }
-                            for unpacking in asset.unpack
-                        ],
-                        "held_bytes": asset.held_bytes,
-                        "found_bytes": asset.found_bytes,
-                        "staged_bytes": asset.staged,
-                        "fetch_bytes": asset.fetch_bytes,
-                        "unpack_bytes": asset.unpack_bytes,
-                        "disk_bytes": asset.disk_bytes,
-                    }
-                    for asset in plan.assets
-                ],
-            }
-        )
+        from assetmgr.cli.documents import PlanDocument, PlannedAsset
+
+        assets = tuple(map(PlannedAsset.of, plan.assets))
+        root, fits = workspace.store.root, error is None
+        output.document(PlanDocument(root, plan.fetch_bytes, plan.unpack_bytes, plan.disk_bytes, free, fits, assets))
     else:
         output.data(_plan_table(plan))
         if found := sum(len(asset.found) for asset in plan.assets):

@@ -245,7 +245,9 @@ def _whereis(options: argparse.Namespace, output: Output) -> int:
 def _path(options: argparse.Namespace, output: Output) -> int:
     path = open_workspace(options, output).path(options.name)
     if output.json:
-        output.document({"name": options.name, "path": path})
+        from assetmgr.cli.documents import PathDocument
+
+        output.document(PathDocument(options.name, path))
     else:
         output.data(path, exact=True)
     return 0

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_jobs, add_names, add_wait, named, open_workspace
-from assetmgr.cli.output import Output, error_document, plural, size
+from assetmgr.cli.output import Output, plural, size
 from assetmgr.errors import SeveralErrors
 
 if TYPE_CHECKING:
@@ -38,15 +38,11 @@ def _mirror(options: argparse.Namespace, output: Output) -> int:
     report = workspace.push(options.target, named(options, workspace), full=options.full)
     error = SeveralErrors(report.errors) if report.errors else None
     if output.json:
-        output.document(
-            {
-                "code": error.code if error else 0,
-                "target": report.target,
-                "pushed": {"files": report.files, "bytes": report.bytes},
-                "present": {"files": report.present_files, "bytes": report.present_bytes},
-                "errors": [error_document(one) for one in report.errors],
-            }
-        )
+        from assetmgr.cli.documents import Amount, MirrorDocument, told_errors
+
+        pushed, present = Amount(report.files, report.bytes), Amount(report.present_files, report.present_bytes)
+        code = error.code if error else 0
+        output.document(MirrorDocument(code, report.target, pushed, present, told_errors(report.errors)))
     else:
         output.say(
             f"{report.target}: {plural(report.files, 'blob')} pushed ({size(report.bytes)}), "

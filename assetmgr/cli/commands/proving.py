@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, duration, named, open_workspace
-from assetmgr.cli.output import Output, error_document, plural, size
-from assetmgr.cli.reports import hosts, tell_mirrors, traffic
+from assetmgr.cli.output import Output, plural, size
+from assetmgr.cli.reports import hosts, moved, tell_mirrors
 from assetmgr.errors import IntegrityError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
@@ -51,20 +50,24 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
     result = workspace.verify(wanted, full=options.full, repair=options.repair, budget=options.budget)
     code = _verify_code(result)
     if output.json:
+        from msgspec import UNSET
+
+        from assetmgr.cli.documents import VerifyDocument, told_errors, told_findings
+
         output.document(
-            {
-                "code": code,
-                "full": options.full,
-                "assets": result.assets,
-                "files": result.files,
-                "bytes": result.bytes,
-                "hashed_bytes": result.hashed_bytes,
-                **({"coverage": dataclasses.asdict(result.coverage)} if result.coverage else {}),
-                "findings": [finding._asdict() for finding in result.findings],
-                "repaired": [finding._asdict() for finding in result.repaired],
-                "errors": [error_document(error) for error in result.errors],
-                **traffic(workspace),
-            }
+            VerifyDocument(
+                code=code,
+                full=options.full,
+                assets=result.assets,
+                files=result.files,
+                bytes=result.bytes,
+                hashed_bytes=result.hashed_bytes,
+                coverage=result.coverage or UNSET,
+                findings=told_findings(result.findings),
+                repaired=told_findings(result.repaired),
+                errors=told_errors(result.errors),
+                **moved(workspace),
+            )
         )
         return code
     tell_mirrors(workspace, output)

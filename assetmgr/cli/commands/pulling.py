@@ -6,17 +6,18 @@ import dataclasses
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
-from assetmgr.cli.reports import from_caches, shares, tell_mirrors, traffic
+from assetmgr.cli.reports import from_caches, moved, shares, tell_mirrors
 from assetmgr.errors import AssetError, UsageError
 
 if TYPE_CHECKING:
     import argparse
 
     from assetmgr.asked import Pinned
+    from assetmgr.cli.documents import PulledReference
     from assetmgr.cli.parser import Commands
     from assetmgr.install import Pulled
     from assetmgr.references import Details
@@ -90,13 +91,16 @@ def _pull(options: argparse.Namespace, output: Output) -> int:
             done = workspace.pull(names, locked=options.locked)
     except AssetError as error:
         tell_mirrors(workspace, output)
-        output.fail(error, **traffic(workspace))
+        output.fail(error, **moved(workspace))
         return error.code
     seconds = round(time.monotonic() - started, 3)
     if output.json:
-        assets = [dataclasses.asdict(one) for one in done]
-        more = {"references": [_document(one, workspace) for one in pinned]} if pinned else {}
-        output.document({"seconds": seconds, "assets": assets, **more, **traffic(workspace)})
+        from msgspec import UNSET
+
+        from assetmgr.cli.documents import PullDocument
+
+        told = tuple(_document(one, workspace) for one in pinned) or UNSET
+        output.document(PullDocument(seconds=seconds, assets=tuple(done), references=told, **moved(workspace)))
         return 0
     tell_mirrors(workspace, output)
     output.say(f"{_told(done, workspace)}; {seconds:.1f} s")
@@ -144,16 +148,18 @@ def _told(done: Sequence[Pulled], workspace: Workspace) -> str:
 # --- references ------------------------------------------------------------------------------------------------------
 
 
-def _document(pinned: Pinned, workspace: Workspace) -> dict[str, Any]:
-    return {
-        "reference": pinned.reference.text,
-        "name": pinned.asset.name,
-        "kind": pinned.asset.kind,
-        "revision": pinned.entry.revision,
-        "commit": pinned.entry.commit,
-        "path": _shown_at(pinned, workspace),
-        "declare": _lines(pinned, workspace),
-    }
+def _document(pinned: Pinned, workspace: Workspace) -> PulledReference:
+    from assetmgr.cli.documents import PulledReference
+
+    return PulledReference(
+        pinned.reference.text,
+        pinned.asset.name,
+        pinned.asset.kind,
+        pinned.entry.revision,
+        pinned.entry.commit,
+        _shown_at(pinned, workspace),
+        _lines(pinned, workspace),
+    )
 
 
 def _shown_at(pinned: Pinned, workspace: Workspace) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, error_document, plural, size
-from assetmgr.cli.reports import shares, tell_mirrors, traffic
+from assetmgr.cli.reports import moved, shares, tell_mirrors
 from assetmgr.errors import AssetError, IntegrityError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _sync(options: argparse.Namespace, output: Output) -> int:
         result = workspace.sync(names, locked=options.locked, upgrade=upgrade, dry_run=options.dry_run)
     except AssetError as error:
         tell_mirrors(workspace, output)
-        output.fail(error, **traffic(workspace))
+        output.fail(error, **moved(workspace))
         return error.code
     errors = [*result.problems, *(result.verification.errors if result.verification else ())]
     findings = result.verification.findings if result.verification else ()
@@ -119,7 +119,7 @@ def _document(result: Synced, workspace: Workspace, code: int, seconds: float) -
         "findings": [finding._asdict() for finding in proof.findings] if proof else [],
         "errors": [error_document(error) for error in [*result.problems, *(proof.errors if proof else ())]],
         "seconds": seconds,
-        **traffic(workspace),
+        **moved(workspace),
     }
 
 
