@@ -88,7 +88,7 @@ class Recorder:
 
     def hub_file(self, repo: str, name: str, **_: Any) -> str:
         if name.endswith((".safetensors", ".safetensors.index.json")):
-            from huggingface_hub.utils import EntryNotFoundError
+            from huggingface_hub.errors import EntryNotFoundError
 
             # Where that library is installed, transformers looks for these first; the catalog has none of them.
             raise EntryNotFoundError(name)
