@@ -95,7 +95,9 @@ def test_ctrl_c_while_it_starts_is_a_word_and_no_trace(project: Project, module:
                 os.kill(os.getpid(), signal.SIGINT)
     sys.meta_path.insert(0, Finder())
     from assetmgr.cli import main
-    sys.argv[1:] = ["status"]
+    os.mkfifo("pipe-{module}")
+    nobody_writes = os.open("pipe-{module}", os.O_RDWR)
+    sys.argv[1:] = ["--manifest", "pipe-{module}", "status"]  # it would wait for ever
     sys.exit(main())
     """
     done = project.python(textwrap.dedent(code), expect=130)
