@@ -149,6 +149,11 @@ def test_a_manifest_that_is_none_is_told(project: Project, tmp_path: Path) -> No
     assert shell(project, "assetmgr --manifest <(cat assets.yaml) status").code == 0
 
 
+def test_a_lock_that_has_no_end_is_told_and_not_read_to_it(project: Project) -> None:
+    done = project.run("diff", "assets.lock.json", "/dev/zero", code=2)
+    assert "/dev/zero: not a lock: it is larger than" in done.err
+
+
 def test_a_working_folder_and_a_home_that_are_gone_are_survived(project: Project, tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     done = shell(project, f"cd '{tmp_path}/gone' && rmdir '{tmp_path}/gone' && assetmgr status")
