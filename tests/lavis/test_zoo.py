@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import importlib.util
 import json
 import subprocess
 import sys
@@ -247,6 +248,15 @@ def test_generated_manifests_are_canonical_yaml_that_says_what_it_was_made_of() 
             for file in asset.get("files", ()):
                 texts = [file.get(key, "") for key in ("url", "path", "sha256", "md5", "sha256_prefix")]
                 assert all(isinstance(text, str) for text in texts)
+
+
+@pytest.mark.lavis
+def test_what_the_tokenizers_of_every_model_need_is_installed_with_lavis() -> None:
+    if package.find_package() is None:
+        pytest.skip("LAVIS is not installed here: make test-lavis")
+    asked = {name for model in RECORDED["models"].values() for names in model["hub"].values() for name in names}
+    assert "spiece.model" in asked
+    assert importlib.util.find_spec("sentencepiece"), "transformers' T5Tokenizer, of pnp_vqa and img2prompt_vqa"
 
 
 @pytest.mark.lavis
