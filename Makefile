@@ -4,18 +4,21 @@
 PYTHON  ?= python3
 # The Pythons that `make test-pythons` looks for: as pythonX.Y on PATH, then among pyenv's.
 PYTHONS ?= 3.10 3.11 3.12 3.13
+# For LAVIS: 3.11 itself.
+PYTHON311 ?= $(shell $(PYTHON) -c 'import sys; print(sys.executable if sys.version_info[:2] == (3, 11) else "python3.11")')
 # How many tests run at once: they wait for servers more than they compute.
 TESTS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 BIN    := .venv/bin
 BIN036 := .venv-hub036/bin
+BINLAVIS := .venv-lavis/bin
 PIP    := -m pip --disable-pip-version-check --no-input -qq
 PYTEST := -m pytest -q -n $(TESTS) --dist worksteal
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint test-pythons bench soak wheel clean
+.PHONY: help setup demo test lint lavis-env test-lavis test-pythons bench soak wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +29,7 @@ setup: .venv/.made ## make .venv: the project with its extras, what checks it, a
 demo: setup ## from a manifest to an answer about a picture, on a hub on this machine
 	@$(BIN)/python -m tests.demo
 
-test: lint .venv-hub036/.made .venv-img2dataset/.made ## every check: lint, the hub's tests on huggingface_hub 0.36, then all tests
+test: lint .venv-hub036/.made .venv-img2dataset/.made test-lavis ## every check: lint, the tests with LAVIS and with huggingface_hub 0.36, all tests
 	@echo '== pytest, the hub tests on huggingface_hub 0.36'
 	@$(BIN036)/python $(PYTEST) -m 'hub and not soak'
 	@echo '== pytest'
@@ -40,6 +43,13 @@ lint: setup ## ruff, strict types, the layers of the architecture
 	@$(BIN)/mypy --no-error-summary
 	@echo '== import-linter'
 	@said=$$($(BIN)/lint-imports --no-logo) || { echo "$$said"; exit 1; }
+
+lavis-env: .venv-lavis/.made ## make .venv-lavis: LAVIS 1.0.2 in the one environment in which it works, with assetmgr
+	@:
+
+test-lavis: .venv-lavis/.made ## the tests that need LAVIS itself
+	@echo '== pytest, LAVIS itself'
+	@$(BINLAVIS)/python $(PYTEST) -m 'lavis and not soak' tests/lavis
 
 # The core without torch, on each Python that is found; all are tried before the verdict.
 test-pythons: ## the tests of the core on Python 3.10 to 3.13, as far as they are installed
@@ -71,7 +81,7 @@ wheel: setup ## dist/assetmgr-*.whl
 	@ls dist/*.whl
 
 clean: ## remove the environments, caches and builds
-	rm -rf .venv .venv-hub036 .venv-img2dataset .venv-py3.* dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-hub036 .venv-img2dataset .venv-lavis .venv-py3.* dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find assetmgr tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,FOLDER,CONSTRAINTS,WHAT): WHAT installed editable in a virtual environment, at the pinned versions.
@@ -92,6 +102,18 @@ endef
 
 .venv-hub036/.made: pyproject.toml tests/constraints-hub036.txt
 	$(call environment,.venv-hub036,tests/constraints-hub036.txt,.[datasets$(comma)test])
+
+# LAVIS's dependencies have no wheels for a newer Python than 3.11. The steps are those that the README gives to users.
+.venv-lavis/.made: pyproject.toml assetmgr/requirements/lavis.txt tests/constraints-hub036.txt
+	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	    { echo '.venv-lavis needs Python 3.11: make PYTHON311=/path/to/python3.11 ...'; exit 1; }
+	@echo 'making .venv-lavis (the first time, a minute or two of downloads)'
+	@$(BINLAVIS)/python -c '' 2>/dev/null || $(PYTHON311) -m venv --clear .venv-lavis
+	@$(BINLAVIS)/python $(PIP) install -c assetmgr/requirements/lavis.txt torch
+	@$(BINLAVIS)/python $(PIP) install --no-deps -r assetmgr/requirements/lavis.txt
+	@$(BINLAVIS)/python $(PIP) install -c tests/constraints-hub036.txt hatchling editables
+	@$(BINLAVIS)/python $(PIP) install -c tests/constraints-hub036.txt --no-build-isolation -e '.[test]'
+	@touch .venv-lavis/.made
 
 # Of no package of ours: the tests have this Python as the one that fetches lists of URLs.
 .venv-img2dataset/.made: tests/constraints-img2dataset.txt

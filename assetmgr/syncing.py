@@ -104,7 +104,9 @@ class Synced:
     @property
     def is_idle(self) -> bool:
         """Whether there was nothing to do."""
-        moved = any(one.fetched_files or one.linked_files or one.unpacked_files for one in self.assets)
+        moved = any(
+            one.fetched_files or one.linked_files or one.unpacked_files or one.adopted_files for one in self.assets
+        )
         return not (
             moved or self.unknown or any(one.changes for one in self.locks) or any(self.folders) or self.released
         )

@@ -92,7 +92,8 @@ def test_with_a_lock_everything_comes_from_the_cache_without_a_network(hub: Hub,
     assert cache["cache"] == str(cache_of(project))
     assert (cache["linked_files"], cache["linked_bytes"]) == (3, sum(map(len, FILES.values())))
     assert hub.requests == []
-    assert "listing" not in done.err, "it is in the cache too"
+    # huggingface_hub 2 keeps the commit's listing in its cache too.
+    assert ("listing" in done.err) != any(cache_of(project).glob("*/trees/*.json"))
     project.run("verify", "--full", "--offline")
 
 

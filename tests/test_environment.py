@@ -15,7 +15,7 @@ import pytest
 from assetmgr.environment import HOOK, SHELLS, applied, changes, script
 from assetmgr.errors import UsageError
 from tests.hub import Hub
-from tests.support import Project, hub_manifest, served
+from tests.support import REPOSITORY, Project, hub_manifest, served
 
 PLACES = {
     "ASSETMGR_ROOT": "/s",
@@ -86,6 +86,18 @@ def test_each_shell_reads_the_very_values(program: str) -> None:
     assert json.loads(done.stdout) == {**values, "GONE": None}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="bytes that are no text are of POSIX")
+def test_a_root_that_is_no_text_is_handed_on_byte_for_byte(tmp_path: Path) -> None:
+    root = os.fsencode(tmp_path) + b"/\xff \t\n\x1b[1m"
+    done = subprocess.run(
+        ["sh", "-ec", f"eval \"$('{sys.executable}' -m assetmgr env)\"\nprintenv TORCH_HOME"],
+        env={**os.environb, b"ASSETMGR_ROOT": root, b"PYTHONPATH": os.fsencode(REPOSITORY)},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == root + b"/torch\n"
+
+
 LOOK = """
 import json, huggingface_hub
 from huggingface_hub import constants, get_token, hf_hub_download
@@ -99,6 +111,7 @@ def test_a_shell_that_took_the_variables_finds_the_store_offline_and_the_users_o
     hub = Hub()
     hub.create("org/name").commit({"config.json": b"{}"})
     with served(hub, tmp_path / "it's a $place") as project:
+        project.root.mkdir()  # a `$` counts as a letter where the folder is there
         project.write(hub_manifest())
         project.run("lock")
         project.run("pull")

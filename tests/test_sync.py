@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from assetmgr.cli.shapes import shape
 from tests.hub import Fault, Hub, Repo
 from tests.support import Done, Project, files_below, served, without_root_powers
 
+jsonschema = pytest.importorskip("jsonschema")
 pytestmark = pytest.mark.hub
 
 WEIGHTS = bytes(range(256)) * 400
@@ -55,8 +57,10 @@ def project(hub: Hub, tmp_path: Path) -> Iterator[Project]:
 
 
 def sync(project: Project, *line: str) -> Any:
-    """Run it for a program."""
-    return project.run("sync", "--json", *line).json
+    """Run it for a program; its document has the shape that it says."""
+    found = project.run("sync", "--json", *line).json
+    jsonschema.validate(found, shape("sync"))
+    return found
 
 
 def stamps(project: Project) -> dict[str, int]:

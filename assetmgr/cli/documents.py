@@ -187,6 +187,68 @@ class PullDocument(Moved, frozen=True, kw_only=True):
     references: tuple[PulledReference, ...] | UnsetType = UNSET
 
 
+class SyncedAsset(msgspec.Struct, frozen=True):
+    """What became of one asset, or would. ``size_known`` is false where only fetching would tell all of it."""
+
+    name: str
+    fetched_files: int
+    fetched_bytes: int
+    linked_files: int
+    kept_files: int
+    unpacked_files: int
+    adopted_files: int
+    adopted_bytes: int
+    size_known: bool
+
+
+class ChangedFolder(msgspec.Struct, frozen=True):
+    """What changed in a folder outside the store for one asset, or would: names by what becomes of them.
+
+    ``left`` were changed by somebody since they were put; for ``added``, somebody's own, the folder stays.
+    """
+
+    asset: str
+    folder: str
+    put: tuple[str, ...]
+    removed: tuple[str, ...]
+    left: tuple[str, ...]
+    added: tuple[str, ...]
+
+
+class ReleasedAsset(msgspec.Struct, frozen=True):
+    """What the manifest wants no more. Its bytes stay in the store."""
+
+    name: str
+    revision: str
+    commit: str
+    bytes: int
+
+
+class ProvedFiles(msgspec.Struct, frozen=True):
+    """What was proved at the end, and how much of it had to be hashed."""
+
+    files: int
+    bytes: int
+    hashed_bytes: int
+
+
+class SyncDocument(Moved, frozen=True, kw_only=True):
+    """What was done to make a machine as its manifests say; or, of a dry run, what would be done."""
+
+    code: int
+    dry_run: bool
+    changed: bool
+    root: str
+    lock: tuple[LockDocument, ...]
+    assets: tuple[SyncedAsset, ...]
+    folders: tuple[ChangedFolder, ...]
+    released: tuple[ReleasedAsset, ...]
+    verified: ProvedFiles | None
+    findings: tuple[ToldFinding, ...]
+    errors: tuple[ToldError, ...]
+    seconds: float
+
+
 class VerifyDocument(Moved, frozen=True, kw_only=True):
     """What was proved, found and repaired. ``coverage`` is there where a budget was given."""
 

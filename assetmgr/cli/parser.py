@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
-    ("use", ("env", "run")),
+    ("use", ("env", "run", "requirements")),
     ("keep", ("verify", "mirror")),
     ("learn", ("help", "schema", "completion")),
 )

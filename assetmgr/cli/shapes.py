@@ -17,6 +17,7 @@ SHAPES = {
     "pull": "assetmgr.cli.documents:PullDocument",
     "show": "assetmgr.inventory:ShownAsset",
     "status": "[assetmgr.inventory:AssetStatus]",
+    "sync": "assetmgr.cli.documents:SyncDocument",
     "verify": "assetmgr.cli.documents:VerifyDocument",
     "whereis": "assetmgr.whereabouts:Whereabouts",
 }

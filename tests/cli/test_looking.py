@@ -152,6 +152,9 @@ def test_the_other_commands_print_their_shapes_too(project: Project, tmp_path: P
         ["verify", "--full", "--budget", "10m"],
         ["mirror", "push", mirror],
         ["path", "minilm"],
+        ["sync", "--dry-run"],
+        ["sync"],
+        ["sync", "--frozen"],
         ["pull", "hub:org/captions", "--offline"],
     ):
         if arguments[-1] == "--offline":

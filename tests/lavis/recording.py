@@ -25,6 +25,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from assetmgr.hook.assetmgr_hook.on_import import Watcher
+from assetmgr.hook.assetmgr_hook.without_cuda import declare_operators
+
 _BERT = {"model_type": "bert", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
 _T5 = {"model_type": "t5", "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2, "vocab_size": 32128}
 _OPT = {"model_type": "opt", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "ffn_dim": 8}
@@ -84,6 +87,11 @@ class Recorder:
         return _Answer(url)
 
     def hub_file(self, repo: str, name: str, **_: Any) -> str:
+        if name.endswith((".safetensors", ".safetensors.index.json")):
+            from huggingface_hub.errors import EntryNotFoundError
+
+            # Where that library is installed, transformers looks for these first; the catalog has none of them.
+            raise EntryNotFoundError(name)
         self.hub.setdefault(repo, set()).add(name)
         path = self.stand_ins / repo.replace("/", "--") / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -306,6 +314,9 @@ def record() -> dict[str, Any]:
         recorder = Recorder(root)
         os.environ.update(HOME=str(root / "home"), TORCH_HOME=str(root / "torch"), HF_HOME=str(root / "hf"))
         _stub("sentencepiece", SentencePieceProcessor=mock.MagicMock)
+        watcher = Watcher()  # without CUDA, lavis could not be imported
+        watcher.after("torchvision.extension", declare_operators)
+        sys.meta_path.insert(0, watcher)
         from lavis.common.registry import registry
         from lavis.datasets.builders import dataset_zoo
         from lavis.models import model_zoo

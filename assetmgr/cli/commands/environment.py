@@ -58,7 +58,7 @@ def _env(options: argparse.Namespace, output: Output) -> int:
     if output.json:
         output.document(changes)
     else:
-        output.data(script(changes, options.shell or ("powershell" if os.name == "nt" else "sh")))
+        output.data(script(changes, options.shell or ("powershell" if os.name == "nt" else "sh")), exact=True)
     return 0
 
 

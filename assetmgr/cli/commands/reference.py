@@ -1,4 +1,4 @@
-"""`help`, `schema` and `completion`: what can be read about assetmgr itself, without a network."""
+"""`help`, `schema`, `requirements` and `completion`: what ships with assetmgr to be read, without a network."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def register(commands: Commands) -> None:
     )
     schema.add_argument(
         "of", metavar="COMMAND", nargs="?", choices=[*SHAPES], help=f"one of {', '.join(SHAPES)}; none: the manifest"
+    )
+    requirements = commands.add(
+        "requirements",
+        "print the packages of an environment in which LAVIS works",
+        _requirements,
+        "assetmgr requirements lavis > lavis.txt                  # pip install --no-deps -r lavis.txt",
+        "assetmgr requirements lavis --overrides > overrides.txt  # uv pip install --overrides overrides.txt ...",
+    )
+    requirements.add_argument("library", choices=("lavis",), help="LAVIS 1.0.2, for Python 3.11")
+    requirements.add_argument(
+        "--overrides", action="store_true", help="only where LAVIS's own requirements are departed from, for uv"
     )
     completion = commands.add(
         "completion",
@@ -75,6 +86,21 @@ def _schema(options: argparse.Namespace, output: Output) -> int:
     from assetmgr.manifest import json_schema
 
     output.document(json_schema())
+    return 0
+
+
+def _requirements(options: argparse.Namespace, output: Output) -> int:
+    from pathlib import Path
+
+    import assetmgr
+
+    name = f"{options.library}-overrides.txt" if options.overrides else f"{options.library}.txt"
+    text = Path(assetmgr.__file__).with_name("requirements").joinpath(name).read_text(encoding="utf-8")
+    if output.json:
+        lines = [line.partition("  #")[0] for line in text.splitlines()]
+        output.document([line for line in lines if not line.startswith("#")])
+    else:
+        output.data(text.rstrip("\n"), exact=True)
     return 0
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
-from assetmgr.cli.output import Output, error_document, plural, size
-from assetmgr.cli.reports import moved, shares, tell_mirrors
+from assetmgr.cli.output import Output, plural, size
+from assetmgr.cli.reports import from_caches, moved, shares, tell_mirrors
 from assetmgr.errors import AssetError, IntegrityError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
     import argparse
 
+    from assetmgr.cli.documents import SyncDocument
     from assetmgr.cli.parser import Commands
     from assetmgr.syncing import FolderChange, Synced
     from assetmgr.workspace import Workspace
@@ -96,31 +97,41 @@ def _sync(options: argparse.Namespace, output: Output) -> int:
     return code
 
 
-def _document(result: Synced, workspace: Workspace, code: int, seconds: float) -> dict[str, Any]:
+def _document(result: Synced, workspace: Workspace, code: int, seconds: float) -> SyncDocument:
+    from assetmgr.cli import documents as told
+
     proof = result.verification
-    return {
-        "code": code,
-        "dry_run": result.dry_run,
-        "changed": not result.is_idle,
-        "root": workspace.store.root,
-        "lock": [{"lock": str(one.path), "assets": one.assets, "changes": one.changes} for one in result.locks],
-        "assets": [{**dataclasses.asdict(one), "size_known": one.name not in result.unknown} for one in result.assets],
-        "folders": [dataclasses.asdict(one) for one in result.folders],
-        "released": [
-            {
-                "name": one.entry.name,
-                "revision": one.entry.revision,
-                "commit": one.entry.commit,
-                "bytes": one.entry.size,
-            }
+    return told.SyncDocument(
+        code=code,
+        dry_run=result.dry_run,
+        changed=not result.is_idle,
+        root=workspace.store.root,
+        lock=tuple(told.LockDocument(str(one.path), one.assets, one.changes) for one in result.locks),
+        assets=tuple(
+            told.SyncedAsset(
+                one.name,
+                one.fetched_files,
+                one.fetched_bytes,
+                one.linked_files,
+                one.kept_files,
+                one.unpacked_files,
+                one.adopted_files,
+                one.adopted_bytes,
+                one.name not in result.unknown,
+            )
+            for one in result.assets
+        ),
+        folders=tuple(told.ChangedFolder(**dataclasses.asdict(one)) for one in result.folders),
+        released=tuple(
+            told.ReleasedAsset(one.entry.name, one.entry.revision, one.entry.commit, one.entry.size)
             for one in result.released
-        ],
-        "verified": {"files": proof.files, "bytes": proof.bytes, "hashed_bytes": proof.hashed_bytes} if proof else None,
-        "findings": [finding._asdict() for finding in proof.findings] if proof else [],
-        "errors": [error_document(error) for error in [*result.problems, *(proof.errors if proof else ())]],
-        "seconds": seconds,
+        ),
+        verified=told.ProvedFiles(proof.files, proof.bytes, proof.hashed_bytes) if proof else None,
+        findings=told.told_findings(proof.findings if proof else ()),
+        errors=told.told_errors([*result.problems, *(proof.errors if proof else ())]),
+        seconds=seconds,
         **moved(workspace),
-    }
+    )
 
 
 def _lines(result: Synced) -> list[str]:
@@ -188,4 +199,5 @@ def _summary(result: Synced, workspace: Workspace) -> str:
         (sum(one.kept_files for one in result.assets), "file", "already there", ""),
     )
     done = [f"{plural(count, noun)} {what}{more}" for count, noun, what, more in counted if count]
+    done += from_caches(workspace)
     return f"{assets} proved in {root}: {', '.join(done) or 'all was there'}"

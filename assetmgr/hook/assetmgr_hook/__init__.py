@@ -27,10 +27,15 @@ def start() -> None:
     watcher = Watcher()
     watcher.before("transformers.utils.hub", _action("folders", "mark_hub", root))
     watcher.after("transformers.modeling_utils", _action("quantization", "translate_flags"))
-    watcher.after("torchvision.extension", _action("operators", "declare"))
+    watcher.after("torchvision.extension", _action("without_cuda", "declare_operators"))
     watcher.after("lavis", _action("folders", "move_lavis", root))
     watcher.after("lavis.models.clip_models.pretrained", _action("folders", "move_lavis_clip", root))
     watcher.after("clip.clip", _action("folders", "move_clip", root))
+    watcher.after("lavis.datasets.data_utils", _action("without_cuda", "leave_batches_here"))
+    watcher.after("lavis.datasets.datasets.dataloader_utils", _action("without_cuda", "load_plainly"))
+    for name in ("runner_base", "runner_iter"):
+        watcher.after(f"lavis.runners.{name}", _action("without_cuda", "run_alone"))
+    watcher.after("lavis.runners.runner_base", _action("without_cuda", "take_the_model"))
     # As huggingface_hub reads it.
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         watcher.after("torch.hub", _action("downloads", "refuse_torch"))
