@@ -279,9 +279,7 @@ def changes_of(
     return decide(wanted, style, entry.name, record, look(folder, {**wanted, **record}), yielding)
 
 
-def copy_bytes(
-    store: Store, entry: LockedAsset, folder: str, style: LinkStyle, yielding: Collection[str] = ()
-) -> int:
+def copy_bytes(store: Store, entry: LockedAsset, folder: str, style: LinkStyle, yielding: Collection[str] = ()) -> int:
     """Bytes that showing an asset will take: copies that are not there yet."""
     if style != "copy":
         return 0
@@ -299,7 +297,9 @@ def is_shown(
 ) -> bool:
     """Whether a folder shows an asset as it should, and for whom, by a look at names and stamps."""
     view = read_view(store, folder)
-    return not (changes_of(store, entry, folder, style, yielding) or view.intent or view.asked_by(entry.name, by) != view)
+    return not (
+        changes_of(store, entry, folder, style, yielding) or view.intent or view.asked_by(entry.name, by) != view
+    )
 
 
 def problems(store: Store, entry: LockedAsset, folder: str, *, full: bool = False) -> list[tuple[str, str]]:

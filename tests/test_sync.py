@@ -120,7 +120,9 @@ def test_what_the_manifest_drops_goes_from_its_folder_and_stays_in_the_store(pro
     assert project.run("sync").out == ""
     project.run("verify", "--full")
     project.write(BOTH)
-    project.run("sync", "--offline", code=5)  # n is not in the lock any more, and the hub is not to be asked
+    assert (
+        "assetmgr lock n\n" in project.run("sync", "--offline", code=5).err
+    )  # n is not in the lock any more, and the hub is not to be asked
     project.run("sync")
     assert wanted_by(project)["n"] == [here]
     assert files_below(project.folder / "other") == {"mine.txt", "o.json"}
