@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    if arguments is None:
+        _collect_rarely()
     try:
         from assetmgr.cli.running import run
 
@@ -26,3 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError:
             return 130  # nobody is there to be told
         return 130
+
+
+def _collect_rarely() -> None:
+    """Look for garbage rarely, and at the end not at all: a look at a large store makes many objects, and few circles.
+
+    As Python has it, a tenth of such a command's time would go into that.
+    """
+    import atexit
+    import gc
+
+    gc.set_threshold(100_000, 20, 20)
+    atexit.register(gc.freeze)  # what is frozen is not looked through once more while the process ends
