@@ -5,6 +5,7 @@ Nothing here asks the network or reads an asset's bytes.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ import msgspec
 from assetmgr.catalog import nearest_names
 from assetmgr.differences import Differences, compare
 from assetmgr.errors import NotLockedError, UsageError
-from assetmgr.lock import Lock, LockedAsset, LockedFile, parse_differing
+from assetmgr.lock import Lock, LockedAsset, LockedFile, parse_differing, read_lock_file
 from assetmgr.manifest import Asset, FilesSource, HubSource, ScriptSource, UrlListSource
 from assetmgr.receipt import Receipt, asset_of, receipt_name
 from assetmgr.sheets import Sheet, Sheets
@@ -484,7 +485,8 @@ def lock_differences(old: str, new: str, standard_input: BinaryIO) -> Difference
     documents = []
     for path in (old, new):
         try:
-            documents.append(standard_input.read() if path == "-" else Path(path).read_bytes())
+            with contextlib.nullcontext(standard_input) if path == "-" else open(path, "rb") as file:
+                documents.append(read_lock_file(file, path))
         except FileNotFoundError:
             raise UsageError(
                 f"{path}: there is no such lock",

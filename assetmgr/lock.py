@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from assetmgr.names import asset_name_fault, check_digest, check_distinct, check
 
 VERSION = 1
 LICENSE_MOST = 200
+_LARGEST = 1 << 28  # a million files
 
 Kind = Literal["model", "dataset"]
 
@@ -332,10 +333,25 @@ class _Document(msgspec.Struct):
     assets: msgspec.Raw
 
 
+def read_lock_file(file: BinaryIO, where: str) -> bytes:
+    """The bytes of a lock document, of which there is an end.
+
+    Raises
+    ------
+    LockError
+        When there are more than any lock has: a device, or another file altogether.
+    """
+    data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise LockError(f"{where}: not a lock: it is larger than {_LARGEST:,} bytes", mend=_MEND)
+    return data
+
+
 def load_lock(path: Path, *, check: bool = True) -> Lock | None:
     """The lock at a path, or None when there is none. See `parse_lock`."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = read_lock_file(file, str(path))
     except FileNotFoundError:
         return None
     except OSError as error:

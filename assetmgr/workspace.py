@@ -306,8 +306,11 @@ class Workspace:
         parsed = parse_references(references, details or Details())
         errors: list[AssetError] = []
         pinned: list[Pinned] = []
-        wishes = self._declared(names, errors, locked=locked) if names else []
+        said = tuple(names)
         with self._network.origins() as origins:
+            if said and not locked:
+                said = self._sheets.lock_shipped(origins, said, errors)
+            wishes = self._declared(said, errors, locked=locked) if said else []
             for reference in parsed:
                 try:
                     pinned.append(pin(reference, self._sheets, self.store, origins, locked=locked))

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import time
 
 TYPE_CHECKING = False  # as type checkers know it: `typing` itself is not worth its milliseconds here
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from types import FrameType
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    if arguments is None:
-        _collect_rarely()
     try:
+        if arguments is None:
+            _on_interrupt(_interrupt)
+            _collect_rarely()
         from assetmgr.cli.running import run
 
-        return run(arguments)
-    except KeyboardInterrupt:
-        # From the first import to the last word: a second Ctrl-C ends the process without one.
+        code = run(arguments)
         if arguments is None:
-            import signal
-
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            _on_interrupt("SIG_IGN")  # all is done
+        return code
+    except KeyboardInterrupt:
+        if arguments is None:
+            _on_interrupt("SIG_DFL")  # a second one waits for nothing
         try:
             os.write(2, b"assetmgr: interrupted; what has arrived is kept, and the same command goes on from there\n")
         except OSError:
@@ -40,3 +44,29 @@ def _collect_rarely() -> None:
 
     gc.set_threshold(100_000, 20, 20)
     atexit.register(gc.freeze)  # what is frozen is not looked through once more while the process ends
+
+
+def _on_interrupt(what: Callable[[int, FrameType | None], object] | str) -> None:
+    """What Ctrl-C does from here on: a function, or a name of the signal module. Where it was ignored it stays so."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _interrupt):
+        signal.signal(signal.SIGINT, getattr(signal, what) if isinstance(what, str) else what)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C: at once, or when an import is over. A class that C code is making does not survive an exception."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _thread.start_new_thread(_once_more, ())
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _once_more() -> None:
+    time.sleep(0.01)
+    if os.name == "nt":
+        _thread.interrupt_main()
+    else:
+        os.kill(os.getpid(), 2)  # which also wakes a main thread that waits for the system

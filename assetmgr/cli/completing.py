@@ -27,7 +27,9 @@ def complete(parser: CommandLine) -> None:
 
     for one in (parser, *parser.commands.values()):
         for action in one._actions:
-            completer = _COMPLETERS.get(str(action.metavar))
+            # `list PATTERN` is of names; the patterns of options are of files in a repo, which nobody knows yet.
+            called = "NAME" if action.metavar == "PATTERN" and not action.option_strings else str(action.metavar)
+            completer = _COMPLETERS.get(called)
             if completer is not None:
                 action.completer = completer  # type: ignore[attr-defined] # argcomplete's own way
             elif action.nargs != 0 and not action.choices:
@@ -120,6 +122,9 @@ _COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "NAME": _names,
     "GROUP": _groups,
     "DIR": _FOLDERS,
+    "FOLDER": _FOLDERS,
+    "OLD": _FILES,
+    "NEW": _FILES,
     "PATH": _FILES,
     "-- COMMAND": _FILES,
     "FILE": _manifests,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from assetmgr.datasets.annotations import Annotation
 from assetmgr.datasets.media import Folder
+from assetmgr.datasets.shards import Shards
 from assetmgr.errors import UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.names import check_path
@@ -46,8 +47,8 @@ def annotations_of(found: Installed, split: str, named: Sequence[str]) -> tuple[
 
 def media_of(
     found: Installed, required: Sequence[Installed], split: str, vis_path: str | os.PathLike[str] | None
-) -> Folder:
-    """The folder of a split's images.
+) -> Folder | Shards:
+    """The folder of a split's images, or the shards that they are in.
 
     That is ``vis_path``; else the manifest's ``media`` in the asset, or in the first required one that has such a
     folder; without ``media``, the folder of a required asset, or the asset's own where it requires none.
@@ -70,6 +71,9 @@ def media_of(
         looked = [Folder(_under(root, named), asset.name) for asset in (found, *required) for root in _roots(asset)]
     else:
         sources = [other for other in required if other.entry.kind == "dataset"] or [found]
+        for other in sources:
+            if other.entry.origin == "url_list":
+                return Shards(other.folder, other.name)
         looked = [
             Folder(_under(root, _named(other, split) or "."), other.name) for other in sources for root in _roots(other)
         ]

@@ -19,6 +19,7 @@ from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.mutex import held
 from assetmgr.origins import Arrival, Context
 from assetmgr.placing import make_folder, remove_file
+from assetmgr.reporting import Progress
 from assetmgr.store import repo_folder
 
 
@@ -53,7 +54,7 @@ class Staging:
         make_folder(self._context.store.partial("hub"))
         _remove_orphans(os.path.join(self._folder(entry), "blobs"), _UNIQUE)
         total = sum(file.size for file in {file.blob: file for file in files}.values())
-        with self._watched(entry, total):
+        with self._watched(entry, files, total):
             try:
                 self._ask(
                     entry.name,
@@ -99,18 +100,31 @@ class Staging:
                     shutil.rmtree(cache)
 
     @contextlib.contextmanager
-    def _watched(self, entry: LockedAsset, total: int) -> Iterator[None]:
+    def _watched(self, entry: LockedAsset, files: Sequence[LockedFile], total: int) -> Iterator[None]:
         """Show progress by what grows in the staging folder, whatever huggingface_hub's version tells."""
+        by_blob = {file.blob: file for file in files}
         blobs = os.path.join(self._folder(entry), "blobs")
-        before = _bytes_in(blobs)
+        before = sum(_sizes_in(blobs).values())
         done = threading.Event()
         with self._context.reporter.progress(entry.name, total) as bar:
+            lines: dict[str, Progress] = {}
 
             def watch() -> None:
                 pause = 0.25
                 while not done.wait(pause):
                     started = time.monotonic()
-                    bar.reach(min(total, max(0, _bytes_in(blobs) - before)))
+                    sizes = _sizes_in(blobs)
+                    bar.reach(min(total, max(0, sum(sizes.values()) - before)))
+                    flying = {name: size for name, size in sizes.items() if _INCOMPLETE.fullmatch(name)}
+                    for name in [name for name in lines if name not in flying]:
+                        lines.pop(name).__exit__(None, None, None)
+                    for name, size in flying.items():
+                        file = by_blob.get(name.partition(".")[0])
+                        if file is not None and name not in lines:
+                            label = f"{entry.name}: {file.path}"
+                            lines[name] = self._context.reporter.file(label, file.size)
+                        if name in lines:
+                            lines[name].reach(size)
                     # With 100,000 files a look takes long itself: at most a twentieth of the time goes into looking.
                     pause = max(0.25, 20 * (time.monotonic() - started))
 
@@ -121,6 +135,8 @@ class Staging:
             finally:
                 done.set()
                 watcher.join(1.0)
+                for line in list(lines.values()):
+                    line.__exit__(None, None, None)
             bar.reach(total)
 
 
@@ -149,10 +165,10 @@ def _remove_orphans(folder: str, names: re.Pattern[str]) -> None:
                 remove_file(os.path.join(folder, name))
 
 
-def _bytes_in(folder: str) -> int:
-    total = 0
+def _sizes_in(folder: str) -> dict[str, int]:
+    sizes = {}
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
-                total += entry.stat(follow_symlinks=False).st_size
-    return total
+                sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+    return sizes

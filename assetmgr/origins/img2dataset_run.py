@@ -50,7 +50,7 @@ class Plan(msgspec.Struct):
 
 
 class _Report(msgspec.Struct):
-    kind: Literal["done", "list", "missing"]
+    kind: Literal["done", "list", "missing", "failed"]
     message: str = ""
 
 

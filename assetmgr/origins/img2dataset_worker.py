@@ -12,6 +12,7 @@ import contextlib
 import csv
 import gzip
 import http.client
+import io
 import json
 import math
 import os
@@ -20,6 +21,7 @@ import sys
 import tarfile
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -27,6 +29,7 @@ import urllib.robotparser
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module, metadata
+from multiprocessing.pool import Pool
 from typing import Any
 
 # What names the job's folder to all processes, and this file there.
@@ -324,8 +327,18 @@ def _make_classes() -> tuple[type, type]:
         def __init__(self, shard_id: int, output_folder: str, *rest: Any) -> None:
             super().__init__(shard_id, output_folder, *rest)
             self._stem = os.path.join(output_folder, f"{shard_id:0{self.oom_shard_count}d}")
+            self._is_broken = False
+
+        def write(self, *sample: Any) -> None:
+            try:
+                super().write(*sample)
+            except BaseException:
+                self._is_broken = True  # img2dataset would count the image, and go on without it
+                raise
 
         def close(self) -> None:
+            if self._is_broken:
+                raise OSError(f"{self._stem}.tar could not be written")
             super().close()
             order_shard(f"{self._stem}.tar")
             with contextlib.suppress(OSError):
@@ -359,8 +372,14 @@ def main() -> None:
         report = {"kind": "list", "message": str(error)}
     except ModuleNotFoundError as error:
         report = {"kind": "missing", "message": str(error.name)}
-    with open(os.path.join(folder, "report.json"), "w", encoding="utf-8") as file:
+    except Exception as error:  # noqa: BLE001 - whatever img2dataset raises, the parent is told
+        report = {"kind": "failed", "message": f"{type(error).__name__}: {error}"[:500]}
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+    with contextlib.suppress(OSError), open(os.path.join(folder, "report.json"), "w", encoding="utf-8") as file:
         json.dump(report, file)
+    if report["kind"] != "done":
+        _end()  # img2dataset's own processes would wait for each other for ever
 
 
 def _work(folder: str) -> dict[str, Any]:
@@ -382,7 +401,10 @@ def _work(folder: str) -> dict[str, Any]:
     if not planned["rows"]:
         raise ListError("it names nothing")
     module = sys.modules[MODULE]
-    vars(engine).update(Resizer=module.CheckedResizer, WebDatasetSampleWriter=module.OrderedWriter)
+    Pool._join_exited_workers = staticmethod(_joined)  # type: ignore[attr-defined]
+    vars(engine).update(
+        Resizer=module.CheckedResizer, WebDatasetSampleWriter=module.OrderedWriter, LoggerProcess=_NoLogger
+    )
     with _session(job) if tuning["distributor"] == "pyspark" else contextlib.nullcontext():
         engine.download(
             url_list=table,
@@ -406,6 +428,48 @@ def _work(folder: str) -> dict[str, Any]:
             user_agent_token=_AGENT,
         )
     return {"kind": "done"}
+
+
+class _NoLogger:
+    """In the place of img2dataset's logger, a process of which nothing is wanted: the parent looks by itself."""
+
+    def __init__(self, *_: object) -> None:
+        self.done_shards: set[int] = set()
+
+    def start(self) -> None: ...
+
+    def join(self) -> None: ...
+
+    def terminate(self) -> None: ...
+
+
+class _Quiet(io.TextIOBase):
+    """Where words go: on a full disk there are none, and img2dataset, which would hang over that, goes on."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        return None
+
+    def fileno(self) -> int:
+        return int(self._stream.fileno())
+
+
+def _joined(workers: list[Any], joined: Any = Pool._join_exited_workers) -> bool:  # type: ignore[attr-defined]
+    """What a pool does now and then; a worker that was killed takes its shard along, and the pool would wait for it."""
+    killed = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
+    if killed:
+        with contextlib.suppress(OSError):
+            print(f"a process of img2dataset ended with code {killed[0]}", flush=True)  # noqa: T201 - into the log
+        _end()
+    return bool(joined(workers))
 
 
 @contextlib.contextmanager
@@ -459,6 +523,7 @@ def __getattr__(name: str) -> Any:
 
 
 if __name__ == MODULE and VARIABLE in os.environ:
+    sys.stdout, sys.stderr = _Quiet(sys.stdout), _Quiet(sys.stderr)
     urllib.request.install_opener(_Opener())  # type: ignore[arg-type]
     if os.name != "nt":
         threading.Thread(target=_end_with_job, args=[os.environ[VARIABLE]], daemon=True).start()

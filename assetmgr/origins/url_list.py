@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from assetmgr.receipt import Stamp
 
 # How many different reasons of failure are told of a shard.
 _REASONS = 10
+# Bytes: with less, a disk is full.
+_ROOM = 1 << 20
 
 
 class Recipe(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,7 +63,7 @@ class UrlListMaker:
             f"{name}.tar": known[f"{name}.tar"] if name in have else _counted(job, plan, name) for name in plan.names()
         }
         _check_share(job, plan, recipe.min_success, counts)
-        shards = _read(job, plan, have, originals=recipe.resize_mode == "no")
+        shards = _read(job, plan, have, {name: count["success"] for name, count in counts.items()})
         index = _write_index(job.folder, shards)
         made = (MadeFile(os.path.basename(each.path), each.size, each.sha256, each.path, each.stamp) for each in shards)
         return Outcome((index, *made), facts_of(plan, counts, job.tuning))
@@ -99,7 +102,8 @@ def _counted(job: Job, plan: Plan, name: str) -> dict[str, int]:
         return reasons(stats.status_dict, stats.successes, rows)
     log, again = os.path.join(job.folder, "log.txt"), f"assetmgr pull {job.entry.name}"
     with contextlib.suppress(OSError), open(log, errors="replace") as file:
-        if any("No space left on device" in line or "Errno 122" in line for line in file):
+        full = any("No space left on device" in line or "Errno 122" in line for line in file)
+        if full or shutil.disk_usage(job.folder).free < _ROOM:
             raise DiskSpaceError(
                 f"{job.entry.name}: {job.folder}: the disk is full", mend=f"free some space, and go on: {again}"
             )
@@ -156,17 +160,22 @@ def _check_share(job: Job, plan: Plan, least: float, counts: Mapping[str, Mappin
     )
 
 
-def _read(job: Job, plan: Plan, have: Mapping[str, MadeFile], *, originals: bool) -> list[Shard]:
-    """Read every shard and prove it. One that is damaged is made anew by the next run."""
+def _read(job: Job, plan: Plan, have: Mapping[str, MadeFile], successes: Mapping[str, int]) -> list[Shard]:
+    """Read every shard and prove it. One that is damaged, or lacks an image, is made anew by the next run."""
+    originals = recipe_of(job.entry).resize_mode == "no"
     folder = os.path.join(job.folder, "shards")
     paths = [have[name].at if name in have else os.path.join(folder, f"{name}.tar") for name in plan.names()]
     with job.context.reporter.progress(f"proving {job.entry.name}", sum(map(os.path.getsize, paths))) as bar:
 
         def read(path: str) -> Shard | IntegrityError:
             try:
-                return read_shard(path, originals=originals, progress=bar.add)
+                shard = read_shard(path, originals=originals, progress=bar.add)
             except IntegrityError as error:
                 return error
+            count = successes[os.path.basename(path)]
+            if len(shard.pictures) == count:
+                return shard
+            return IntegrityError(f"{path}: it has {len(shard.pictures)} images, and {count} are said to have come")
 
         found = dict(in_parallel(read, paths))
     for path, shard in found.items():

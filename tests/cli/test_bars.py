@@ -55,6 +55,22 @@ def test_the_whole_and_each_file_in_flight_have_a_line_and_leave_none(project: P
     assert "4 files fetched" in screen.shown[0]
 
 
+def test_what_huggingface_hub_brings_has_its_lines_too(project: Project, hub: Hub) -> None:
+    repo = hub.create("org/slow")
+    repo.commit({f"part-{number}.safetensors": f"{number}".encode() * 400_000 for number in range(2)})
+    hub.faults.clear()
+    hub.faults.add(Fault(match="/resolve/", throttle=150_000, times=None))
+    project.env["ASSETMGR_TRANSPORT"] = "snapshot"
+    project.write("version: 1\nmodels:\n  parts: {hub: org/slow}\n")
+    project.run("lock")
+    screen = Screen(project, "pull", columns=200)
+    shown = screen.until(lambda shown: len(bars(shown)) == 3)
+    whole, *flying = (line.split(":")[0].strip() for line in bars(shown))
+    assert (whole, sorted(flying)) == ("parts", [f"part-{number}.safetensors" for number in range(2)])
+    assert screen.end() == 0
+    assert len(screen.shown) == 1, screen.shown
+
+
 @pytest.mark.parametrize(("columns", "lines"), [(20, 24), (40, 2), (0, 0), (100, 3)])
 def test_a_narrow_a_low_and_an_unknown_terminal_are_survived(project: Project, columns: int, lines: int) -> None:
     screen = Screen(project, "pull", columns=columns, lines=lines)

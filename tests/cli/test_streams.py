@@ -95,7 +95,9 @@ def test_ctrl_c_while_it_starts_is_a_word_and_no_trace(project: Project, module:
                 os.kill(os.getpid(), signal.SIGINT)
     sys.meta_path.insert(0, Finder())
     from assetmgr.cli import main
-    sys.argv[1:] = ["status"]
+    os.mkfifo("pipe-{module}")
+    nobody_writes = os.open("pipe-{module}", os.O_RDWR)
+    sys.argv[1:] = ["--manifest", "pipe-{module}", "status"]  # it would wait for ever
     sys.exit(main())
     """
     done = project.python(textwrap.dedent(code), expect=130)
@@ -145,6 +147,11 @@ def test_a_manifest_that_is_none_is_told(project: Project, tmp_path: Path) -> No
         assert said in done.err
     assert "larger than" in project.run("--manifest", "/dev/zero", "status", code=2).err
     assert shell(project, "assetmgr --manifest <(cat assets.yaml) status").code == 0
+
+
+def test_a_lock_that_has_no_end_is_told_and_not_read_to_it(project: Project) -> None:
+    done = project.run("diff", "assets.lock.json", "/dev/zero", code=2)
+    assert "/dev/zero: not a lock: it is larger than" in done.err
 
 
 def test_a_working_folder_and_a_home_that_are_gone_are_survived(project: Project, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ HELD: Mapping[str, tuple[str, str]] = {
 # Tools, the demo app, the download scripts that the wheel does not have: no model, dataset, task or runner needs them.
 # (scikit-image is imported by lavis.common.gradcam alone, with matplotlib, which LAVIS does not even require.)
 LEFT_OUT = ("contexttimer", "ipython", "opendatasets", "plotly", "pre-commit", "python-magic", "scikit-image",
-            "sentencepiece", "streamlit", "wheel")  # fmt: skip
+            "streamlit", "wheel")  # fmt: skip
 HEAD = """\
 # Every package of an environment in which LAVIS 1.0.2 works, with Python 3.11:
 #

@@ -182,7 +182,7 @@ def _build(folder: Path, path: str) -> Mapping[str, Any]:
 def _dataset(name: str, build: Mapping[str, Any], variants: Mapping[str, Any]) -> Asset:
     return {
         "files": list(_files(build).values()),
-        "requires": [HAND["media"][build["media"].rstrip("/")]],
+        "requires": list(_listed(HAND["media"][build["media"].rstrip("/")])),
         "groups": ["lavis", name.split("_")[0]],
         "splits": _splits(build),
         "samples": HAND["samples"].get(name),

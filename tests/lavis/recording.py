@@ -87,6 +87,11 @@ class Recorder:
         return _Answer(url)
 
     def hub_file(self, repo: str, name: str, **_: Any) -> str:
+        if name.endswith((".safetensors", ".safetensors.index.json")):
+            from huggingface_hub.errors import EntryNotFoundError
+
+            # Where that library is installed, transformers looks for these first; the catalog has none of them.
+            raise EntryNotFoundError(name)
         self.hub.setdefault(repo, set()).add(name)
         path = self.stand_ins / repo.replace("/", "--") / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Done, Project
+from tests.support import Done, Project, without_root_powers
 
 pytestmark = pytest.mark.lavis
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -108,6 +108,27 @@ def test_lavis_own_runner_trains_and_evaluates(stage: Project, tmp_path: Path) -
     )
     assert 1e-4 < float(stage.python(code).out) < 1e-2
     (job / "checkpoint_0.pth").unlink()
+
+
+def test_a_store_that_may_not_be_written_is_enough(stage: Project, tmp_path: Path) -> None:
+    copied = tmp_path / "store"
+    shutil.copytree(stage.root, copied, symlinks=True)
+    (copied / "hub" / "version.txt").unlink()
+    reader = Project(tmp_path, prefix=without_root_powers())
+    for folder in (copied, *copied.rglob("*")):
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(0o555)
+    code = (
+        "import lavis, transformers\n"
+        "print(len(transformers.BertTokenizer.from_pretrained('bert-base-uncased')))\n"
+        "print(len(lavis.datasets.builders.load_dataset('coco_caption')['train']))"
+    )
+    done = reader.run("run", "--needs", "bert-base-uncased", "--", sys.executable, "-c", code, env=DEAD)
+    assert [line for line in done.out.splitlines() if line.isdigit()] == ["30522", "10"]
+    assert "cache" not in done.err.replace("new cache system", "")
+    for folder in (copied, *copied.rglob("*")):
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(0o755)
 
 
 def test_everything_is_as_it_was_pulled_afterwards(stage: Project) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import importlib.util
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 from assetmgr.catalog import Catalog, shipped_manifests
-from assetmgr.manifest import Asset, FileSource, FilesSource, HubSource
+from assetmgr.manifest import Asset, FileSource, FilesSource, HubSource, UrlListSource
 from assetmgr.names import fold
 from tests.lavis import generate, package
 from tests.support import REPOSITORY, clean_environment
@@ -39,6 +40,11 @@ def placed(file: FileSource) -> str:
 
 def sources(asset: Asset) -> tuple[FileSource, ...]:
     return asset.source.files if isinstance(asset.source, FilesSource) else ()
+
+
+def everything(asset: Asset) -> tuple[FileSource, ...]:
+    """All that is fetched as it is or asked for, lists of URLs among them."""
+    return (asset.source.file,) if isinstance(asset.source, UrlListSource) else sources(asset)
 
 
 def fetched(asset: Asset) -> dict[str, FileSource]:
@@ -121,14 +127,22 @@ def test_a_datasets_files_places_and_media_are_what_lavis_opens(name: str) -> No
         assert files[place].urls == ((url,) if url.startswith("https://") else ())
         assert (files[place].ask is None) == bool(files[place].urls)
     looked = {folder.rstrip("/") for folder in (*recorded["media"].values(), *recorded["others"])}
-    given = {folder for other in catalog().closure([asset.name]) for folder in media_folders(other)}
+    closure = catalog().closure([asset.name])
+    given = {folder for other in closure for folder in media_folders(other)}
+    shards = {other.source.place for other in closure if isinstance(other.source, UrlListSource)}
     for folder in looked:
         if folder.startswith("lavis/"):
-            assert folder in given or any(folder == str(Path(place).parent) for place in given), folder
+            # What is fetched image by image lies in shards beside the folder in which LAVIS looks for single files.
+            beside = str(Path(folder).parent)
+            assert (
+                folder in given
+                or {folder} & {str(Path(place).parent) for place in given}
+                or (shards and all(place.startswith(f"{beside}/shards") for place in shards))
+            ), folder
         else:
             # A folder of LAVIS's makers: who pulls it is told, and how to name another.
             assert any("LAVIS looks for" in (other.description or "") for other in catalog().closure([asset.name]))
-    assert given, "every dataset has its media"
+    assert given or shards, "every dataset has its media"
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED["datasets"]))
@@ -198,11 +212,26 @@ def test_no_two_assets_want_one_place_from_different_urls() -> None:
 
 
 def test_what_nobody_may_fetch_says_what_to_do() -> None:
-    asked = {asset.name for asset in catalog() for file in sources(asset) if not file.urls}
+    asked = {asset.name for asset in catalog() for file in everything(asset) if not file.urls}
     assert {"flickr30k-images", "imagenet", "laion2B_multi", "msrvtt-videos", "conceptual_caption_3m", "gqa"} <= asked
     for asset in catalog():
-        for file in sources(asset):
+        for file in everything(asset):
             assert file.urls or file.ask
+
+
+@pytest.mark.parametrize(
+    ("name", "lists"),
+    [
+        ("nocaps", {"nocaps-val-images", "nocaps-test-images"}),
+        ("sbu_caption", {"sbu-images"}),
+        ("conceptual_caption_3m", {"cc3m-images"}),
+        ("conceptual_caption_12m", {"cc12m-images"}),
+        ("laion2B_multi", {"laion2B_multi"}),
+    ],
+)
+def test_what_is_millions_of_urls_is_a_list_of_them(name: str, lists: set[str]) -> None:
+    closure = catalog().closure([name])
+    assert {asset.name for asset in closure if isinstance(asset.source, UrlListSource)} == lists
 
 
 def test_the_notes_older_list_of_datasets_is_among_the_names() -> None:
@@ -219,6 +248,15 @@ def test_generated_manifests_are_canonical_yaml_that_says_what_it_was_made_of() 
             for file in asset.get("files", ()):
                 texts = [file.get(key, "") for key in ("url", "path", "sha256", "md5", "sha256_prefix")]
                 assert all(isinstance(text, str) for text in texts)
+
+
+@pytest.mark.lavis
+def test_what_the_tokenizers_of_every_model_need_is_installed_with_lavis() -> None:
+    if package.find_package() is None:
+        pytest.skip("LAVIS is not installed here: make test-lavis")
+    asked = {name for model in RECORDED["models"].values() for names in model["hub"].values() for name in names}
+    assert "spiece.model" in asked
+    assert importlib.util.find_spec("sentencepiece"), "transformers' T5Tokenizer, of pnp_vqa and img2prompt_vqa"
 
 
 @pytest.mark.lavis

@@ -64,7 +64,12 @@ class Listed:
         """Write the annotation and a manifest; ``keys`` are more of its url_list."""
         rows = self.count if rows is None else rows
         listed = [
-            {"image": f"folder/{number}.jpg", "url": f"{project.endpoint}/i/{number}.jpg", "caption": f"é {number}"}
+            {
+                "image": f"folder/{number}.jpg",
+                "url": f"{project.endpoint}/i/{number}.jpg",
+                "caption": f"é {number}",
+                "image_id": str(number),
+            }
             for number in range(rows)
         ]
         project.folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,12 @@ def test_lock_takes_the_licence_along_without_another_request(hub: Hub, project:
     project.write(hub_manifest(extra=[f"transport: {transport}"]))
     project.run("lock")
     assert licence(project) == "apache-2.0"
-    assert hub.count(match="/api/") == 2, "the commit and its files, as ever"
+    asked = hub.count(match="/api/")
+    hub.create("org/bare").commit({"README.md": b"# A model\n", "a.json": b"{}"})
+    project.write(hub_manifest(repo="org/bare", extra=[f"transport: {transport}"]))
+    project.run("lock")
+    assert licence(project) is None
+    assert hub.count(match="/api/") == 2 * asked, "the commit and its files, as without a licence"
 
 
 def test_the_manifest_goes_before_the_hub_and_changes_nothing_else(hub: Hub, project: Project) -> None:

@@ -192,6 +192,28 @@ def test_a_damaged_shard_is_made_anew_and_no_other(hub: Hub, project: Project) -
     project.run("verify", "--full")
 
 
+def test_a_dataset_is_read_from_the_shards(hub: Hub, project: Project) -> None:
+    listed = Listed(hub, 40, dead=2)
+    listed.publish()
+    listed.write(project)
+    manifest = project.folder / "assets.yaml"
+    manifest.write_text(
+        f"{manifest.read_text()}  captions:\n    files: [{{url: ./list.json}}]\n    requires: [pictures]\n"
+        "    splits: {train: list.json}\n    samples: caption\n"
+    )
+    project.run("lock")
+    pull(project)
+    done = project.python(
+        "import assetmgr, json, pickle\n"
+        "whole = assetmgr.load_dataset('captions', split='train', missing='skip')\n"
+        "again = pickle.loads(pickle.dumps(whole))\n"
+        "print(json.dumps([len(whole), whole.left_out, *(row['text_input'] for row in again)]))\n"
+        "print(again[0]['image'].size)\n"
+    )
+    assert json.loads(done.out.splitlines()[0]) == [38, 2, *(f"é {number}" for number in range(2, 40))]
+    assert done.out.splitlines()[1] == "(24, 16)"
+
+
 def test_images_are_resized_where_that_is_asked_for(hub: Hub, project: Project) -> None:
     import PIL.Image
 
@@ -206,7 +228,7 @@ def test_images_are_resized_where_that_is_asked_for(hub: Hub, project: Project) 
 @pytest.mark.parametrize(
     ("keys", "what"),
     [
-        ("url_col: link", "no column 'link'; it has 'image', 'url', 'caption'"),
+        ("url_col: link", "no column 'link'; it has 'image', 'url', 'caption', 'image_id'"),
         ("rows: images", "no key 'images'"),
         ("format: parquet", "no parquet"),
         ("format: jsonl", "row 0 is no object"),

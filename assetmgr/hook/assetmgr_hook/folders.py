@@ -33,15 +33,23 @@ def _set_default(function: FunctionType, name: str, value: object) -> None:
 def mark_hub(_: ModuleType, root: str) -> None:
     """Transformers 4.22 to 4.35 take a cache without this mark for one of 2021, and say that nothing in it will work.
 
-    They leave the mark themselves a moment later. Where the store may not be written, they only say so.
+    They leave the mark themselves a moment later. Where the store may not be written, they are kept from saying it.
     """
     import transformers
 
     release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     hub = os.path.join(root, "hub")
-    if (4, 22) <= release < (4, 36) and os.path.isdir(hub):
-        try:
-            with open(os.path.join(hub, "version.txt"), "x") as file:
-                file.write("1")
-        except OSError:
-            pass
+    if not (4, 22) <= release < (4, 36) or not os.path.isdir(hub):
+        return
+    try:
+        with open(os.path.join(hub, "version.txt"), "x") as file:
+            file.write("1")
+    except FileExistsError:
+        pass
+    except OSError:
+        import logging
+
+        logging.getLogger("transformers.utils.hub").addFilter(lambda record: not record.getMessage().startswith(_FALSE))
+
+
+_FALSE = ("You are offline and the cache", "There was a problem when trying to write in your cache folder")
