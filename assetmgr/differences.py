@@ -126,7 +126,7 @@ def in_words(differences: Sequence[AssetDifference], *, most: int | None = None)
         moved = "" if asset.old_commit == asset.commit else f" {asset.old_commit[:12]} -> {asset.commit[:12]}"
         lines.append(f"{sign} {asset.name}{moved}")
         if asset.old_license != asset.license:
-            lines.append(f"    licence: {asset.old_license or 'not said'} -> {asset.license or 'not said'}")
+            lines.append(f"    licence: {asset.old_license or 'not stated'} -> {asset.license or 'not stated'}")
         for file in asset.files[:most]:
             detail = file.detail or f"{file.old_bytes} -> {file.bytes} bytes"
             lines.append(f"    {_SIGNS[file.change]} {file.path}" + (f": {detail}" if file.change == "changed" else ""))
