@@ -1,6 +1,6 @@
 """README.md is true: its commands run, its options and manifests exist, its picture is the demo's output.
 
-So is tests/PROMISES.md: the tests that it names exist. A comment before a fenced block says what is done with it: ``run``
+So is tests/PROMISES.md: its tests exist. A comment before a fenced block says what is done with it: ``run``
 (a block of commands must end with 0, or with the ``exit code`` said, and each line of output shown must come), ``file:
 NAME`` (it becomes that file), ``manifest`` (it is one), ``cron`` (its commands run, and say nothing).
 """
