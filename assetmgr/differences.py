@@ -46,12 +46,13 @@ class AssetDifference(msgspec.Struct, frozen=True):
 
 
 class Differences(msgspec.Struct, frozen=True):
-    """What differs between two sides. ``same`` counts the assets that do not."""
+    """What differs between two sides. ``same`` counts the assets that do not; ``unlocked`` are in no lock yet."""
 
     old: str
     new: str
     same: int
     assets: tuple[AssetDifference, ...]
+    unlocked: tuple[str, ...] = ()
 
 
 def compare(old: Mapping[str, LockedAsset], new: Mapping[str, LockedAsset]) -> tuple[AssetDifference, ...]:

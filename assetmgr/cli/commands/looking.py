@@ -219,6 +219,8 @@ def _diff(options: argparse.Namespace, output: Output) -> int:
         f"{found.old} -> {found.new}: {', '.join(told) or 'no asset differs'}; {found.same:,} the same"
         + (f"; {size(amount)} in files that are new or differ" if amount else "")
     )
+    if found.unlocked:
+        output.say(output.typed(f"not locked: {', '.join(found.unlocked)}; next: assetmgr lock"))
     return 0
 
 
