@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 # Bytes a second that one thread is taken to hash before anything was measured: what a slow disk gives.
 ASSUMED_RATE = 100e6
+# Bytes that must be hashed before their rate says anything: the time of small files goes into opening them.
+MEASURED = 32 << 20
 
 
 class Due(NamedTuple):
@@ -38,6 +40,11 @@ def in_turn(files: Iterable[Due], chance: int) -> tuple[list[Due], list[Due]]:
 def shares(budget: float, *, is_anything_proved: bool) -> tuple[float, float]:
     """The seconds since the run's beginning at which the turn of each sort ends."""
     return (budget / 2 if is_anything_proved else budget), budget
+
+
+def rate_of(size: int, seconds: float) -> float | None:
+    """Bytes a second of what was hashed; None where that is too little to tell."""
+    return size / seconds if size >= MEASURED and seconds > 0 else None
 
 
 def is_begun(size: int, *, is_first: bool, spent: float, end: float, rate: float | None) -> bool:

@@ -28,8 +28,9 @@ class Catalog:
         self._user = {asset.name: asset for manifest in manifests for asset in manifest.assets}
         self._shipped: dict[str, Asset] = {}
         self._unread = list(shipped)
-        self._files = [str(manifest.path) for manifest in manifests]
-        self._files += [str(entry.path if isinstance(entry, Manifest) else entry) for entry in shipped]
+        self._looked_in = ", ".join(f"in {manifest.path}" for manifest in manifests)
+        if shipped:
+            self._looked_in += f"{', or ' if manifests else ''}among the assets that come with assetmgr"
         self._required = {name: place for manifest in manifests for name, place in manifest.required_at.items()}
         self.user_names: tuple[str, ...] = tuple({**self._user, **self._required})
         """What the user's manifests declare, and what they require by name."""
@@ -50,9 +51,9 @@ class Catalog:
             message = f"the manifest {_undeclared(name, self)}"
             raise ManifestError([Problem(place.file, place.line, place.column, message)])
         if asset is None:
-            where = ", ".join(self._files) or "any manifest: there is none"
+            where = self._looked_in or "in any manifest: there is none"
             raise UnknownAssetError(
-                f"no asset {name!r} in {where}" + nearest_names(name, {*self.names(), *also}),
+                f"no asset {name!r} {where}" + nearest_names(name, {*self.names(), *also}),
                 mend=f"check the name, or declare it in {MANIFEST_NAME}",
             )
         return asset

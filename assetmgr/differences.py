@@ -46,12 +46,13 @@ class AssetDifference(msgspec.Struct, frozen=True):
 
 
 class Differences(msgspec.Struct, frozen=True):
-    """What differs between two sides. ``same`` counts the assets that do not."""
+    """What differs between two sides. ``same`` counts the assets that do not; ``unlocked`` are in no lock yet."""
 
     old: str
     new: str
     same: int
     assets: tuple[AssetDifference, ...]
+    unlocked: tuple[str, ...] = ()
 
 
 def compare(old: Mapping[str, LockedAsset], new: Mapping[str, LockedAsset]) -> tuple[AssetDifference, ...]:
@@ -126,7 +127,7 @@ def in_words(differences: Sequence[AssetDifference], *, most: int | None = None)
         moved = "" if asset.old_commit == asset.commit else f" {asset.old_commit[:12]} -> {asset.commit[:12]}"
         lines.append(f"{sign} {asset.name}{moved}")
         if asset.old_license != asset.license:
-            lines.append(f"    licence: {asset.old_license or 'not said'} -> {asset.license or 'not said'}")
+            lines.append(f"    licence: {asset.old_license or 'not stated'} -> {asset.license or 'not stated'}")
         for file in asset.files[:most]:
             detail = file.detail or f"{file.old_bytes} -> {file.bytes} bytes"
             lines.append(f"    {_SIGNS[file.change]} {file.path}" + (f": {detail}" if file.change == "changed" else ""))

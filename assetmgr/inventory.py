@@ -443,20 +443,26 @@ class Inventory:
         said = tuple(names)
         old: dict[str, LockedAsset] = {}
         new: dict[str, LockedAsset] = {}
-        same = 0
-        for known in self.meant(self._sheets.names(said)):
-            file = known.file or self._file_of(known.name, None)
-            if known.locked is not None and known.file is not None:
-                same += 1  # the receipt of the lock's very entry
+        same, unlocked = 0, []
+        for known, receipts in self._with_receipts(self.meant(self._sheets.names(said))):
+            held = self._held(known, receipts)
+            if known.locked is not None and held is not None and held.receipt.pulled_at > 0:
+                same += 1  # a whole receipt of the lock's very entry
                 continue
+            other = known.file
             if known.locked is not None:
                 new[known.name] = self._sheets.locked(self._sheets.of(known.name, self.locked)).assets[known.name]
-            receipt = self._store.receipt_in(file) if file else None
+                # A receipt of the very entry is of a pull that did not end, or cannot be read: nothing is installed.
+                other = None if known.file else self._file_of(known.name, None)
+            elif known.asset is not None:
+                unlocked.append(known.name)
+            receipt = self._store.receipt_in(other) if other else None
             if receipt is not None and (known.locked is not None or self._sheets.manifests):
                 old[known.name] = receipt.entry
         for name, entry in () if said else self._left_over():
             old.setdefault(name, entry)
-        return Differences(f"installed in {self._store.root}", "the lock", same, compare(old, new))
+        where, found = f"installed in {self._store.root}", compare(old, new)
+        return Differences(where, "the lock", same, found, tuple(unlocked))
 
     def _left_over(self) -> Iterator[tuple[str, LockedAsset]]:
         """What the manifests here have pulled, and no lock of theirs names any more."""

@@ -17,7 +17,8 @@ _MAX_PATH = 1024
 _MAX_PART = 255
 _HEX_DIGITS = {"sha256": 64, "git_sha1": 40, "md5": 32, "crc32c": 8}
 _HEX = re.compile(r"[0-9a-f]+\Z")
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\..*)?\Z", re.I | re.S)
+_DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"}
+_DEVICES |= {f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"}
 _REPO_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _REPO = re.compile(rf"{_REPO_PART}(?:/{_REPO_PART})?\Z")
 _ASSET = re.compile(
@@ -55,7 +56,7 @@ def _part_fault(part: str) -> str | None:
         return f"a part of it is longer than {_MAX_PART} bytes"
     if part[-1] in ". ":
         return "a part of it ends with a dot or a space, which Windows drops"
-    if _DEVICE.match(part):
+    if part.partition(".")[0].rstrip(" ").lower() in _DEVICES:
         return f"{part!r} is a device name on Windows"
     if "\\" in part:
         return "it has a backslash, which is a separator on Windows"

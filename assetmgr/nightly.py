@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from assetmgr.budget import Due, in_turn, is_begun, shares
+from assetmgr.budget import Due, in_turn, is_begun, rate_of, shares
 from assetmgr.digests import in_parallel
 from assetmgr.errors import AssetError, about
 from assetmgr.lock import LockedFile
@@ -214,9 +214,9 @@ class _Pace:
         with self._lock:
             now = time.monotonic()
             busy = self._busy + sum(now - since for since in self._running.values())
-            rate = self._bytes / busy if self._bytes and busy > 0 else None
+            rate, spent = rate_of(self._bytes, busy), now - self._started
             is_wanted = not self._is_over and is_begun(
-                size, is_first=self._is_first, spent=now - self._started, end=self._end, rate=rate
+                size, is_first=self._is_first, spent=spent, end=self._end, rate=rate
             )
             self._is_first, self._is_over = False, not is_wanted
             if is_wanted:

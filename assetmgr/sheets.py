@@ -403,17 +403,19 @@ class Sheets:
             )
         return msgspec.structs.replace(receipt.entry, license=entry.license)
 
-    def check(self, names: Iterable[str] = ()) -> None:
-        """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
-        if disagreements := self.disagreements(names):
+    def check(self, names: Iterable[str] = ()) -> list[LockChange]:
+        """See `Workspace.check_lock`."""
+        said = tuple(names)
+        if disagreements := self.disagreements(said):
             raise StaleLockError("\n".join(disagreements), mend="assetmgr lock")
+        return [LockChange(sheet.lock_file, (), len(self.locked(sheet).assets)) for sheet in self._meant(said)]
 
     def disagreements(self, names: Iterable[str] = ()) -> list[str]:
         """Where a lock does not say what its manifest asks for, a line each. Asks nobody, writes nothing."""
         said = tuple(names)
         self.names(said)  # something must be meant
         disagreements = []
-        for sheet in self._sheets[:-1] if not said else dict.fromkeys(map(self.of, said)):
+        for sheet in self._meant(said):
             asked = [name for name in said if self.of(name) == sheet] if said else self._wanted(sheet)
             lock = self.locked(sheet)
             declared = self.catalog.closure(asked)
@@ -429,6 +431,10 @@ class Sheets:
                 extra = sorted(lock.assets.keys() - {asset.name for asset in declared})
                 disagreements += [f"{name}: in {sheet.lock_file}, not asked for by the manifest" for name in extra]
         return disagreements
+
+    def _meant(self, said: Sequence[str]) -> Iterable[Sheet]:
+        """The sheets that names belong to; those of the manifests where none is said."""
+        return dict.fromkeys(map(self.of, said)) if said else self._sheets[:-1]
 
     @staticmethod
     def _asked_at(asset: Asset, sheet: Sheet) -> str:

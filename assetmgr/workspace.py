@@ -157,9 +157,14 @@ class Workspace:
         with self._network.origins() as origins:
             return self._sheets.lock(origins, names, upgrade=upgrade, fetch=fetch, freeze=freeze)
 
-    def check_lock(self, names: Iterable[str] = ()) -> None:
-        """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing."""
-        self._sheets.check(names)
+    def check_lock(self, names: Iterable[str] = ()) -> list[LockChange]:
+        """Raise `StaleLockError` when a lock does not say what its manifest asks for. Asks nobody, writes nothing.
+
+        Returns
+        -------
+        The locks that were looked at; nothing changed in them.
+        """
+        return self._sheets.check(names)
 
     def prune_lock(self) -> list[LockChange]:
         """Take out of the locks what their manifests no longer ask for, and leave all else. Asks nobody."""

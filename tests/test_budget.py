@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetmgr.budget import ASSUMED_RATE, Due, in_turn, is_begun, shares
+from assetmgr.budget import ASSUMED_RATE, Due, MEASURED, in_turn, is_begun, rate_of, shares
 
 NIGHT = 86_400
 
@@ -53,6 +53,12 @@ def test_a_file_is_begun_where_it_ends_in_time_and_the_first_always(
     size: int, is_first: bool, spent: float, rate: float | None, begun: bool
 ) -> None:
     assert is_begun(size, is_first=is_first, spent=spent, end=600, rate=rate) is begun
+
+
+def test_a_few_small_files_say_nothing_of_how_fast_a_large_one_is_hashed() -> None:
+    assert rate_of(6, 0.001) is None, "6 kB a second would leave every large file to another night"
+    assert rate_of(0, 0.0) is None
+    assert rate_of(2 * MEASURED, 2.0) == MEASURED
 
 
 def test_what_has_no_proof_takes_half_of_the_time_while_others_wait() -> None:

@@ -72,7 +72,8 @@ def test_an_unknown_name_is_told_with_the_nearest_and_where_it_was_sought() -> N
         [manifest("  minilm: {hub: o/r}", "mine.yaml")], [manifest("  blip2: {hub: o/r}", "shipped.yaml")]
     )
     with pytest.raises(
-        UnknownAssetError, match=r"'minlm' in mine\.yaml, shipped\.yaml; did you mean 'minilm'\?"
+        UnknownAssetError,
+        match=r"'minlm' in mine\.yaml, or among the assets that come with assetmgr; did you mean 'minilm'\?",
     ) as caught:
         catalog.get("minlm")
     assert caught.value.code == 2

@@ -92,6 +92,9 @@ def project(hub: Hub, tmp_path: Path) -> Iterator[Project]:
 
 
 def test_diff_tells_what_a_pull_would_change_and_what_an_upgrade_has(hub: Hub, project: Project) -> None:
+    done = project.run("diff")
+    assert "not locked: m, other; next: assetmgr lock" in done.err, "that nothing differs is no answer then"
+    assert project.run("--json", "diff").json["unlocked"] == ["m", "other"]
     project.run("lock")
     done = project.run("diff")
     assert [line.split()[:2] for line in done.out.splitlines()] == [["+", "m"], ["+", "other"]]
@@ -99,6 +102,12 @@ def test_diff_tells_what_a_pull_would_change_and_what_an_upgrade_has(hub: Hub, p
     project.run("pull")
     done = project.run("diff")
     assert (done.out, "no asset differs; 2 the same" in done.err) == ("", True)
+    (receipt,) = (project.root / ".assetmgr" / "receipts").glob("other@*")
+    whole = receipt.read_bytes()
+    receipt.chmod(0o644)
+    receipt.write_bytes(whole[:50])
+    assert project.run("diff").out.startswith("+ other"), "as status has it: not installed"
+    receipt.write_bytes(whole)
     old = project.folder / "old.json"
     old.write_bytes(project.lock_file.read_bytes())
     hub.repos["model", "org/name"].commit({"a.json": b"{ }", "d.json": b"new"}, delete=["b.json"])

@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments is None:
             _on_interrupt(_interrupt)
+            _collect_rarely()
         from assetmgr.cli.running import run
 
         code = run(arguments)
@@ -31,6 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError:
             return 130  # nobody is there to be told
         return 130
+
+
+def _collect_rarely() -> None:
+    """Look for garbage rarely, and at the end not at all: a look at a large store makes many objects, and few circles.
+
+    As Python has it, a tenth of such a command's time would go into that.
+    """
+    import atexit
+    import gc
+
+    gc.set_threshold(100_000, 20, 20)
+    atexit.register(gc.freeze)  # what is frozen is not looked through once more while the process ends
 
 
 def _on_interrupt(what: Callable[[int, FrameType | None], object] | str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 from tqdm.utils import disp_len
+
+from assetmgr.cli import streams
 
 # Work that is done sooner needs no bar.
 _MOMENT = 0.3
@@ -44,7 +45,7 @@ class Bars:
         """Put a bar into a row, where there is one. The work began before it, at ``begun`` of the clock."""
         with self._lock:
             # A terminal that does not know its size says 0, and tqdm would draw nothing in it.
-            size = _size(self._stream)
+            size = streams.size(self._stream)
             row = next(number for number in range(len(self._rows) + 1) if number not in self._rows)
             if not self._is_open or row >= (size.lines if size else 24) - 1:
                 return None
@@ -147,14 +148,6 @@ class _Line(tqdm):  # type: ignore[type-arg] # generic for a checker alone
                 cut = cut[1:]
             told["prefix"] = f"...{cut}"
         return told
-
-
-def _size(stream: TextIO) -> os.terminal_size | None:
-    try:
-        size = os.get_terminal_size(stream.fileno())
-    except (OSError, ValueError):
-        return None
-    return None if 0 in size else size
 
 
 def _quietly(draw: Any) -> None:

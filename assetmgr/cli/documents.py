@@ -279,3 +279,23 @@ class PathDocument(msgspec.Struct, frozen=True):
 
     name: str
     path: str
+
+
+# --- env, and what is read --------------------------------------------------------------------------------------------
+
+Variables = dict[str, str | None]
+"""Variables of an environment; null where one must not be set."""
+
+
+class HelpDocument(msgspec.Struct, frozen=True):
+    """The text of a topic or a command; of the list of topics where ``topic`` is null."""
+
+    topic: str | None
+    text: str
+
+
+class CompletionDocument(msgspec.Struct, frozen=True):
+    """What a shell has to read once to complete our lines."""
+
+    shell: str
+    script: str

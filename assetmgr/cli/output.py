@@ -233,30 +233,6 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
-def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Columns that line up; the columns named in ``right`` are numbers."""
-    cleaned = [[shown(cell) for cell in row] for row in rows]
-    widths = [max(_columns(row[column]) for row in cleaned) for column in range(len(rows[0]))]
-    lines = []
-    for row in cleaned:
-        cells = []
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            room = " " * (width - _columns(cell))
-            cells.append(room + cell if column in right else cell + room)
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal a text takes: two for each character of East Asia's scripts, none for accents."""
-    if text.isascii():
-        return len(text)
-    import unicodedata
-
-    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
-    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
-
-
 def plural(count: int, noun: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

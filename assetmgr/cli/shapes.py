@@ -7,14 +7,21 @@ from typing import Any
 
 # command -> where the type of its document is; [] around it: a list of them
 SHAPES = {
+    "add": "assetmgr.cli.editing_documents:AddDocument",
+    "completion": "assetmgr.cli.documents:CompletionDocument",
     "diff": "assetmgr.differences:Differences",
+    "env": "assetmgr.cli.documents:Variables",
     "error": "assetmgr.cli.documents:Failed",
+    "help": "assetmgr.cli.documents:HelpDocument",
+    "init": "assetmgr.cli.editing_documents:InitDocument",
     "list": "[assetmgr.inventory:ListedAsset]",
     "lock": "[assetmgr.cli.documents:LockDocument]",
     "mirror": "assetmgr.cli.documents:MirrorDocument",
     "path": "assetmgr.cli.documents:PathDocument",
     "plan": "assetmgr.cli.documents:PlanDocument",
     "pull": "assetmgr.cli.documents:PullDocument",
+    "remove": "assetmgr.cli.editing_documents:RemoveDocument",
+    "requirements": "[builtins:str]",
     "show": "assetmgr.inventory:ShownAsset",
     "status": "[assetmgr.inventory:AssetStatus]",
     "sync": "assetmgr.cli.documents:SyncDocument",

@@ -60,3 +60,12 @@ def obeys_codes(stream: TextIO) -> bool:
 def takes_colours(stream: TextIO) -> bool:
     """Whether a stream is a terminal whose user wants colours: ``NO_COLOR`` and ``CLICOLOR=0`` say no."""
     return obeys_codes(stream) and not os.environ.get("NO_COLOR") and os.environ.get("CLICOLOR") != "0"
+
+
+def size(stream: TextIO) -> os.terminal_size | None:
+    """How large the screen is that a stream goes to; None where it goes to none, or one that does not tell."""
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return None
+    return None if 0 in size else size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import signal
 import subprocess
@@ -13,10 +12,14 @@ from typing import Any
 
 import pytest
 
-from assetmgr.cli.output import plural, size, table
+from assetmgr.cli.output import size
+from assetmgr.cli.parser import make_parser
+from assetmgr.cli.shapes import SHAPES, shape
 from tests.hub import Fault, Hub, RawEntry
 from tests.support import Project, flip_byte, hub_manifest, served
 from tests.test_mutex import holder
+
+jsonschema = pytest.importorskip("jsonschema")
 
 BODY = b"0123456789" * 300
 MANIFEST = """\
@@ -69,13 +72,38 @@ def test_json_is_one_document_for_every_command(project: Project) -> None:
         ["verify"],
         ["status"],
         ["path", "minilm"],
+        ["env", "--hook"],
+        ["whereis", "minilm"],
+        ["diff"],
+        ["show", "other"],
+        ["list", "minilm"],
+        ["help"],
+        ["help", "lock"],
+        ["requirements", "lavis"],
+        ["completion", "fish"],
+        ["mirror", "push", str(project.folder / "mirror")],
+        ["sync"],
+        ["remove", "other"],
+        ["add", "{endpoint}/f/v.bin".replace("{endpoint}", project.endpoint), "--kind", "model"],
+        ["init", "new"],
+        ["init", "--scan", ".", "--output", "-"],
         ["schema"],
     ):
+        if arguments[0] == "init":
+            (project.folder / "new").mkdir(exist_ok=True)
         done = project.run("--json", *arguments)
         shown[" ".join(arguments)] = done.json
         assert "\r" not in done.err
+        if arguments[0] != "schema":
+            jsonschema.validate(done.json, shape(arguments[0]))
+    commands = {*make_parser().commands}
+    assert commands - {*SHAPES} == {"run", "schema"}, "every other command's document has a shape"
+    assert commands - {words.split()[0] for words in shown} == {"run"}
     assert shown["lock"][0]["assets"] == 2
-    assert shown["lock --check"] == {"fresh": True}
+    assert shown["lock --check"] == [{**shown["lock"][0], "changes": []}]
+    assert shown["env --hook"]["HF_HUB_OFFLINE"] == "1"
+    assert shown["remove other"]["removed"] == ["other"]
+    assert [one["name"] for one in shown["sync"]["assets"]] == ["minilm", "other"]
     assert shown["plan"]["assets"][0]["name"] == "minilm"
     assert [one["name"] for one in shown["pull"]["assets"]] == ["minilm", "other"]
     assert (shown["verify"]["code"], shown["verify"]["findings"]) == (0, [])
@@ -356,26 +384,3 @@ def test_exit_1_a_store_that_cannot_be_written_is_words_and_no_trace(project: Pr
 )
 def test_bytes_for_a_person(count: int, shown: str) -> None:
     assert size(count) == shown
-
-
-def test_a_table_lines_up_and_has_no_trailing_spaces() -> None:
-    text = table([("asset", "files"), ("a", "1"), ("a longer name", "1,000")], right=(1,))
-    assert text.splitlines() == ["asset          files", "a                  1", "a longer name  1,000"]
-
-
-@pytest.mark.parametrize(("count", "words"), [(0, "0 files"), (1, "1 file"), (2, "2 files"), (1234, "1,234 files")])
-def test_plurals(count: int, words: str) -> None:
-    assert plural(count, "file") == words
-
-
-def test_the_changes_of_one_file_are_in_the_singular(project: Project) -> None:
-    project.write(MANIFEST.partition("  other")[0])
-    assert "+ minilm: 1 file\n" in project.run("lock").out
-
-
-def test_a_mend_means_the_same_store_and_manifest_as_the_command_that_failed(project: Project) -> None:
-    root, manifest = str(project.folder / "other store"), str(project.folder / "assets.yaml")
-    done = project.run("--root", root, "--manifest", manifest, "path", "minilm", code=4)
-    mend = done.err.partition("mend: ")[2].partition(" && ")[0].strip()
-    assert f"--root '{root}' --manifest {manifest}" in mend
-    project.run(*shlex.split(mend)[1:], "--no-fetch")

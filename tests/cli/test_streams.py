@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from assetmgr.cli.output import shown, table
+from assetmgr.cli.output import shown
 from tests.hub import Hub
 from tests.support import Done, Project, served, without_root_powers
 
@@ -183,10 +183,3 @@ def test_a_fault_of_our_own_is_one_line_and_v_shows_where(project: Project) -> N
 )
 def test_what_a_terminal_would_obey_is_shown_by_its_number(text: str, seen: str) -> None:
     assert shown(text) == seen
-
-
-def test_a_table_lines_up_whatever_the_names_are_written_in() -> None:
-    lines = table([("\u4e2d\u6587", "1"), ("a\u0301b", "2"), ("x\ny", "3")]).splitlines()
-    assert [line[:-1].rstrip() for line in lines] == ["\u4e2d\u6587", "a\u0301b", "x\\ny"]
-    assert lines[0].endswith("\u6587  1")
-    assert lines[1].endswith("b    2")

@@ -111,7 +111,7 @@ def test_a_licence_makes_no_other_entry() -> None:
     assert (hash(told), told.digest()) == (hash(plain), plain.digest())
     assert msgspec.structs.replace(told, commit="c") != told
     assert plain != "m"
-    assert in_words(compare({"m": plain}, {"m": told})) == ["~ m", "    licence: not said -> mit"]
+    assert in_words(compare({"m": plain}, {"m": told})) == ["~ m", "    licence: not stated -> mit"]
     assert parse_lock(dump_lock(LockDocument({"m": told})), "here").assets["m"].license == "mit"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assetmgr.cli.commands.pulling import add_references, details_of
 from assetmgr.cli.options import add_mirrors, add_network, open_workspace
@@ -79,8 +79,9 @@ def _init(options: argparse.Namespace, output: Output) -> int:
     printed = options.output == "-"
     above = None if printed else init(path, text)
     if output.json:
-        more = _scan_document(scanned) if scanned else {}
-        output.document({"manifest": None if printed else str(path), "hides": str(above) if above else None, **more})
+        from assetmgr.cli.editing_documents import InitDocument
+
+        output.document(InitDocument.of(None if printed else path, above, scanned))
     elif printed:
         output.data(text.removesuffix("\n"))
     if scanned:
@@ -104,19 +105,6 @@ def _scanned(options: argparse.Namespace, output: Output, path: Path) -> Scan:
     # Of manifests, those that were named: the nearest one is not part of what is begun here.
     named = [load_manifest(Path(one)) for one in options.manifest or ()]
     return scan(options.scan, Catalog(named, shipped_manifests()), path)
-
-
-def _scan_document(scanned: Scan) -> dict[str, Any]:
-    draft = scanned.draft
-    return {
-        "files": scanned.files,
-        "models": draft.models,
-        "datasets": draft.datasets,
-        "requires": draft.requires,
-        "slips": list(draft.slips),
-        "open": [{"where": remark.where, "what": remark.text} for remark in draft.remarks],
-        "text": draft.text,
-    }
 
 
 def _tell_scan(scanned: Scan, output: Output) -> None:
@@ -145,7 +133,9 @@ def _add(options: argparse.Namespace, output: Output) -> int:
         lock=not options.no_lock,
     )
     if output.json:
-        output.document(_document(done))
+        from assetmgr.cli.editing_documents import AddDocument
+
+        output.document(AddDocument.of(done))
         return 0
     if done.created:
         output.say(f"there was no manifest here: {done.manifest} begun")
@@ -187,34 +177,6 @@ def _shown(done: Added) -> list[str]:
     return lines
 
 
-def _document(done: Added) -> dict[str, Any]:
-    return {
-        "manifest": str(done.manifest),
-        "created": done.created,
-        "name": done.name,
-        "required": done.required,
-        "locked": bool(done.locks),
-        "lock_stale": done.stale,
-        "assets": [
-            {
-                "name": entry.name,
-                "kind": entry.kind,
-                "repo": entry.repo or None,
-                "revision": entry.revision or None,
-                "commit": entry.commit or None,
-                "license": entry.license,
-                "files": [{"path": file.path, "size": file.size if file.size >= 0 else None} for file in entry.files],
-            }
-            for entry in done.entries
-        ],
-        "disk_bytes": done.disk_bytes,
-        "free_bytes": done.free_bytes,
-        "fits": done.full is None,
-        "weight_bytes": done.weights,
-        "memory": [fit._asdict() for fit in done.fits],
-    }
-
-
 def _remove(options: argparse.Namespace, output: Output) -> int:
     from assetmgr.editing import take_out
 
@@ -223,8 +185,9 @@ def _remove(options: argparse.Namespace, output: Output) -> int:
 
     done = take_out(options.names, opened, given=options.manifest)
     if output.json:
-        document = {"manifest": str(done.manifest), "removed": list(done.names), "kept": list(done.kept)}
-        output.document({**document, "locks": [{"lock": str(one.path), "changes": one.changes} for one in done.locks]})
+        from assetmgr.cli.editing_documents import RemoveDocument
+
+        output.document(RemoveDocument.of(done))
         return 0
     output.say(f"{', '.join(done.names)} removed from {done.manifest}{_of_locks(done.locks)}")
     for name in done.kept:

@@ -7,14 +7,17 @@ import time
 from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_local_caches, add_mirrors, add_names, add_network, named, open_workspace
-from assetmgr.cli.output import Output, plural, size, table
+from assetmgr.cli.output import Output, plural, size
 from assetmgr.cli.reports import hosts, tell_mirrors
+from assetmgr.cli.tables import table
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from assetmgr.cli.parser import Commands
     from assetmgr.plan import Plan
+    from assetmgr.sheets import LockChange
 
 
 def register(commands: Commands) -> None:
@@ -66,9 +69,9 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
     workspace = open_workspace(options, output)
     names = named(options, workspace)
     if options.check:
-        workspace.check_lock(names)
+        checked = workspace.check_lock(names)
         if output.json:
-            output.document({"fresh": True})
+            _document(checked, output)
         else:
             output.say("the lock says what the manifest asks for")
         return 0
@@ -78,9 +81,7 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
     finally:
         tell_mirrors(workspace, output)
     if output.json:
-        from assetmgr.cli.documents import LockDocument
-
-        output.document([LockDocument(str(one.path), one.assets, one.changes) for one in report])
+        _document(report, output)
         return 0
     seconds = time.monotonic() - started
     for one in report:
@@ -90,6 +91,12 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
         what = f"{one.path} {changed}: {plural(one.assets, 'asset')}{hosts(workspace)} in {seconds:.1f} s"
         output.say(what + (output.typed("; next: assetmgr pull") if one.changes else ""))
     return 0
+
+
+def _document(report: Sequence[LockChange], output: Output) -> None:
+    from assetmgr.cli.documents import LockDocument
+
+    output.document([LockDocument(str(one.path), one.assets, one.changes) for one in report])
 
 
 def _plan(options: argparse.Namespace, output: Output) -> int:

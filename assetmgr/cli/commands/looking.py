@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from assetmgr.cli import streams
 from assetmgr.cli.options import add_mirrors, add_names, named, open_workspace, seconds
-from assetmgr.cli.output import Output, plural, size, table
+from assetmgr.cli.output import Output, plural, size
+from assetmgr.cli.tables import table
 
 if TYPE_CHECKING:
     import argparse
@@ -99,7 +101,9 @@ def _list(options: argparse.Namespace, output: Output) -> int:
             groups = ",".join(row.groups) or "-"
             also = [row.description or ""] if told else []
             lines.append((row.name, row.kind, row.state, amount, groups, row.origin, *also))
-        output.data(table(lines, right=(3,)))
+        screen = streams.size(sys.stdout)
+        room, flexible = screen.columns if screen else None, (5, 4, 6) if told else (5, 4)
+        output.data(table(lines, right=(3,), room=room, flexible=flexible))
     output.say(_summary(rows))
     if not rows and options.pattern:
         near = workspace.nearest(options.pattern)
@@ -177,7 +181,7 @@ def _facts(shown: ShownAsset) -> Iterable[tuple[str, str]]:
     yield "proved", _when(shown.proved_at) if shown.proved_at else ""
     yield "origin", shown.origin + (f" on {shown.endpoint}" if shown.endpoint else "")
     yield "revision", f"{shown.revision} ({shown.commit})" if shown.commit else shown.revision
-    yield "licence", shown.license or "not said"
+    yield "licence", shown.license or "not stated"
     yield "size", "" if shown.bytes is None else f"{size(shown.bytes)} in {plural(shown.files or 0, 'file')}"
     yield "path", shown.path
     yield "shown in", ", ".join(shown.local_dirs)
@@ -215,6 +219,8 @@ def _diff(options: argparse.Namespace, output: Output) -> int:
         f"{found.old} -> {found.new}: {', '.join(told) or 'no asset differs'}; {found.same:,} the same"
         + (f"; {size(amount)} in files that are new or differ" if amount else "")
     )
+    if found.unlocked:
+        output.say(output.typed(f"not locked: {', '.join(found.unlocked)}; next: assetmgr lock"))
     return 0
 
 

@@ -73,7 +73,9 @@ def _help(options: argparse.Namespace, output: Output) -> int:
         hint = nearest(options.topic, [*topics.TOPICS, *parser.commands])
         raise UsageError(f"there is no topic and no command {options.topic!r}{hint}", mend="assetmgr help")
     if output.json:
-        output.document({"topic": options.topic, "text": text})
+        from assetmgr.cli.documents import HelpDocument
+
+        output.document(HelpDocument(options.topic, text))
     else:
         output.data(text)
     return 0
@@ -112,7 +114,9 @@ def _completion(options: argparse.Namespace, output: Output) -> int:
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"completion: {error}", mend="pip install argcomplete") from None
     if output.json:
-        output.document({"shell": options.shell, "script": text})
+        from assetmgr.cli.documents import CompletionDocument
+
+        output.document(CompletionDocument(options.shell, text))
     else:
         output.data(text, exact=True)
     return 0
