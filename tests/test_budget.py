@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetmgr.budget import ASSUMED_RATE, Due, MEASURED, in_turn, is_begun, rate_of, shares
+from assetmgr.budget import ASSUMED_RATE, MEASURED, Due, in_turn, is_begun, rate_of, shares
 
 NIGHT = 86_400
 
