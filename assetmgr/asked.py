@@ -174,6 +174,8 @@ _REWORDED = (
     (r"correct `hub:` in the manifest", "correct the name"),
     (r"correct `revision:` in the manifest, or .*", "name a branch, tag or commit that it has"),
     (r"take the newest of .*", "name a commit that it has"),
+    (r"correct its digests, its size or its url in .*", "correct the URL, or what --sha256 says of it"),
+    (r"correct the url in the manifest, or add another", "correct the URL"),
     (r" in the manifest\b", ""),
     (r"\bassetmgr (?:lock|pull) (?:--upgrade )?{name}(?!\S)", "assetmgr pull {text}"),
 )

@@ -41,7 +41,8 @@ class Wish:
     in this run. ``is_open`` says that the lock leaves the outcome to this machine, and ``replaces`` is the receipt
     of an outcome that gives way to it. ``base`` is the folder where
     relative local paths begin; ``manifest`` is who asks; ``pins`` are the entry digests of
-    what the asset requires. ``receipt`` is what is known of it now, where that is fresher than the store's own.
+    what the asset requires. ``yielding`` are assets that nobody wants in ``local_dir`` any more. ``receipt`` is what is
+    known of it now, where that is fresher than the store's own.
     """
 
     entry: LockedAsset
@@ -53,6 +54,7 @@ class Wish:
     pins: Mapping[str, str] = field(default_factory=dict)
     local_dir: str | None = None
     local_dir_links: LinkStyle = "symlink"
+    yielding: frozenset[str] = frozenset()
     manifest: str | None = None
     tuning: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)

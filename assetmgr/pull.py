@@ -104,7 +104,9 @@ class Pull:
         for wish, states in surveyed:
             brought = self._brought(wish.entry) if State.MISSING in states or found[wish.entry.name].unlisted else {}
             view = (
-                views.copy_bytes(self._store, wish.entry, wish.local_dir, wish.local_dir_links) if wish.local_dir else 0
+                views.copy_bytes(self._store, wish.entry, wish.local_dir, wish.local_dir_links, wish.yielding)
+                if wish.local_dir
+                else 0
             )
             cached = self._cached(found[wish.entry.name], states, elsewhere)
             plan = plan_asset(
@@ -205,7 +207,7 @@ class Pull:
             except OSError:
                 return False
         return wish.local_dir is None or views.is_shown(
-            self._store, entry, wish.local_dir, wish.local_dir_links, wish.manifest or ""
+            self._store, entry, wish.local_dir, wish.local_dir_links, wish.manifest or "", wish.yielding
         )
 
     def _describes(self, wish: Wish, receipt: Receipt) -> bool:
@@ -249,6 +251,7 @@ class Pull:
                     self._reporter,
                     wait=self._context.wait,
                     by=wish.manifest or "",
+                    yielding=wish.yielding,
                 )
             return job.pulled()
 

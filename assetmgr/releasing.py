@@ -101,16 +101,50 @@ def _shows(wants: Wants, asset: str, folder: str) -> bool:
     return asset in wants.entries and (wants.folders is None or wants.folders.get(asset) == folder)
 
 
-def foresee(store: Store, release: Release) -> list[Withdrawn]:
+def yielded(store: Store, releases: Iterable[Release]) -> dict[str, frozenset[str]]:
+    """The assets of each folder that nobody asks for there once the releases are carried out."""
+    by: dict[tuple[str, str], set[str]] = {}
+    for release in releases:
+        for key in release.folders:
+            by.setdefault(key, set()).add(release.manifest)
+    free: dict[str, set[str]] = {}
+    for (asset, folder), manifests in by.items():
+        users = views.read_view(store, folder).asked.get(asset, ())
+        if all(user in manifests or (user and is_gone(user)) for user in users):
+            free.setdefault(folder, set()).add(asset)
+    return {folder: frozenset(assets) for folder, assets in free.items()}
+
+
+def foresee(store: Store, release: Release, shown: Mapping[str, Collection[str]] | None = None) -> list[Withdrawn]:
     """What `let_go` would remove and leave, by a look."""
     found = []
     for asset, folder in release.folders:
         view = views.read_view(store, folder)
         if not _others(view, asset, release.manifest):
-            removed, left = views.leave(asset, view.files, views.look(folder, view.files))
-            shows = any(own.owners - {asset} for own in view.files.values())
+            kept = _wanted_there(store, folder, shown or {})
+            files = {name: own for name, own in view.files.items() if name not in kept}
+            removed, left = views.leave(asset, files, views.look(folder, files))
+            shows = kept or any(own.owners - {asset} for own in files.values())
             found.append(Withdrawn(asset, folder, removed, left, () if shows else _added(folder, view.files)))
     return found
+
+
+def _wanted_there(store: Store, folder: str, shown: Mapping[str, Collection[str]]) -> set[str]:
+    """The names that are wanted in a folder, also by another name of the folder: what stands there is not to go."""
+    kept = {name for each, names in shown.items() if _is_same(each, folder) for name in names}
+    for view in views.all_views(store):
+        if view.folder != folder and _is_same(view.folder, folder):
+            kept |= view.files.keys()
+    return kept
+
+
+def _is_same(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _others(view: View, asset: str, by: str) -> tuple[str, ...]:
@@ -118,13 +152,24 @@ def _others(view: View, asset: str, by: str) -> tuple[str, ...]:
     return tuple(user for user in view.asked.get(asset, ()) if user != by and not (user and is_gone(user)))
 
 
-def let_go(store: Store, release: Release, reporter: Reporter, *, wait: float) -> list[Withdrawn]:
-    """Carry a release out. Whatever interrupts it, the next one goes on from there."""
+def let_go(
+    store: Store,
+    release: Release,
+    reporter: Reporter,
+    *,
+    wait: float,
+    shown: Mapping[str, Collection[str]] | None = None,
+) -> list[Withdrawn]:
+    """Carry a release out. Whatever interrupts it, the next one goes on from there.
+
+    ``shown`` has the names that are wanted in each folder: they stay, whoever put them.
+    """
     withdrawn = []
     for asset, folder in release.folders:
         if not _others(views.read_view(store, folder), asset, release.manifest):
             _forget_folder(store, asset, folder, wait=wait)
-        withdrawn.append(_withdraw(store, asset, folder, release.manifest, reporter, wait=wait))
+        kept = _wanted_there(store, folder, shown or {})
+        withdrawn.append(_withdraw(store, asset, folder, release.manifest, reporter, wait=wait, wanted=kept))
     for receipt in release.receipts:
 
         def without(now: Receipt) -> Receipt:
@@ -135,7 +180,9 @@ def let_go(store: Store, release: Release, reporter: Reporter, *, wait: float) -
     return withdrawn
 
 
-def _withdraw(store: Store, asset: str, folder: str, by: str, reporter: Reporter, *, wait: float) -> Withdrawn:
+def _withdraw(
+    store: Store, asset: str, folder: str, by: str, reporter: Reporter, *, wait: float, wanted: Collection[str] = ()
+) -> Withdrawn:
     """Take away what an asset shows in a folder, where nobody else asks for it."""
     with held(views.guard(store, folder), f"removing {asset} from {folder}", wait=wait, say=reporter.say):
         view = views.read_view(store, folder)
@@ -144,7 +191,8 @@ def _withdraw(store: Store, asset: str, folder: str, by: str, reporter: Reporter
             views.write_view(store, msgspec.structs.replace(view, asked={**view.asked, asset: others}))
             return Withdrawn(asset, folder)
         files = dict(views.with_interrupted(store, asset, folder, "symlink", view).files)
-        removed, left = views.leave(asset, files, views.look(folder, files))
+        mine = {name: own for name, own in files.items() if name not in wanted}
+        removed, left = views.leave(asset, mine, views.look(folder, mine))
         for name in removed:
             path = os.path.join(folder, *name.split("/"))
             remove_file(path)
@@ -154,10 +202,10 @@ def _withdraw(store: Store, asset: str, folder: str, by: str, reporter: Reporter
         asked = {name: users for name, users in view.asked.items() if name != asset}
         # Last, so that who goes on after a kill still knows whose they were.
         views.write_view(store, View(folder, files, {}, asked))
-        if not files:
+        if not files and not wanted:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        return Withdrawn(asset, folder, removed, left, () if files else _added(folder, view.files))
+        return Withdrawn(asset, folder, removed, left, () if files or wanted else _added(folder, view.files))
 
 
 def _added(folder: str, known: Collection[str]) -> tuple[str, ...]:

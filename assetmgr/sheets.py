@@ -57,12 +57,13 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class LockChange:
-    """What `lock` did to one lock file. ``by_hand`` are the assets that wait for a user to hand a file in."""
+    """What `lock` did to one lock file. ``lacking`` says why it has not all: files wait for a user to hand them in, or,
+    in the store's own lock, something failed."""
 
     path: Path
     changes: tuple[str, ...]
     assets: int
-    by_hand: tuple[AssetError, ...] = ()
+    lacking: tuple[AssetError, ...] = ()
 
 
 class Sheets:
@@ -206,14 +207,15 @@ class Sheets:
                     sheet, assets, upgraded, origins, prune=everything, fetch=fetch, write=write, freeze=freeze
                 )
             )
-        by_hand = [error for one in report for error in one.by_hand]
-        for one in report if by_hand else ():
+        lacking = [error for one in report for error in one.lacking]
+        what = "must be fetched by hand first" if all(map(_is_by_hand, lacking)) else "failed"
+        for one in report if lacking else ():
             for line in one.changes:
                 origins.context.reporter.say(line)
             made = "written" if write else "would be written"
             written = made if one.changes else "unchanged"
-            origins.context.reporter.say(f"{one.path} {written}; it lacks what must be fetched by hand first:")
-        raise_all(by_hand)
+            origins.context.reporter.say(f"{one.path} {written}; it lacks what {what}:")
+        raise_all(lacking)
         return report
 
     def lock_shipped(self, origins: Origins, names: Sequence[str], errors: list[AssetError]) -> tuple[str, ...]:
@@ -325,22 +327,24 @@ class Sheets:
     ) -> LockChange:
         after = {} if prune else dict(before.assets)
         errors: list[AssetError] = []
-        by_hand: list[AssetError] = []
+        lacking: list[AssetError] = []
+        # Nobody commits the store's own lock: what can be pinned there is, whatever becomes of the rest.
+        in_parts = sheet == self._sheets[-1]
         for asset in assets:
             try:
                 entry = self._resolve(asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch)
                 after[asset.name] = self._frozen(entry) if freeze else entry
             except AssetError as error:
                 parts = error.errors if isinstance(error, SeveralErrors) else (error,)
-                if all(isinstance(part, FetchByHandError) for part in parts):
+                if in_parts or all(map(_is_by_hand, parts)):
                     # That may take a user days: the rest is locked now, and this asset stays as it was.
-                    by_hand += parts
+                    lacking += parts
                     if asset.name in before.assets:
                         after[asset.name] = before.assets[asset.name]
                 else:
                     errors += parts
         if errors:
-            raise_all([*errors, *by_hand])
+            raise_all([*errors, *lacking])
         if sheet.manifest is not None and not prune:
             declared = {asset.name for asset in self.catalog.closure(sheet.manifest.wanted)}
             after = {name: entry for name, entry in after.items() if name in declared}
@@ -353,9 +357,9 @@ class Sheets:
         if write and not (sheet.lock_file.exists() and sheet.lock_file.read_bytes() == data):
             write_document(sheet.lock_file, data)
         self._locks[sheet.lock_file] = lock
-        if write and not by_hand:
+        if write and not lacking:
             origins.settle()
-        return LockChange(sheet.lock_file, tuple(in_words(compare(before.assets, after))), len(after), tuple(by_hand))
+        return LockChange(sheet.lock_file, tuple(in_words(compare(before.assets, after))), len(after), tuple(lacking))
 
     def _resolve(
         self, asset: Asset, previous: LockedAsset | None, upgrade: bool, origins: Origins, *, fetch: bool
@@ -455,6 +459,10 @@ def _origin_of(asset: Asset, origins: Origins) -> Origin:
 def folder_of(asset: Asset) -> str:
     """The folder of the manifest that declares an asset, where its relative paths begin."""
     return os.path.dirname(os.path.abspath(asset.declared_at.file))
+
+
+def _is_by_hand(error: AssetError) -> bool:
+    return isinstance(error, FetchByHandError)
 
 
 def _with_known(entry: LockedAsset, previous: LockedAsset | None) -> LockedAsset:

@@ -34,7 +34,7 @@ from assetmgr.network import Network
 from assetmgr.plan import is_pinned, stand_in
 from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
-from assetmgr.releasing import Release, Wants, Withdrawn, decide_release, foresee, let_go
+from assetmgr.releasing import Release, Wants, Withdrawn, decide_release, foresee, let_go, yielded
 from assetmgr.reporting import Reporter
 from assetmgr.sheets import LockChange, Sheet, Sheets
 from assetmgr.store import Store
@@ -148,14 +148,19 @@ def sync(desk: Desk, sheets: Sheets, names: Iterable[str], *, follow: Follow, up
                 if not all(isinstance(part, FetchByHandError) for part in parts):
                     raise
                 errors += parts  # the rest is locked, and is brought meanwhile
-        wishes = _wishes(desk, sheets, said, follow, errors)
+        wishes = _taking_over(desk.store, sheets, said, _wishes(desk, sheets, said, follow, errors), follow)
         folders = [_showing(desk.store, wish) for wish in wishes]
         pull = Pull(desk.store, origins, wishes)
         pull.errors += errors
         done = pull.run()
     releases = _releases(desk.store, sheets, said, wishes, follow)
     try:
-        withdrawn = [one for release in releases for one in let_go(desk.store, release, desk.reporter, wait=desk.wait)]
+        shown = _shown(desk.store, wishes)
+        withdrawn = [
+            one
+            for release in releases
+            for one in let_go(desk.store, release, desk.reporter, wait=desk.wait, shown=shown)
+        ]
     except OSError as error:
         what = f"{error.filename or 'a folder'}: {error.strerror or error}"
         raise AssetError(what, mend="see who may write there, then: assetmgr sync") from error
@@ -183,7 +188,7 @@ def foretell(
     said, errors = tuple(names), list[AssetError]()
     with tempfile.TemporaryDirectory(prefix="assetmgr-") as scratch, desk.network.origins(Store(scratch)) as origins:
         locks = _lock(sheets, origins, said, follow, upgrade, errors, write=False)
-        wishes = _wishes(desk, sheets, said, follow, errors)
+        wishes = _taking_over(desk.store, sheets, said, _wishes(desk, sheets, said, follow, errors), follow)
         upgraded = _upgraded(sheets, said, upgrade)
         sized = [replace(wish, entry=stand_in(wish.entry)) for wish in wishes]
         pull = Pull(desk.store, origins, sized)
@@ -200,6 +205,7 @@ def foretell(
     if too_big := room_error(desk.store, plan):
         errors.append(too_big)
     releases = _releases(desk.store, sheets, said, wishes, follow)
+    shown = _shown(desk.store, sized)
     return Synced(
         True,
         tuple(locks),
@@ -216,7 +222,7 @@ def foretell(
         ),
         _folders(
             [_showing(desk.store, wish) for wish in sized],
-            [one for release in releases for one in foresee(desk.store, release)],
+            [one for release in releases for one in foresee(desk.store, release, shown)],
         ),
         tuple(receipt for release in releases for receipt in release.receipts),
         problems=tuple(errors),
@@ -300,12 +306,37 @@ def _wishes(
     return frozen_wishes(desk.store, sheets, said, errors)
 
 
-def _releases(
+def _taking_over(
     store: Store, sheets: Sheets, said: Sequence[str], wishes: Sequence[Wish], follow: Follow
+) -> Sequence[Wish]:
+    """The wishes, each with the assets that its folder is to show no more: a folder may go from one to another."""
+    if not any(wish.local_dir for wish in wishes):
+        return wishes
+    free = yielded(store, _releases(store, sheets, said, wishes, follow, receipts=()))
+    return [replace(wish, yielding=free.get(wish.local_dir or "", frozenset())) for wish in wishes]
+
+
+def _shown(store: Store, wishes: Sequence[Wish]) -> dict[str, frozenset[str]]:
+    """The names that are wanted in each folder."""
+    shown: dict[str, frozenset[str]] = {}
+    for wish in wishes:
+        if folder := wish.local_dir:
+            shown[folder] = shown.get(folder, frozenset()) | views.wanted_files(store, wish.entry).keys()
+    return shown
+
+
+def _releases(
+    store: Store,
+    sheets: Sheets,
+    said: Sequence[str],
+    wishes: Sequence[Wish],
+    follow: Follow,
+    *,
+    receipts: Iterable[Receipt] | None = None,
 ) -> list[Release]:
     """What each manifest lets go of, by what its lock names now."""
     only = {*said, *(wish.entry.name for wish in wishes)} if said else None
-    receipts, shown = list(store.receipts()), views.all_views(store)
+    receipts, shown = list(store.receipts() if receipts is None else receipts), views.all_views(store)
     releases = []
     for sheet in sheets.of_manifests():
         assert sheet.manifest is not None
@@ -327,7 +358,7 @@ def folders_of(sheet: Sheet, sheets: Sheets) -> dict[str, str]:
 def _showing(store: Store, wish: Wish) -> FolderChange:
     if wish.local_dir is None:
         return FolderChange(wish.entry.name, "")
-    changes = views.changes_of(store, wish.entry, wish.local_dir, wish.local_dir_links)
+    changes = views.changes_of(store, wish.entry, wish.local_dir, wish.local_dir_links, wish.yielding)
     return FolderChange(wish.entry.name, wish.local_dir, changes.put, changes.remove, changes.left)
 
 

@@ -125,15 +125,19 @@ def decide(
     asset: str,
     record: Mapping[str, Shown],
     found: Mapping[str, Found],
+    yielding: Collection[str] = (),
 ) -> Changes:
-    """Decide without I/O what to change. ``found`` names what exists among the wanted and the recorded names."""
+    """Decide without I/O what to change. ``found`` names what exists among the wanted and the recorded names.
+
+    ``yielding`` are assets that nobody wants in the folder any more: what they show gives way.
+    """
     put, foreign, join, adopt = [], [], [], []
     for name, want in wanted.items():
         seen, own = found.get(name), record.get(name)
         if seen is None:
             put.append(name)
         elif own is not None and is_own(own, seen):
-            others = own.owners - {asset}
+            others = own.owners - {asset} - set(yielding)
             if others and own.sha256 != want.sha256:
                 foreign.append(name)
             elif others:
@@ -141,6 +145,8 @@ def decide(
                     join.append(name)
             elif own.sha256 != want.sha256 or own.asked != style or own.target not in ("", want.target):
                 put.append(name)
+            elif asset not in own.owners:
+                join.append(name)
         elif seen.target and seen.target == want.target:
             adopt.append(name)
         else:
@@ -265,24 +271,35 @@ def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def changes_of(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) -> Changes:
+def changes_of(
+    store: Store, entry: LockedAsset, folder: str, style: LinkStyle, yielding: Collection[str] = ()
+) -> Changes:
     """What showing an asset would change in a folder, by a look at names and stamps."""
     wanted, record = wanted_files(store, entry), read_view(store, folder).files
-    return decide(wanted, style, entry.name, record, look(folder, {**wanted, **record}))
+    return decide(wanted, style, entry.name, record, look(folder, {**wanted, **record}), yielding)
 
 
-def copy_bytes(store: Store, entry: LockedAsset, folder: str, style: LinkStyle) -> int:
+def copy_bytes(store: Store, entry: LockedAsset, folder: str, style: LinkStyle, yielding: Collection[str] = ()) -> int:
     """Bytes that showing an asset will take: copies that are not there yet."""
     if style != "copy":
         return 0
     sizes = {name: want.size for name, want in wanted_files(store, entry).items()}
-    return sum(sizes[name] for name in changes_of(store, entry, folder, style).put)
+    return sum(sizes[name] for name in changes_of(store, entry, folder, style, yielding).put)
 
 
-def is_shown(store: Store, entry: LockedAsset, folder: str, style: LinkStyle, by: str | None = None) -> bool:
+def is_shown(
+    store: Store,
+    entry: LockedAsset,
+    folder: str,
+    style: LinkStyle,
+    by: str | None = None,
+    yielding: Collection[str] = (),
+) -> bool:
     """Whether a folder shows an asset as it should, and for whom, by a look at names and stamps."""
     view = read_view(store, folder)
-    return not (changes_of(store, entry, folder, style) or view.intent or view.asked_by(entry.name, by) != view)
+    return not (
+        changes_of(store, entry, folder, style, yielding) or view.intent or view.asked_by(entry.name, by) != view
+    )
 
 
 def problems(store: Store, entry: LockedAsset, folder: str, *, full: bool = False) -> list[tuple[str, str]]:
@@ -328,15 +345,17 @@ def show(
     *,
     wait: float = 3600.0,
     by: str | None = None,
+    yielding: Collection[str] = (),
 ) -> None:
     """Make a folder show an asset, whole and proved in the store, and take away what an older revision left.
 
     ``by`` is the manifest that wants it, or ``""`` where a command line does; None asks for nobody new.
+    ``yielding`` are assets that nobody wants in the folder any more.
 
     Raises
     ------
     IntegrityError
-        When somebody's own file stands at a wanted name with other bytes. Nothing is changed then.
+        When somebody's own file, or another asset's, stands at a wanted name with other bytes. Nothing is changed then.
     """
     inside = os.path.realpath(folder)
     root = os.path.realpath(store.root)
@@ -355,8 +374,8 @@ def show(
         view = with_interrupted(store, entry.name, folder, style, before).asked_by(entry.name, by)
         wanted = wanted_files(store, entry)
         found = look(folder, {**wanted, **view.files})
-        changes = decide(wanted, style, entry.name, view.files, found)
-        _refuse_foreign(entry, folder, wanted, changes)
+        changes = decide(wanted, style, entry.name, view.files, found, yielding)
+        _refuse_foreign(entry, folder, wanted, changes, view.files, found)
         for name in changes.put:
             _check_inside(entry, folder, inside, name)
         files = dict(view.files)
@@ -438,13 +457,26 @@ def with_interrupted(store: Store, asset: str, folder: str, style: LinkStyle, vi
     return View(folder, files, view.intent, view.asked)
 
 
-def _refuse_foreign(entry: LockedAsset, folder: str, wanted: Mapping[str, Wanted], changes: Changes) -> None:
+def _refuse_foreign(
+    entry: LockedAsset,
+    folder: str,
+    wanted: Mapping[str, Wanted],
+    changes: Changes,
+    record: Mapping[str, Shown],
+    found: Mapping[str, Found],
+) -> None:
     differing = []
     for name in changes.foreign:
         if not _holds(folder, name, wanted[name]):
             differing.append(name)
     if differing:
         sample = ", ".join(differing[:5]) + (f", ... ({len(differing)} in all)" if len(differing) > 5 else "")
+        if all(name in record and is_own(record[name], found[name]) for name in differing):
+            others = sorted({owner for name in differing for owner in record[name].owners} - {entry.name})
+            raise IntegrityError(
+                f"{entry.name}: {folder} shows {' and '.join(others)}, with other bytes at the same names: {sample}",
+                mend="give each a local_dir of its own; where only one is wanted there by now: assetmgr sync",
+            )
         raise IntegrityError(
             f"{entry.name}: {folder} holds files that assetmgr did not put there, or that were changed since: {sample}",
             mend="move them away, then: assetmgr pull " + entry.name,

@@ -631,9 +631,10 @@ class Workspace:
         verify: Check = "quick",
     ) -> LoadedModel:
         """See `assetmgr.load_model`."""
-        found = self._of_kind(name, "model", verify)
         from assetmgr import models
 
+        models.refuse_lavis(self._sheets.asset(name))
+        found = self._of_kind(name, "model", verify)
         return models.load(found, device=device, dtype=dtype, quantize=quantize)
 
     def load_dataset(

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from assetmgr.manifest import parse_manifest
+from assetmgr.catalog import Catalog, shipped_manifests
+from assetmgr.manifest import FilesSource, HubSource, parse_manifest
+from assetmgr.transfer.detour import VARIABLE
 from tests.hub import Hub
 from tests.support import REPOSITORY, Project, served
 
@@ -148,6 +150,62 @@ def test_a_project_becomes_a_manifest_that_locks_and_what_others_installed_is_no
         "org/rows",
         "sentence-transformers/all-MiniLM-L6-v2",
     }
+
+
+# What nobody can stand in for, since the catalog knows its digests.
+LAB = """\
+version: 1
+datasets:
+  coco_caption: {hub: zoo/captions, requires: coco-images}
+  coco-images: {hub: zoo/captions}
+"""
+SCRIPT = """\
+from lavis.datasets.builders import load_dataset
+from lavis.models import load_model_and_preprocess
+from transformers import AutoProcessor
+
+model, processors, _ = load_model_and_preprocess("blip_caption", "base_coco", is_eval=True)
+pictures = load_dataset("coco_caption")
+processor = AutoProcessor.from_pretrained("Salesforce/blip2-opt-2.7b")
+"""
+
+
+@pytest.mark.parametrize("said", ["notes.md", "caption_coco_ft.yaml", "train.py"])
+def test_a_draft_locks_with_the_catalog_that_ships(tmp_path: Path, said: str) -> None:
+    hub, catalog, hosts = Hub(), Catalog([], shipped_manifests()), set[str]()
+    hub.create("zoo/captions", "dataset").commit({"a.json": b"[]"})
+    hub.create("Salesforce/blip2-opt-2.7b").commit({"config.json": b"{}"})
+    with served(hub, tmp_path / "project") as project:
+        (project.folder / "train.py").write_text(SCRIPT)
+        for name in ("notes.md", "caption_coco_ft.yaml"):
+            shutil.copy(DATA / name, project.folder)
+        project.run("init", "--scan", said)
+        manifest = parse_manifest((project.folder / "assets.yaml").read_text(), project.folder / "assets.yaml")
+        own = {asset.name for asset in manifest.assets}
+        assert {"blip_caption/base_coco", "coco_caption"} <= set(manifest.requires)
+        wanted = catalog.closure(manifest.requires)
+        for asset in (*wanted, *manifest.assets):
+            if isinstance(asset.source, FilesSource):
+                for file in asset.source.files:
+                    scheme, _, place = file.urls[0].partition("://")
+                    hosts.add(f"{scheme}://{place.partition('/')[0]}")
+                    hub.publish(f"/{place}", place.encode())
+            elif isinstance(asset.source, HubSource) and asset.name not in own:
+                hub.create(asset.source.repo).commit({"config.json": b"{}", "pytorch_model.bin": bytes(99)})
+        project.env[VARIABLE] = json.dumps({host: f"{hub.endpoint}/{host.partition('://')[2]}" for host in hosts})
+        project.run("lock", "--no-fetch")
+        assert locked(project) == {asset.name for asset in wanted} | own
+        project.run("lock", "--check")
+        (project.folder / "lab.yaml").write_text(LAB)
+        project.lock_file.unlink()
+        lab = ("--manifest", "lab.yaml", "--manifest", "assets.yaml")
+        project.run(*lab, "lock")
+        assert locked(project) == {asset.name for asset in wanted} | own
+        files = [
+            file for asset in json.loads(project.lock_file.read_bytes())["assets"].values() for file in asset["files"]
+        ]
+        assert all(file["sha256"] for file in files)
+        project.run(*lab, "sync", "--locked")
 
 
 def test_a_path_that_is_not_there_is_an_error_and_nothing_found_is_still_a_manifest(project: Project) -> None:

@@ -133,7 +133,9 @@ def test_a_url_is_held_to_its_sha256_or_pinned_to_what_came(hub: Hub, project: P
     url, right = f"{project.endpoint}/f/weights.pth", hashlib.sha256(WEIGHTS).hexdigest()
     wrong = project.run("pull", url, "--sha256", "0" * 64, code=3)
     assert right in wrong.err
+    assert "mend: correct the URL, or what --sha256 says of it\n" in wrong.err
     assert "manifest" not in wrong.err
+    assert "mend: correct the URL\n" in project.run("pull", f"{project.endpoint}/f/nowhere.pth", code=5).err
     assert project.run("status", "--json").json == []
     done = project.run("pull", url)
     assert right in done.err, "what nobody vouched for is said"
@@ -144,6 +146,8 @@ def test_a_url_is_held_to_its_sha256_or_pinned_to_what_came(hub: Hub, project: P
     assert f"sha256: {right}" in again.err or f'sha256: "{right}"' in again.err
     project.run("pull", url)
     assert [record for record in hub.requests if record.method == "GET"] == []
+    query = project.run("pull", f"{url}?download=1&part=[0]")
+    assert f"assetmgr add '{url}?download=1&part=[0]'" in query.err
 
 
 def test_a_local_file_is_the_same_asset_from_any_folder(project: Project) -> None:

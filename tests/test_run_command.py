@@ -64,6 +64,7 @@ def test_what_cannot_be_run_is_said(project: Project) -> None:
     assert "nowhere: cannot be run: No such file" in project.run("run", "--", "nowhere", code=2).err
     assert "no command is given" in project.run("run", code=2).err
     assert "no command is given" in project.run("run", "--", code=2).err
+    assert "no command is given" in project.run("run", "--", "", "x", code=2).err
     (project.folder / "plain").write_text("x")
     assert "Permission denied" in project.run("run", "--", "./plain", code=2).err
 
@@ -185,6 +186,21 @@ def test_clip_looks_in_the_store_and_fetches_nothing(project: Project) -> None:
     # Another package of that name is left alone, without a word.
     (project.folder / "clip" / "clip.py").write_text("board = 1")
     assert project.run("run", "--", sys.executable, "-c", "import clip.clip; print(clip.clip.board)").err == ""
+
+
+def test_spacy_finds_the_model_of_the_store_after_an_installed_one(project: Project) -> None:
+    (project.folder / "spacy.py").write_text("import en_core_web_sm as model, importlib.metadata as m\n")
+    packed = project.root / "files" / "en_core_web_sm"
+    for folder, version in ((packed, "3.8.0"), (project.folder / "installed", "3.7.0")):
+        (folder / f"en_core_web_sm-{version}.dist-info").mkdir(parents=True)
+        (folder / f"en_core_web_sm-{version}.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: en_core_web_sm\nVersion: {version}\n"
+        )
+        (folder / "en_core_web_sm.py").write_text("")
+    code = "import sys, spacy; print(spacy.m.version('en_core_web_sm'), spacy.model.__file__)"
+    assert python(project, code).split() == ["3.8.0", str(packed / "en_core_web_sm.py")]
+    path = os.pathsep.join([str(project.folder / "installed"), str(REPOSITORY)])
+    assert python(project, code, PYTHONPATH=path).startswith("3.7.0")
 
 
 def test_a_module_that_is_only_looked_for_is_not_touched(project: Project) -> None:

@@ -120,7 +120,9 @@ def test_what_the_manifest_drops_goes_from_its_folder_and_stays_in_the_store(pro
     assert project.run("sync").out == ""
     project.run("verify", "--full")
     project.write(BOTH)
-    project.run("sync", "--offline", code=5)  # n is not in the lock any more, and the hub is not to be asked
+    assert (
+        "assetmgr lock n\n" in project.run("sync", "--offline", code=5).err
+    )  # n is not in the lock any more, and the hub is not to be asked
     project.run("sync")
     assert wanted_by(project)["n"] == [here]
     assert files_below(project.folder / "other") == {"mine.txt", "o.json"}
@@ -298,6 +300,80 @@ def test_two_assets_in_one_folder_go_one_by_one(project: Project) -> None:
     project.write(ONE)
     project.run("sync")
     assert files_below(project.folder / "view") == {"a.json", "sub/b.json", "w.safetensors"}
+
+
+def line(name: str, repo: str, folder: str) -> str:
+    return f"  {name}: {{hub: org/{repo}, local_dir: ./{folder}}}\n"
+
+
+MODELS = "version: 1\nmodels:\n"
+
+
+def test_a_folder_goes_from_one_asset_to_another_and_two_may_swap_theirs(hub: Hub, project: Project) -> None:
+    hub.create("org/second").commit({"a.json": b"[2]", "second.bin": b"2"})
+    here = project.folder
+    project.write(MODELS + line("m", "name", "view"))
+    project.run("sync")
+    (here / "view" / "mine.txt").write_text("mine")
+    project.write(MODELS + line("s", "second", "view"))
+    foreseen = sync(project, "--dry-run")["folders"]
+    assert sync(project)["folders"] == foreseen
+    assert (here / "view" / "a.json").read_bytes() == b"[2]"
+    assert files_below(here / "view") == {"a.json", "second.bin", "mine.txt"}
+    assert "nothing to do" in project.run("sync").err
+    project.write(MODELS + line("s", "second", "view") + line("m", "name", "other"))
+    project.run("sync")
+    project.write(MODELS + line("s", "second", "other") + line("m", "name", "view"))
+    foreseen = sync(project, "--dry-run")["folders"]
+    assert sync(project)["folders"] == foreseen
+    assert files_below(here / "view") == {"a.json", "sub/b.json", "w.safetensors", "mine.txt"}
+    assert files_below(here / "other") == {"a.json", "second.bin"}
+    assert "nothing to do" in project.run("sync").err
+    project.run("verify", "--full")
+
+
+def test_what_two_assets_want_at_one_name_is_said_with_both(hub: Hub, project: Project) -> None:
+    hub.create("org/second").commit({"a.json": b"[2]"})
+    project.write(MODELS + line("m", "name", "view") + line("s", "second", "view"))
+    told = project.run("sync", code=3).err
+    assert "s: " in told
+    assert "view shows m, with other bytes at the same names: a.json" in told
+    assert (project.folder / "view" / "a.json").read_bytes() == b"{}"
+    project.write(MODELS + line("s", "second", "view"))
+    project.run("lock")
+    assert "assetmgr sync" in project.run("pull", "s", code=3).err
+    project.run("sync")
+    assert files_below(project.folder / "view") == {"a.json"}
+
+
+def test_an_asset_that_gets_another_name_keeps_its_files_where_they_are(project: Project) -> None:
+    project.write(MODELS + line("m", "name", "view"))
+    project.run("sync")
+    view = project.folder / "view"
+    before = {name: os.lstat(view / name).st_ino for name in files_below(view)}
+    project.write(MODELS + line("renamed", "name", "view"))
+    assert not any(one["removed"] for one in sync(project, "--dry-run")["folders"])
+    assert sync(project)["folders"] == []
+    assert {name: os.lstat(view / name).st_ino for name in files_below(view)} == before
+    project.write("version: 1\n")
+    project.run("sync")
+    assert not view.exists()
+
+
+@pytest.mark.parametrize("style", ["symlink", "copy"])
+def test_a_folder_that_is_named_in_another_way_keeps_what_it_shows(project: Project, style: str) -> None:
+    (project.folder / "real").mkdir()
+    (project.folder / "alias").symlink_to("real")
+    text = "    local_dir: ./view\n"
+    project.write(ONE.replace(text, f"    local_dir: ./alias\n    local_dir_links: {style}\n"))
+    project.run("sync")
+    shown = files_below(project.folder / "real")
+    assert len(shown) == 3
+    project.write(ONE.replace(text, f"    local_dir: ./real\n    local_dir_links: {style}\n"))
+    assert sync(project, "--dry-run")["folders"] == []
+    assert sync(project)["folders"] == []
+    assert files_below(project.folder / "real") == shown
+    project.run("verify", "--full")
 
 
 def test_a_project_that_is_gone_keeps_nothing_in_a_folder(project: Project) -> None:

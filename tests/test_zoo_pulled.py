@@ -116,6 +116,21 @@ def test_what_is_cut_short_altered_gone_or_a_page_is_refused_by_name(
     assert not [path for path in files_below(project.root) if path.startswith(("torch/", "clip/", "lavis/"))]
 
 
+def test_what_cannot_be_had_does_not_keep_the_others_away(hub: Hub, project: Project) -> None:
+    publish(hub, f"{GOOGLE}/LAVIS/models/BLIP2/eva_vit_g.pth", b"eva" * 1000)
+    done = project.run("pull", "clip_vit_L", "eva_vit_g", code=5)
+    assert "clip_vit_L.pth: " in done.err
+    assert "HTTP 404" in done.err
+    assert "assets.lock.json written; it lacks what failed:" in done.err
+    states = {row["name"]: row["state"] for row in project.run("status", "eva_vit_g", "--json").json}
+    assert states == {"eva_vit_g": "installed"}
+    publish(hub, f"{GOOGLE}/LAVIS/models/BLIP2/clip_vit_L.pth", b"clip" * 1000)
+    hub.reset_log()
+    project.run("pull", "clip_vit_L", "eva_vit_g")
+    assert not [record.path for record in hub.requests if "eva_vit_g" in record.path], "it is asked for once"
+    project.run("run", "--needs", "clip_vit_L", "--needs", "eva_vit_g", "--", "true")
+
+
 def test_a_dataset_takes_images_of_the_users_own_and_goes_to_lavis_folders(hub: Hub, project: Project) -> None:
     """gqa/balanced_val: annotations from their own URLs, images from a URL of the user's."""
     for url in RECORDED["datasets"]["gqa/balanced_val"]["files"].values():

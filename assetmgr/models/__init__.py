@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from assetmgr.errors import UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.models.backends import BACKENDS, Request
+from assetmgr.models.for_lavis import refuse_lavis
 from assetmgr.models.loaded import LoadedModel
 from assetmgr.verify import Installed
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LoadedModel", "load"]
+__all__ = ["LoadedModel", "load", "refuse_lavis"]
 
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
 _QUANTIZATIONS = ("int8", "nf4", "none")

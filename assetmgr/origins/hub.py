@@ -360,9 +360,11 @@ class HubOrigin(contextlib.AbstractContextManager["HubOrigin"]):
     def _ask(self, name: str, kind: str, repo: str, **job: Any) -> dict[str, Any]:
         """Have the API, or the child, do a job; raise its failure as one of ours."""
         if self._context.offline:
+            # What is not locked cannot be pulled.
+            verb = "pull" if job["do"] == "tree" else "lock"
             raise OfflineError(
                 f"{name}: {repo} is not all in the store, and --offline (or HF_HUB_OFFLINE) forbids to ask the hub",
-                mend=f"repeat without --offline: assetmgr pull {name}",
+                mend=f"repeat without --offline: assetmgr {verb} {name}",
             )
 
         answer = self._answer(name, {"repo": repo, "kind": kind, **job})

@@ -35,7 +35,7 @@ HEAD = """\
 #
 #   pip install -c lavis.txt torch torchvision      the build you want: --index-url for a CPU or a CUDA one
 #   pip install --no-deps -r lavis.txt
-#   pip install -c lavis.txt assetmgr
+#   pip install -c lavis.txt .                      assetmgr, in its clone
 #
 # Made by tests/lavis/freeze.py from LAVIS's own requirements and lavis-overrides.txt.
 """

@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     from assetmgr.errors import UsageError
 
     command = options.words[1:] if options.words[:1] == ["--"] else options.words
-    if not command:
+    if not command or not command[0]:
         raise UsageError("run: no command is given", mend="assetmgr run -- COMMAND")
     workspace = open_workspace(options, output)
     workspace.require(options.needs)

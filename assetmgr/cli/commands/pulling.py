@@ -120,7 +120,7 @@ def _check_words(options: argparse.Namespace, references: Sequence[str]) -> None
             raise UsageError(f"{option} is for hub:ORG/NAME or a URL, and none is named", mend="assetmgr pull --help")
         return
     for word in options.names:
-        if any(char in word for char in "*?["):
+        if word not in references and any(char in word for char in "*?["):
             raise UsageError(
                 f"{word!r} is no asset's name", mend=f"write an option for each pattern: --include '{word}'"
             )

@@ -28,6 +28,7 @@ def start() -> None:
     watcher.before("transformers.utils.hub", _action("folders", "mark_hub", root))
     watcher.after("transformers.modeling_utils", _action("quantization", "translate_flags"))
     watcher.after("torchvision.extension", _action("without_cuda", "declare_operators"))
+    watcher.before("spacy", _action("folders", "show_packages", root))
     watcher.after("lavis", _action("folders", "move_lavis", root))
     watcher.after("lavis.models.clip_models.pretrained", _action("folders", "move_lavis_clip", root))
     watcher.after("clip.clip", _action("folders", "move_clip", root))

@@ -1,8 +1,9 @@
-"""Folders that libraries name in their code: LAVIS's cache root, CLIP's downloads, the mark in a hub cache."""
+"""Where libraries look without a variable: LAVIS's cache root, CLIP's downloads, a hub cache's mark, spaCy's models."""
 
 from __future__ import annotations
 
 import os
+import sys
 from types import FunctionType, ModuleType
 
 
@@ -20,6 +21,13 @@ def move_clip(module: ModuleType, root: str) -> None:
     """OpenAI's CLIP, and no other package called so, names its folder where ``clip.load`` is given none."""
     if hasattr(module, "_download"):
         _set_default(module.load, "download_root", os.path.join(root, "clip"))
+
+
+def show_packages(_: ModuleType, root: str) -> None:
+    """SpaCy looks for its models among the installed packages: after those, it finds the store's."""
+    folder = os.path.join(root, "files", "en_core_web_sm")
+    if os.path.isdir(folder) and folder not in sys.path:
+        sys.path.append(folder)
 
 
 def _set_default(function: FunctionType, name: str, value: object) -> None:
