@@ -493,7 +493,8 @@ def _refuse_foreign(
             others = sorted({owner for name in differing for owner in record[name].owners} - {entry.name})
             raise IntegrityError(
                 f"{entry.name}: {folder} shows {' and '.join(others)}, with other bytes at the same names: {sample}",
-                mend="give each a local_dir of its own; where only one is wanted there by now: assetmgr sync",
+                mend="give each a local_dir of its own; where only one is wanted there by now: assetmgr sync, "
+                "or move these files away",
             )
         raise IntegrityError(
             f"{entry.name}: {folder} holds files that assetmgr did not put there, or that were changed since: {sample}",

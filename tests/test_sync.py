@@ -346,6 +346,17 @@ def test_what_two_assets_want_at_one_name_is_said_with_both(hub: Hub, project: P
     assert files_below(project.folder / "view") == {"a.json"}
 
 
+def test_what_a_command_line_put_into_a_folder_gives_way_once_it_is_moved_away(hub: Hub, project: Project) -> None:
+    hub.create("org/second").commit({"a.json": b"[2]"})
+    project.run("pull", "hub:org/name", "--local-dir", "view")
+    project.write(MODELS + line("s", "second", "view"))
+    assert "move these files away" in project.run("sync", code=3).err
+    (project.folder / "view" / "a.json").unlink()
+    project.run("sync")
+    assert (project.folder / "view" / "a.json").read_bytes() == b"[2]"
+    assert files_below(project.folder / "view") == {"a.json", "sub/b.json", "w.safetensors"}
+
+
 def test_a_file_where_a_folder_is_to_be_is_said_and_stays(project: Project) -> None:
     (project.folder / "file").write_text("mine")
     (project.folder / "nowhere").symlink_to("gone")
