@@ -202,6 +202,12 @@ def foretell(
                         f"{one.entry.name}: {file.path}: {file.ask}", mend=f"assetmgr lock {one.entry.name}"
                     )
                 )
+    for wish in wishes:
+        try:
+            if wish.local_dir:
+                views.check_folder(desk.store, wish.entry, wish.local_dir)
+        except AssetError as error:
+            errors.append(error)
     if too_big := room_error(desk.store, plan):
         errors.append(too_big)
     releases = _releases(desk.store, sheets, said, wishes, follow)

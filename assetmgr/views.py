@@ -336,6 +336,29 @@ def problems(store: Store, entry: LockedAsset, folder: str, *, full: bool = Fals
     return wrong
 
 
+def check_folder(store: Store, entry: LockedAsset, folder: str) -> None:
+    """Refuse a folder that is none, or cannot be one: in the store, or where somebody's file stands.
+
+    Raises
+    ------
+    UsageError
+        Says what is in the way.
+    """
+    if _within(os.path.realpath(folder), os.path.realpath(store.root)):
+        raise UsageError(
+            f"{entry.name}: local_dir {folder} lies inside the store {store.root}", mend="choose a folder outside"
+        )
+    for path in (folder, *map(str, Path(folder).parents)):
+        if os.path.isdir(path):
+            return
+        if os.path.lexists(path):
+            what = "a link that leads nowhere" if os.path.islink(path) else "no folder"
+            raise UsageError(
+                f"{entry.name}: local_dir {folder}: {path} is {what}",
+                mend="move that away, or choose another local_dir",
+            )
+
+
 def show(
     store: Store,
     entry: LockedAsset,
@@ -357,13 +380,8 @@ def show(
     IntegrityError
         When somebody's own file, or another asset's, stands at a wanted name with other bytes. Nothing is changed then.
     """
+    check_folder(store, entry, folder)
     inside = os.path.realpath(folder)
-    root = os.path.realpath(store.root)
-    if inside == root or inside.startswith(root + os.sep):
-        raise UsageError(
-            f"{entry.name}: local_dir {folder} lies inside the store {store.root}",
-            mend="choose a folder outside",
-        )
     with held(
         guard(store, folder),
         f"showing {entry.name} in {folder}",

@@ -68,7 +68,11 @@ def test_a_root_that_huggingface_hub_would_read_as_another_is_refused(monkeypatc
     assert changes("/data/$NONE/store", {})["ASSETMGR_ROOT"] == "/data/$NONE/store"
 
 
-@pytest.mark.parametrize("program", ["sh", "bash", "dash", "zsh", "fish", "pwsh"])
+# PowerShell is not among Debian's packages: its quoting is tried wherever it is installed, and by its text below.
+PROGRAMS = ["sh", "bash", "dash", "zsh", "fish", *(["pwsh"] if shutil.which("pwsh") else [])]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_each_shell_reads_the_very_values(program: str) -> None:
     shell = shutil.which(program)
     if shell is None:
@@ -84,6 +88,11 @@ def test_each_shell_reads_the_very_values(program: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {**values, "GONE": None}
+
+
+def test_powershell_is_told_each_value_in_single_quotes() -> None:
+    told = script({"A": "it's $x `n \u2019 \"", "GONE": None}, "powershell")
+    assert told == "$env:A = 'it''s $x `n \u2019\u2019 \"'\nRemove-Item Env:GONE -ErrorAction SilentlyContinue"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="bytes that are no text are of POSIX")

@@ -20,6 +20,7 @@ import pytest
 from assetmgr import errors
 from assetmgr.errors import AssetError
 from tests.hub import Hub, RawEntry
+from tests.origins.checkout import SHAPES, packed, some
 from tests.support import Done, Project, flip_byte, served, truncate
 from tests.test_errors import leaves
 from tests.test_mutex import holder
@@ -184,6 +185,25 @@ def patterns_select_nothing(world: World) -> None:
 
 
 # --- 3: bytes and names ----------------------------------------------------------------------------------------------
+
+
+@befalls(errors.ChangedOutcomeError)
+def what_a_script_fetches_is_another_now(world: World) -> None:
+    project, hub = world.project, world.hub
+    shape = next(shape for shape in SHAPES if shape.name == "vg")
+    for path, data in shape.published().items():
+        hub.publish(path, data)
+    shape.write(project.folder / "LAVIS", project.endpoint)
+    project.write("version: 1\ndatasets:\n  vg: {script: download_vg, checkout: ./LAVIS}\n")
+    world.works("lock")
+    world.works("pull")
+    world.works("lock", "--freeze")
+    project.env["ASSETMGR_ROOT"] = str(project.folder / "another")
+    hub.publish("/vg/images.zip", packed("images.zip", some("VG_100K", 3)))
+    mend = world.fails(errors.ChangedOutcomeError, "pull", says="vg: .* gives (another|other bytes)")
+    assert "--mirror" in mend
+    assert " && assetmgr pull" in world.type_in(mend)
+    world.works("pull")
 
 
 @befalls(errors.IntegrityError)

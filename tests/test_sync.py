@@ -346,6 +346,22 @@ def test_what_two_assets_want_at_one_name_is_said_with_both(hub: Hub, project: P
     assert files_below(project.folder / "view") == {"a.json"}
 
 
+def test_a_file_where_a_folder_is_to_be_is_said_and_stays(project: Project) -> None:
+    (project.folder / "file").write_text("mine")
+    (project.folder / "nowhere").symlink_to("gone")
+    for folder, told in (
+        ("file", "file is no folder"),
+        ("file/a/b", "file is no folder"),
+        ("nowhere", "leads nowhere"),
+    ):
+        project.write(MODELS + line("m", "name", folder))
+        for options in ((), ("--dry-run",)):
+            done = project.run("sync", *options, code=2)
+            assert told in done.err + done.out
+            assert "move that away, or choose another local_dir" in done.err + done.out
+    assert (project.folder / "file").read_text() == "mine"
+
+
 def test_an_asset_that_gets_another_name_keeps_its_files_where_they_are(project: Project) -> None:
     project.write(MODELS + line("m", "name", "view"))
     project.run("sync")

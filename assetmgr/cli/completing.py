@@ -33,7 +33,7 @@ def complete(parser: CommandLine) -> None:
             if completer is not None:
                 action.completer = completer  # type: ignore[attr-defined] # argcomplete's own way
             elif action.nargs != 0 and not action.choices:
-                action.completer = argcomplete.completers.SuppressCompleter()  # type: ignore[attr-defined]
+                action.completer = _nothing  # type: ignore[attr-defined] # argcomplete's own would hide the option too
     argcomplete.autocomplete(
         parser, always_complete_options=False, validator=lambda word, start: word.startswith(start)
     )
@@ -74,12 +74,26 @@ def _names(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> Iterable[s
     return [name for name in names if name not in taken]
 
 
+def _elsewhere(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> Iterable[str]:
+    """Assets that the manifests do not have, and that `add` takes by their name."""
+    workspace = _workspace(parsed_args)
+    try:
+        return sorted({*workspace.catalog.names()} - {*workspace.catalog.user_names}) if workspace else []
+    except (AssetError, OSError):
+        return []
+
+
 def _groups(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> Iterable[str]:
     workspace = _workspace(parsed_args)
     try:
         return sorted({group for asset in workspace.catalog for group in asset.groups}) if workspace else []
     except (AssetError, OSError):
         return []
+
+
+def _nothing(**_: Any) -> Iterable[str]:
+    """What follows is nothing that can be known."""
+    return []
 
 
 def _paths(keep: Callable[[os.DirEntry[str]], bool]) -> Callable[..., Iterable[str]]:
@@ -120,6 +134,7 @@ def _topics(**_: Any) -> Iterable[str]:
 # By what an argument is called in the usage. What is not here is nothing that can be known.
 _COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "NAME": _names,
+    "REFERENCE": _elsewhere,
     "GROUP": _groups,
     "DIR": _FOLDERS,
     "FOLDER": _FOLDERS,
