@@ -121,6 +121,10 @@ class Catalog:
             asset = self._shipped.get(name)
         return asset
 
+    def ships(self, asset: Asset) -> bool:
+        """Whether a declaration is one that comes with assetmgr."""
+        return self._shipped.get(asset.name) is asset
+
     def _all(self) -> dict[str, Asset]:
         while self._unread:
             self._read_one()

@@ -336,6 +336,8 @@ class Sheets:
                 after[asset.name] = self._frozen(entry) if freeze else entry
             except AssetError as error:
                 parts = error.errors if isinstance(error, SeveralErrors) else (error,)
+                if self.catalog.ships(asset):
+                    parts = tuple(_of_the_catalog(part, asset) for part in parts)
                 if in_parts or all(map(_is_by_hand, parts)):
                     # That may take a user days: the rest is locked now, and this asset stays as it was.
                     lacking += parts
@@ -459,6 +461,15 @@ def _origin_of(asset: Asset, origins: Origins) -> Origin:
 def folder_of(asset: Asset) -> str:
     """The folder of the manifest that declares an asset, where its relative paths begin."""
     return os.path.dirname(os.path.abspath(asset.declared_at.file))
+
+
+def _of_the_catalog(error: AssetError, asset: Asset) -> AssetError:
+    """The same error; what comes with assetmgr is not for its user to correct, but a declaration of theirs wins."""
+    first, found, what = error.mend.partition("correct ")
+    if not found or not what.startswith(("its digests", "the url", "`hub:`", "`revision:`")):
+        return error
+    own = f"declare {asset.name} in a manifest of your own, which goes before the one that comes with assetmgr"
+    return type(error)(error.message, mend=f"{first or 'repeat the command when the server is well again, or '}{own}")
 
 
 def _is_by_hand(error: AssetError) -> bool:

@@ -113,6 +113,8 @@ def test_what_is_cut_short_altered_gone_or_a_page_is_refused_by_name(
     for word in words.split("*"):
         assert word in done.err
     assert name in done.err
+    assert "correct" not in done.err, "what comes with assetmgr is not for its user to correct"
+    assert (f"declare {name} in a manifest of your own" in done.err) == (fault != "truncated")
     assert not [path for path in files_below(project.root) if path.startswith(("torch/", "clip/", "lavis/"))]
 
 
