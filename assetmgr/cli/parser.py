@@ -95,6 +95,9 @@ class CommandLine(_Parser):
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> argparse.Namespace:
         words = sys.argv[1:] if args is None else args
+        if not words:
+            self.print_help(sys.stderr)  # who types the name alone wants to know what there is
+            raise WrongUsage("no command is given")
         self._refuse_before_command(words)
         options: argparse.Namespace
         options, left = self.parse_known_args(words, namespace)

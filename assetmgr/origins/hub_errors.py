@@ -84,7 +84,7 @@ def as_error(
     if own and is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
         allow = "unset HF_HUB_DISABLE_IMPLICIT_TOKEN, which keeps your token from being sent"
     elif own:
-        allow = "give a token that may read it: HF_TOKEN, or `hf auth login`"
+        allow = "give a token that may read it (one that has expired may read nothing): HF_TOKEN, or `hf auth login`"
     else:
         allow = f"HF_TOKEN goes to {safe_url(default_endpoint())} alone; to use it here set HF_ENDPOINT={hub}"
     if answer["kind"] == "gated":

@@ -222,6 +222,15 @@ class _Bounded:
         return b"".join(parts)
 
 
+def escaped(url: str) -> str:
+    """A URL as it goes over the wire: lists have blanks and letters of all scripts in them, as browsers take them."""
+    if url.isascii() and " " not in url:
+        return url
+    parts = urllib.parse.urlsplit(url)
+    path, query = (urllib.parse.quote(part, safe="!$%&'()*+,/:;=?@[]~") for part in (parts.path, parts.query))
+    return urllib.parse.urlunsplit(parts._replace(path=path, query=query))
+
+
 class _Opener:
     """Asks http and https alone, and no host more than its robots.txt lets."""
 
@@ -243,6 +252,7 @@ class _Opener:
     def open(self, request: urllib.request.Request, data: bytes | None = None, timeout: float = 10.0) -> _Bounded:
         if request.type not in ("http", "https"):
             raise urllib.error.URLError("only http and https are asked")
+        request.full_url = escaped(request.full_url)
         if not self._rules(request, timeout).can_fetch(_AGENT, request.full_url):
             raise urllib.error.URLError("disallowed by robots.txt")
         return self._ask(request, timeout, _LARGEST)

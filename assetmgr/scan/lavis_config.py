@@ -28,13 +28,15 @@ def find_configured(file: str, text: str) -> list[Find]:
     root = _composed(file, text)
     model, datasets, run = _get(root, "model"), _get(root, "datasets"), _get(root, "run")
     finds: list[Find] = []
-    if isinstance(_get(model, "arch"), Scalar):
+    has_model = isinstance(_get(model, "arch"), Scalar)
+    if has_model:
         finds += _model(file, model)
         resumed = _text(run, "resume_ckpt_path")
         if resumed is not None:
             finds += _checkpoint(file, run, "resume_ckpt_path", "checkpoint")
     for key, section in _pairs(datasets):
-        if {name for name, _ in _named(section)} & _OF_A_DATASET:
+        # Beside a model of LAVIS's form, a name is a dataset's whatever is, or is not, set for it.
+        if (has_model and _is_section(section)) or {name for name, _ in _named(section)} & _OF_A_DATASET:
             finds += _dataset(file, key, section)
     return finds
 
@@ -152,6 +154,10 @@ def _pairs(node: Node | None) -> list[tuple[Scalar, Node]]:
 
 def _named(node: Node | None) -> list[tuple[str, Node]]:
     return [(key.text, value) for key, value in _pairs(node)]
+
+
+def _is_section(node: Node) -> bool:
+    return isinstance(node, MappingNode) or (isinstance(node, Scalar) and node.kind == "null")
 
 
 def _get(node: Node | None, name: str) -> Node | None:

@@ -74,6 +74,11 @@ def test_list_has_the_catalog_and_what_is_installed_and_patterns_choose(project:
         "hub:org/minilm  A small one",
     ]
     assert done.err == "assetmgr: 1 asset: 1 installed; 5.0 kB in the store\n"
+    (weights,) = (project.root / "hub" / "models--org--minilm" / "snapshots").glob("*/w.bin")
+    link = weights.readlink()
+    weights.unlink()
+    assert project.run("status", "minilm").err == "assetmgr: 1 asset: 1 incomplete; 0 B in the store\n"
+    weights.symlink_to(link)
     assert rows(project, "list", "aptions").keys() == {"captions"}
     assert rows(project, "list", "--kind", "dataset", "--group", "text").keys() == set()
     assert rows(project, "list", "--group", "text").keys() == {"minilm"}

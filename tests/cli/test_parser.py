@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from assetmgr.cli import main
 from assetmgr.cli.parser import ELSEWHERE, GROUPS, make_parser
 from tests.support import Project
 
@@ -49,6 +50,13 @@ def test_each_command_has_help_with_an_example(command: str, capsys: pytest.Capt
     assert all(command in words for words in said)
     for words in said:
         parse(*shlex.split(words))
+
+
+def test_the_name_alone_is_answered_by_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "every day:" in told.err
 
 
 def test_every_command_is_in_a_group_of_the_help() -> None:

@@ -180,9 +180,12 @@ def _build(folder: Path, path: str) -> Mapping[str, Any]:
 
 
 def _dataset(name: str, build: Mapping[str, Any], variants: Mapping[str, Any]) -> Asset:
+    media = list(_listed(HAND["media"][build["media"].rstrip("/")]))
+    elsewhere = f"LAVIS looks for its {media[0].rpartition('-')[2]} on a machine of its makers, unless vis_path names"
     return {
+        "description": f"{elsewhere} the folder" if build["media"].startswith("/") else None,
         "files": list(_files(build).values()),
-        "requires": list(_listed(HAND["media"][build["media"].rstrip("/")])),
+        "requires": media,
         "groups": ["lavis", name.split("_")[0]],
         "splits": _splits(build),
         "samples": HAND["samples"].get(name),

@@ -167,6 +167,24 @@ def test_nothing_but_http_is_asked(url: str) -> None:
         worker._Opener().open(urllib.request.Request(url))
 
 
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("http://a.example/%C3%A9.jpg?a=%20b&c", "http://a.example/%C3%A9.jpg?a=%20b&c"),
+        ("http://a.example/é ü/1%20.jpg?q=ä b&r=[1]", "http://a.example/%C3%A9%20%C3%BC/1%20.jpg?q=%C3%A4%20b&r=[1]"),
+        ("http://bücher.example:81/a", "http://bücher.example:81/a"),
+        ("http://a.example/a b#c", "http://a.example/a%20b#c"),
+    ],
+)
+def test_a_url_is_sent_as_browsers_send_it(url: str, sent: str) -> None:
+    assert worker.escaped(url) == sent
+
+
+def test_an_image_whose_url_has_blanks_and_other_scripts_comes(hub: Hub) -> None:
+    hub.publish("/b%C3%BCcher/1%20.jpg", b"x")
+    assert fetched(hub, worker._Opener(), "/bücher/1 .jpg") == b"x"
+
+
 def test_a_redirect_leads_to_no_file(hub: Hub) -> None:
     hub.redirect("/r.jpg", "file:///etc/passwd")
     with pytest.raises(OSError, match="file"):

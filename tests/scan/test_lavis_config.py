@@ -103,3 +103,14 @@ def test_a_model_without_a_type_and_a_name_that_is_none_are_remarks() -> None:
     assert isinstance(first, Remark)
     (second,) = found("datasets: {'${name}': {data_type: images}}\n")
     assert isinstance(second, Remark)
+
+
+def test_a_dataset_for_which_nothing_is_set_is_named_beside_a_model_alone() -> None:
+    datasets = "datasets:\n  coco_caption:\n  nocaps: {}\n  flickr30k: {batch_size: 3}\n  count: 3\n"
+    assert found(datasets) == []
+    assert found("model: {arch: blip_caption, model_type: base_coco}\n" + datasets) == [
+        Named("c.yaml:1", "blip_caption/base_coco"),
+        Named("c.yaml:3", "coco_caption"),
+        Named("c.yaml:4", "nocaps"),
+        Named("c.yaml:5", "flickr30k"),
+    ]

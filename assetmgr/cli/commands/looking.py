@@ -135,7 +135,8 @@ def _summary(rows: Sequence[AssetStatus | ListedAsset]) -> str:
     states: dict[str, int] = {}
     for row in rows:
         states[row.state] = states.get(row.state, 0) + 1
-    held = sum(row.bytes or 0 for row in rows if row.looked_at is not None)
+    # Of what is incomplete nobody has counted how much is there.
+    held = sum(row.bytes or 0 for row in rows if row.state in ("installed", "unproved"))
     words = [f"{count:,} {state}" for state, count in states.items()]
     line = f"{plural(len(rows), 'asset')}" + (f": {', '.join(words)}; {size(held)} in the store" if rows else "")
     unseen = [row for row in rows if row.not_looked_at]
