@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
+from assetmgr.caches.known import known_caches
 from assetmgr.errors import AssetError, LockError, NotLockedError
 from assetmgr.inventory import Inventory
 from assetmgr.lock import LockedAsset, LockedFile
@@ -153,18 +154,18 @@ def _in_store(store: Store, own: Receipt | None, path: str, files: Mapping[str, 
 
 
 def _in_hub_cache(store: Store, entry: LockedAsset) -> list[FolderWhereabouts]:
-    """What huggingface_hub's own cache has of a commit. It is told by names: nothing there was proved."""
+    """What huggingface_hub's own caches have of a commit. It is told by names: nothing there was proved."""
     if entry.origin != "hub":
         return []
-    home = os.environ.get("HF_HOME") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "huggingface"
-    )
-    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
-    folder = os.path.join(os.path.expanduser(cache), *Layout(entry).folder.split("/")[1:])
-    if not os.path.isdir(folder) or os.path.realpath(folder) == os.path.realpath(store.at(Layout(entry).folder)):
-        return []
-    count = sum(os.path.isfile(os.path.join(folder, *file.path.split("/"))) for file in entry.files)
-    return [FolderWhereabouts("hub cache", folder, count)]
+    found, seen = [], {os.path.realpath(store.at(Layout(entry).folder))}
+    for cache in known_caches(os.environ, os.path.expanduser("~"), os.getcwd()):
+        folder = os.path.join(cache.folder, *Layout(entry).folder.split("/")[1:])
+        real = os.path.realpath(folder)
+        if cache.kind == "hub" and real not in seen and os.path.isdir(folder):
+            seen.add(real)
+            count = sum(os.path.isfile(os.path.join(folder, *file.path.split("/"))) for file in entry.files)
+            found.append(FolderWhereabouts("hub cache", folder, count))
+    return found
 
 
 # --- on mirrors -------------------------------------------------------------------------------------------------------

@@ -125,5 +125,6 @@ def test_huggingface_hubs_own_cache_is_told_by_names(hub: Hub, project: Project,
     snapshot = tmp_path / "cache/models--org--name/snapshots" / commit
     snapshot.mkdir(parents=True)
     (snapshot / "a.json").write_bytes(b"{}")
-    done = project.run("--json", "whereis", "h", env={"HF_HUB_CACHE": str(tmp_path / "cache")})
-    assert [(one["kind"], one["files"]) for one in done.json["folders"]] == [("hub cache", 1)]
+    for variable in ("HF_HUB_CACHE", "TRANSFORMERS_CACHE"):  # the same that a pull looks into
+        done = project.run("--json", "whereis", "h", env={variable: str(tmp_path / "cache")})
+        assert [(one["kind"], one["files"]) for one in done.json["folders"]] == [("hub cache", 1)], variable

@@ -57,7 +57,7 @@ def hosts(workspace: Workspace) -> str:
     return f" from {', '.join(asked)}" if asked else ""
 
 
-def tell_mirrors(workspace: Workspace, output: Output) -> None:
+def tell_of_bad_sources(workspace: Workspace, output: Output) -> None:
     """Name the mirrors and the caches that were no good, and why, once a command."""
     for cache in workspace.adopted():
         if cache.wrong_files:

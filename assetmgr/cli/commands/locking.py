@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_local_caches, add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
-from assetmgr.cli.reports import hosts, tell_mirrors
+from assetmgr.cli.reports import hosts, tell_of_bad_sources
 from assetmgr.cli.tables import table
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _lock(options: argparse.Namespace, output: Output) -> int:
     try:
         report = workspace.lock(names, upgrade=options.upgrade, fetch=not options.no_fetch, freeze=options.freeze)
     finally:
-        tell_mirrors(workspace, output)
+        tell_of_bad_sources(workspace, output)
     if output.json:
         _document(report, output)
         return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, duration, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
-from assetmgr.cli.reports import hosts, moved, tell_mirrors
+from assetmgr.cli.reports import hosts, moved, tell_of_bad_sources
 from assetmgr.errors import IntegrityError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
             )
         )
         return code
-    tell_mirrors(workspace, output)
+    tell_of_bad_sources(workspace, output)
     for finding in result.repaired:
         output.data(f"repaired: {finding}")
     for finding in result.findings:

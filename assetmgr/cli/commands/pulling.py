@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
-from assetmgr.cli.reports import from_caches, moved, shares, tell_mirrors
+from assetmgr.cli.reports import from_caches, moved, shares, tell_of_bad_sources
 from assetmgr.errors import AssetError, UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _pull(options: argparse.Namespace, output: Output) -> int:
         else:
             done = workspace.pull(names, locked=options.locked)
     except AssetError as error:
-        tell_mirrors(workspace, output)
+        tell_of_bad_sources(workspace, output)
         output.fail(error, **moved(workspace))
         return error.code
     seconds = round(time.monotonic() - started, 3)
@@ -102,7 +102,7 @@ def _pull(options: argparse.Namespace, output: Output) -> int:
         told = tuple(_document(one, workspace) for one in pinned) or UNSET
         output.document(PullDocument(seconds=seconds, assets=tuple(done), references=told, **moved(workspace)))
         return 0
-    tell_mirrors(workspace, output)
+    tell_of_bad_sources(workspace, output)
     output.say(f"{_told(done, workspace)}; {seconds:.1f} s")
     for one in pinned:
         output.data(_shown_at(one, workspace))

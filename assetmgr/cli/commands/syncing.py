@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
-from assetmgr.cli.reports import from_caches, moved, shares, tell_mirrors
+from assetmgr.cli.reports import from_caches, moved, shares, tell_of_bad_sources
 from assetmgr.errors import AssetError, IntegrityError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _sync(options: argparse.Namespace, output: Output) -> int:
         names = named(options, workspace)
         result = workspace.sync(names, locked=options.locked, upgrade=upgrade, dry_run=options.dry_run)
     except AssetError as error:
-        tell_mirrors(workspace, output)
+        tell_of_bad_sources(workspace, output)
         output.fail(error, **moved(workspace))
         return error.code
     errors = [*result.problems, *(result.verification.errors if result.verification else ())]
@@ -82,7 +82,7 @@ def _sync(options: argparse.Namespace, output: Output) -> int:
     if output.json:
         output.document(_document(result, workspace, code, seconds))
         return code
-    tell_mirrors(workspace, output)
+    tell_of_bad_sources(workspace, output)
     if not output.quiet or result.dry_run:
         for line in _lines(result):
             output.data(line)
