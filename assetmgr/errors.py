@@ -7,6 +7,7 @@
     ├── UsageError                   2   a command or call asked for something that cannot be
     │   └── UnknownAssetError        2   a name that no manifest declares
     ├── LockError                    2   a lock document is invalid, or its entries contradict each other
+    │   ├── LockConflictError        2   a merge left both sides in a lock: to choose one is its owner's
     │   └── LockVersionError         2   a lock or receipt written by a newer assetmgr
     ├── PatternError                 2   patterns that select no file
     ├── IntegrityError               3   bytes, names or links are not what the lock says
@@ -106,6 +107,10 @@ class UnknownAssetError(UsageError):
 
 class LockError(AssetError):
     exit_code = 2
+
+
+class LockConflictError(LockError):
+    pass
 
 
 class LockVersionError(LockError):

@@ -6,6 +6,8 @@ well. Parsing checks everything that a hostile lock could try; nothing of a lock
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
@@ -13,7 +15,7 @@ from typing import Any, BinaryIO, Literal, TypeVar
 import msgspec
 
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AssetError, LockError, LockVersionError, NotLockedError
+from assetmgr.errors import AssetError, LockConflictError, LockError, LockVersionError, NotLockedError
 from assetmgr.manifest_urls import url_fault
 from assetmgr.names import asset_name_fault, check_digest, check_distinct, check_path, is_repo, line_fault
 
@@ -302,6 +304,7 @@ def parse_differing(old: bytes, old_where: str, new: bytes, new_where: str) -> t
 
 
 _MEND = "restore it from version control, or make it anew with: assetmgr lock"
+_CONFLICT = re.compile(rb"^(<{7}|>{7}|\|{7}) ", re.MULTILINE)
 _Decoded = TypeVar("_Decoded")
 
 
@@ -312,6 +315,11 @@ def _assets(data: bytes, where: str) -> msgspec.Raw:
     except msgspec.ValidationError as error:
         raise LockError(f"{where}: not a lock: {error}", mend=_MEND) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if _CONFLICT.search(data):
+            raise LockConflictError(
+                f"{where}: a merge left both sides in it",
+                mend=f"take one side (git checkout --ours {shlex.quote(where)}, or --theirs), then: assetmgr lock",
+            ) from None
         raise LockError(f"{where}: not JSON: {error}", mend=_MEND) from None
     if document.version != VERSION:
         raise LockVersionError(

@@ -18,6 +18,7 @@ from assetmgr.digests import sha256_text
 from assetmgr.errors import (
     AssetError,
     FetchByHandError,
+    LockConflictError,
     LockError,
     LockVersionError,
     NotInstalledError,
@@ -303,8 +304,8 @@ class Sheets:
         """The lock as it stands. One that cannot be read is made anew, where all of it is asked for."""
         try:
             return self.locked(sheet)
-        except LockVersionError:
-            raise
+        except (LockConflictError, LockVersionError):
+            raise  # what it pins is not lost, and must not be
         except LockError as error:
             if not prune:
                 raise

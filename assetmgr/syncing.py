@@ -20,6 +20,7 @@ from assetmgr import views
 from assetmgr.errors import (
     AssetError,
     FetchByHandError,
+    LockConflictError,
     LockError,
     LockVersionError,
     NotLockedError,
@@ -269,7 +270,7 @@ def _must_lock(sheets: Sheets, said: Sequence[str], follow: Follow, upgrade: Seq
         return False
     try:
         disagreements = sheets.disagreements(said)
-    except LockVersionError:
+    except (LockConflictError, LockVersionError):
         raise
     except (LockError, UnsafeNameError):
         if follow is Follow.LOCKED or said:

@@ -160,6 +160,34 @@ def a_lock_is_damaged(world: World) -> None:
     world.works("pull")
 
 
+@befalls(errors.LockConflictError)
+def a_merge_left_both_sides_in_a_lock(world: World) -> None:
+    project = world.project
+    project.write(FILES)
+    world.works("lock")
+
+    def git(*arguments: str, code: int = 0) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        assert subprocess.run(["git", *who, *arguments], cwd=project.folder, capture_output=True).returncode == code
+
+    git("init", "-q")
+    git("add", "assets.yaml", "assets.lock.json")
+    git("commit", "-qm", "one")
+    git("branch", "other")
+    for branch, file in (("other", "v"), ("-", "x")):
+        git("checkout", "-q", branch)
+        world.hub.publish(f"/f/{file}.bin", file.encode())
+        project.write(FILES.replace("w.bin", f"{file}.bin"))
+        world.works("lock")
+        git("commit", "-qam", file)
+    git("merge", "-q", "other", code=1)
+    git("checkout", "-q", "--ours", "assets.yaml")
+    mend = world.fails(errors.LockConflictError, "lock", says="a merge left both sides in it")
+    git(*re.findall(r"\(git (checkout --ours \S+?),", mend)[0].split())
+    world.type_in(mend)
+    world.works("pull")
+
+
 @befalls(errors.LockVersionError)
 def a_lock_is_of_a_newer_assetmgr(world: World) -> None:
     world.project.write(FILES)

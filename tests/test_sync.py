@@ -445,10 +445,21 @@ def test_tidying_that_was_cut_short_is_gone_on_with(project: Project) -> None:
 def test_a_damaged_lock_is_made_anew(project: Project) -> None:
     project.run("sync")
     pinned = project.lock_file.read_bytes()
-    project.lock_file.write_text("<<<<<<< HEAD")
+    project.lock_file.write_text("{")
     project.run("sync", "--locked", code=2)
     project.run("sync")
     assert project.lock_file.read_bytes() == pinned
+
+
+def test_a_lock_with_both_sides_of_a_merge_is_never_made_anew(hub: Hub, project: Project) -> None:
+    project.run("sync")
+    both = b"<<<<<<< HEAD\n" + project.lock_file.read_bytes() + b"=======\n{}\n>>>>>>> other\n"
+    project.lock_file.write_bytes(both)
+    hub.reset_log()
+    for command in ("lock", "sync", "pull", "status"):
+        assert "a merge left both sides in it" in project.run(command, code=2).err
+    assert project.lock_file.read_bytes() == both
+    assert not hub.requests
 
 
 def test_kills_at_random_moments_leave_nothing_that_the_next_run_does_not_put_right(
