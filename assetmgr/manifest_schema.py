@@ -103,7 +103,7 @@ Spec = Text | Choice | Number | Share | Flag | ListOf | MapOf | Either | Record
 def text_fault(spec: Text, text: str) -> str | None:
     if not text:
         return None if spec.empty else "it is empty"
-    if not _ORDINARY.match(text.replace("\n", " ") if spec.lines else text):
+    if not text.isprintable() and not _ORDINARY.match(text.replace("\n", " ") if spec.lines else text):
         return "it has a control character"
     return spec.fault(text)
 

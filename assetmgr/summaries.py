@@ -25,7 +25,7 @@ from assetmgr.placing import write_document
 from assetmgr.receipt import Receipt
 from assetmgr.store import Layout, State, Store
 
-LARGEST = 20
+LARGEST = 10
 """How many files of an entry a summary keeps: its largest."""
 LONG = 1 << 20
 """Bytes of documents (some 5,000 files) up to which they are read whole, and every file is looked at."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
@@ -83,6 +82,8 @@ def _is_link_local(host: str) -> bool:
             return False
         return (found.ipv4_mapped or found).is_link_local
     try:
+        import socket
+
         return socket.inet_aton(host)[:2] == b"\xa9\xfe"
     except OSError:
         return False
