@@ -18,7 +18,7 @@ BOUND = 1.2
 
 def adopt(bench: Bench) -> Iterator[Row]:
     """`assetmgr pull` of files that `hf download` has in its cache, against one full hash of them by all cores."""
-    size = (64 if bench.quick else 512) << 20
+    size = (64 if bench.quick else 1024) << 20
     published = bench.place / "published"
     for number in range(FILES):
         write_large(published / f"{number}.safetensors", size + number)
