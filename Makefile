@@ -112,7 +112,7 @@ endef
 	@$(BINLAVIS)/python $(PIP) install -c assetmgr/requirements/lavis.txt torch
 	@$(BINLAVIS)/python $(PIP) install --no-deps -r assetmgr/requirements/lavis.txt
 	@$(BINLAVIS)/python $(PIP) install -c tests/constraints-hub036.txt hatchling editables
-	@$(BINLAVIS)/python $(PIP) install -c tests/constraints-hub036.txt --no-build-isolation -e '.[test]'
+	@$(BINLAVIS)/python $(PIP) install -c tests/constraints-hub036.txt --no-build-isolation -e '.[video,test]'
 	@touch .venv-lavis/.made
 
 # Of no package of ours: the tests have this Python as the one that fetches lists of URLs.
