@@ -30,14 +30,16 @@ HELD: Mapping[str, tuple[str, str]] = {
 # (scikit-image is imported by lavis.common.gradcam alone, with matplotlib, which LAVIS does not even require.)
 LEFT_OUT = ("contexttimer", "ipython", "opendatasets", "plotly", "pre-commit", "python-magic", "scikit-image",
             "streamlit", "wheel")  # fmt: skip
+# What assetmgr's load_dataset needs beside LAVIS: pyarrow 26 wants numpy 2.
+ADDED = ("av", "pyarrow<26")
 HEAD = """\
 # Every package of an environment in which LAVIS 1.0.2 works, with Python 3.11:
 #
 #   pip install -c lavis.txt torch torchvision      the build you want: --index-url for a CPU or a CUDA one
 #   pip install --no-deps -r lavis.txt
-#   pip install -c lavis.txt .                      assetmgr, in its clone
+#   pip install -c lavis.txt '.[video]'             assetmgr, in its clone
 #
-# Made by tests/lavis/freeze.py from LAVIS's own requirements and lavis-overrides.txt.
+# Made by tests/lavis/freeze.py from LAVIS's own requirements, lavis-overrides.txt, and what load_dataset needs.
 """
 OVERRIDES_HEAD = """\
 # Where the requirements of LAVIS 1.0.2 are departed from, for `uv pip install salesforce-lavis==1.0.2 --overrides`.
@@ -58,7 +60,7 @@ def main() -> None:
         said = "import importlib.metadata as m, json; print(json.dumps(m.requires('salesforce-lavis')))"
         wanted = json.loads(subprocess.run([python, "-c", said], check=True, capture_output=True).stdout)
         wanted = [text for text in wanted if text.split()[0] not in {*LEFT_OUT, "torchvision"}]
-        subprocess.run([*pip, "install", "-c", held, "--upgrade", *wanted, "setuptools"], check=True)
+        subprocess.run([*pip, "install", "-c", held, "--upgrade", *wanted, *ADDED, "setuptools"], check=True)
         listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], check=True, capture_output=True).stdout
     # A build's own mark, such as +cpu, is not part of what is wanted.
     rows = [f"{row['name'].lower()}=={row['version'].partition('+')[0]}" for row in json.loads(listed)]
