@@ -56,6 +56,11 @@ class AssetError(Exception):
         self.message = message
         self.mend = mend
 
+    @property
+    def parts(self) -> tuple[AssetError, ...]:
+        """The failures that it tells of: itself, or each of several."""
+        return (self,)
+
     def __str__(self) -> str:
         return f"{self.message}\n  mend: {self.mend}" if self.mend else self.message
 
@@ -198,6 +203,10 @@ class SeveralErrors(AssetError):
     def __init__(self, errors: Sequence[AssetError]) -> None:
         self.errors = tuple(errors)
         super().__init__("\n".join(str(error) for error in self.errors))
+
+    @property
+    def parts(self) -> tuple[AssetError, ...]:
+        return self.errors
 
     @property
     def code(self) -> int:

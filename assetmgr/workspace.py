@@ -13,12 +13,12 @@ from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
     AssetError,
     NotInstalledError,
-    SeveralErrors,
     StaleLockError,
     UsageError,
     raise_all,
 )
-from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
+from assetmgr.inventory import Inventory
+from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset
 from assetmgr.lock import LockedAsset, lock_path
 from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
@@ -315,7 +315,7 @@ class Workspace:
                 try:
                     pinned.append(pin(reference, self._sheets, self.store, origins, locked=locked))
                 except AssetError as error:
-                    errors += error.errors if isinstance(error, SeveralErrors) else [error]
+                    errors += error.parts
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
             try:
