@@ -418,34 +418,8 @@ class Workspace:
 
     def _receipts(self, names: Iterable[str]) -> list[tuple[str, Receipt | None]]:
         """Each meant asset with its receipt: of the lock's entry where a lock names it, else the one pulled last."""
-        said = tuple(names)
-        if not said and not self.manifests:
-            return [(receipt.entry.name, receipt) for receipt in self.store.receipts()]
-        found: dict[str, Receipt | None] = {}
-        for name in self._sheets.names(said):
-            lock = self._sheets.locked(self._sheets.of(name))
-            if name in lock.assets:
-                for entry in lock.closure([name]):
-                    found[entry.name] = self.store.read_receipt(entry)
-                continue
-            receipts = self.store.receipts_of(name)
-            if not receipts:
-                self._sheets.check_known(name)
-            self._add_required(name, receipts[0] if receipts else None, found)
-        return list(found.items())
-
-    def _add_required(self, name: str, receipt: Receipt | None, found: dict[str, Receipt | None]) -> None:
-        """Add a receipt and those of what it requires: of the very entries that its lock named, where it says so."""
-        if name in found:
-            return
-        found[name] = receipt
-        for required in receipt.entry.requires if receipt else ():
-            pin = receipt.pins.get(required) if receipt else None
-            if pin is not None:
-                self._add_required(required, self.store.receipt_by_digest(required, pin), found)
-            else:
-                newest = self.store.receipts_of(required)
-                self._add_required(required, newest[0] if newest else None, found)
+        meant = Inventory(self._sheets, self.store).meant(names)
+        return [(known.name, self.store.receipt_in(known.file) if known.file else None) for known in meant]
 
     def verify(
         self,
