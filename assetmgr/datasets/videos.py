@@ -1,69 +1,27 @@
-"""Videos: names until frames are asked for; then only the frames that are needed are decoded, by index.
-
-A frame's index is its place among the frames that a decoder presents when it plays the file from its beginning, whatever
-the order in which they are coded, the times at which they are shown, and what an edit list leaves out. Where the index
-that the packets tell does not hold while decoding, the file is decoded from its beginning instead.
-
-The only module that imports av (PyAV, which is FFmpeg's libraries).
-"""
+"""Videos: a name until frames are asked for. Which frames are chosen is LAVIS's own rule, or the caller's."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import importlib.util
-import os
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from assetmgr.datasets.containers import missing_bytes
+from assetmgr.datasets.films import AdriftError, DamageError, Film, VideoInfo, opened
 from assetmgr.datasets.frames import Sampling, sampled
-from assetmgr.datasets.media import Folder, Media
-from assetmgr.errors import IntegrityError, MissingExtraError, UsageError
+from assetmgr.datasets.media import Media
+from assetmgr.errors import IntegrityError, MissingExtraError
 
 if TYPE_CHECKING:
     import numpy
 
-# FFmpeg would also follow playlists and scripts, to any file or host that they name.
-_FORMATS = "asf,avi,flv,gif,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,ogg,h264,hevc,ivf,m4v,rm"
-# What a Matroska file may say to be longer than its last frame is, in seconds and as a share.
-_SHORT, _SHARE = 1.0, 0.02
-# The containers that know where each packet is and when it is shown. In others, what is told after a jump is a guess.
-_SEEKABLE = ("mov", "matroska", "avi")
-# The codecs that have frames for reference alone, each in a packet of its own.
-_HIDING = ("vp8", "libvpx")
 
+class Video(str):
+    """A video that nothing has been read of. As a text it is its path, which is what LAVIS's samples have.
 
-class VideoInfo(NamedTuple):
-    """What a video's container says of it.
-
-    Attributes
-    ----------
-    count
-        How many frames it has.
-    rate
-        Frames a second, on average.
-    width, height
-        Of its frames as they are coded, in pixels; `Video.frames` turns them where the file says so.
-    duration
-        In seconds.
-    codec
-        FFmpeg's name of it.
-    """
-
-    count: int
-    rate: float
-    width: int
-    height: int
-    duration: float
-    codec: str
-
-
-@dataclass(frozen=True)
-class Video(os.PathLike[str]):
-    """A video that nothing has been read of: small to pickle, and its path where it is a file of its own.
+    So it may be given to whatever takes a path, where it is a file of its own; one in an archive has a path that no
+    file has. It is small to pickle, and torch's DataLoader collates several into a list.
 
     Attributes
     ----------
@@ -82,20 +40,21 @@ class Video(os.PathLike[str]):
     sample: str
     mend: str
 
+    def __new__(cls, media: Media, name: str, sample: str, mend: str) -> Video:
+        made = super().__new__(cls, media.shown(name))
+        made.media, made.name, made.sample, made.mend = media, name, sample, mend
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Video, (self.media, self.name, self.sample, self.mend)
+
     def __fspath__(self) -> str:
-        if not isinstance(self.media, Folder):
-            raise UsageError(f"{self.shown}: in an archive, and no file of its own", mend="use its open() or frames()")
-        return self.shown
+        return str(self)
 
     @property
     def path(self) -> str:
-        """Its path. Raises `UsageError` where it lies in an archive."""
-        return os.fspath(self)
-
-    @property
-    def shown(self) -> str:
-        """Its whole name, as a person is told."""
-        return self.media.shown(self.name)
+        """Its path, as a plain text."""
+        return str(self)
 
     def open(self) -> BinaryIO:
         """Its bytes.
@@ -163,7 +122,7 @@ class Video(os.PathLike[str]):
             choice = functools.partial(sampled, n=n, sampling=sampling, start=start, end=end, seed=seed)
             try:
                 return film.pictures(choice(film.count), height, width)
-            except _AdriftError:
+            except AdriftError:
                 film.recount()
                 return film.pictures(choice(film.count), height, width)
 
@@ -174,259 +133,27 @@ class Video(os.PathLike[str]):
         with self._opened() as film:
             try:
                 return film.pictures(indices, height, width)
-            except _AdriftError:
+            except AdriftError:
                 film.recount()
                 return film.pictures(indices, height, width)
 
     def fault(self, what: str) -> IntegrityError:
         """An error about this video, to be raised."""
-        return IntegrityError(f"{self.sample}: {self.shown}: {what}", mend=self.mend)
+        return IntegrityError(f"{self.sample}: {self.path}: {what}", mend=self.mend)
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[_Film]:
+    def _opened(self) -> Iterator[Film]:
         if importlib.util.find_spec("av") is None:
             what = "PyAV, which decodes its videos, is not installed"
             raise MissingExtraError(f"{self.sample}: {what}", mend="pip install 'assetmgr[video]'")
-        import av
-
         with self.open() as file:
             try:
-                if lacking := missing_bytes(file):
-                    raise self.fault(f"truncated: {lacking:,} bytes are missing at its end")
-                film = _Film(file)
-                try:
+                with opened(file) as film:
                     yield film
-                finally:
-                    film.close()
-            except (av.FFmpegError, _DamageError) as error:
-                told = error.strerror if isinstance(error, av.FFmpegError) else str(error)
-                raise self.fault(f"cannot be decoded: {told}") from None
+            except DamageError as error:
+                raise self.fault(str(error)) from None
+            except OSError as error:
+                raise self.fault(f"cannot be read: {error.strerror or error}") from None
 
     def __repr__(self) -> str:
-        return f"Video({self.shown})"
-
-
-class _DamageError(Exception):
-    """The file opens, and is not whole."""
-
-
-class _AdriftError(Exception):
-    """Decoding presents other frames than the packets told."""
-
-
-class _Key(NamedTuple):
-    """Where decoding can begin: a packet that needs none before it."""
-
-    shown: int
-    coded: int
-
-
-class _Film:
-    """An open video: the times of its frames, in order, and where decoding can begin."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._open()
-        self.count = 0
-        # By time, in order of presentation; empty where only counting tells.
-        self._places: dict[int, int] = {}
-        self._times: list[int] = []
-        self._keys: list[_Key] = []
-        self._look_through()
-
-    def _open(self) -> None:
-        import av
-
-        self._file.seek(0)
-        self._container = av.open(self._file, options={"format_whitelist": _FORMATS}, metadata_errors="replace")
-        try:
-            self._stream: Any = self._container.streams.best("video")
-        except ValueError:
-            self._stream = None
-        if self._stream is None:
-            self._container.close()
-            raise _DamageError("it has no video")
-        self._stream.thread_type = "AUTO"
-
-    def close(self) -> None:
-        self._container.close()
-
-    def _is_kind(self, *formats: str) -> bool:
-        return not set(formats).isdisjoint(self._container.format.name.split(","))
-
-    def _reopen(self) -> None:
-        self.close()
-        self._open()
-
-    def _look_through(self) -> None:
-        """Read every packet, decode none."""
-        stream, times, packets, ends = self._stream, [], 0, 0.0
-        whole = self._is_kind("matroska")
-        hiding = stream.codec_context.name in _HIDING
-        for packet in self._container.demux() if whole else self._container.demux(stream):
-            if not packet.size:
-                continue
-            if whole and packet.pts is not None:
-                ends = max(ends, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index != stream.index:
-                continue
-            packets += 1
-            if packet.is_corrupt and not packet.is_discard:
-                raise _DamageError("truncated, or a part of it is missing")
-            if packet.is_keyframe and packet.pts is not None and packet.dts is not None:
-                self._keys.append(_Key(packet.pts, packet.dts))
-            # What an edit list leaves out is decoded and not shown; VP8 has frames that are for reference alone.
-            if not packet.is_discard and not (hiding and not bytes(packet)[0] & 0x10):
-                times.append(packet.pts)
-        if self._is_kind("mov") and packets < stream.frames:
-            raise _DamageError(f"truncated: of {stream.frames} frames, {packets} are there")
-        declared = (self._container.duration or 0) / 1e6 if whole else 0.0
-        if declared - ends > max(_SHORT, _SHARE * declared):
-            raise _DamageError(f"truncated, or a part of it is missing: of {declared:.1f} s, {ends:.1f} s are there")
-        if not times:
-            raise _DamageError("it has no frames")
-        self._keys.sort()
-        self.count = len(times)
-        if None in times or len(set(times)) < len(times):
-            self.recount()
-        else:
-            self._times = sorted(times)
-            self._places = {time: place for place, time in enumerate(self._times)}
-
-    @property
-    def info(self) -> VideoInfo:
-        stream, coded = self._stream, self._stream.codec_context
-        rate = float(stream.average_rate or stream.guessed_rate or 0)
-        if stream.duration is not None:
-            duration = float(stream.duration * stream.time_base)
-        else:
-            duration = self._container.duration / 1e6 if self._container.duration else self.count / (rate or 1)
-        return VideoInfo(self.count, rate, coded.width, coded.height, duration, coded.name)
-
-    def recount(self) -> None:
-        """Decode all of it to tell how many frames there are; from now on, they are counted from the beginning."""
-        told = set(self._places)
-        self._reopen()
-        presented, interlaced = [], False
-        for frame in self._decoded():
-            presented.append(frame.pts)
-            interlaced = interlaced or frame.interlaced_frame
-        if not presented:
-            raise _DamageError("it has no frames")
-        # Frames before the first beginning cannot be decoded where a film was cut there. Two fields may be one frame.
-        lost = {time for time in told.difference(presented) if presented[0] is None or time > presented[0]}
-        if lost and self._is_kind("mov", "matroska") and self._stream.codec_context.name not in _HIDING:
-            if not interlaced:
-                raise _DamageError(f"a part of it is damaged: {len(lost)} of {len(told)} frames are not presented")
-        self._times, self._places = [], {}
-        self.count = len(presented)
-
-    def pictures(self, indices: Sequence[int], height: int | None, width: int | None) -> numpy.ndarray[Any, Any]:
-        """The frames of these indices, in this order."""
-        import numpy
-
-        chosen = [index + self.count if index < 0 else index for index in indices]
-        for index, place in zip(indices, chosen, strict=True):
-            if not 0 <= place < self.count:
-                raise IndexError(f"no frame {index} among {self.count}")
-        wanted = sorted(set(chosen))
-        pictures: Any = None
-        found: dict[int, int] = {place: number for number, place in enumerate(wanted)}
-        painter = _Painter(height, width)
-        for place, frame in self._sought(wanted) if self._times else self._counted(wanted):
-            picture = painter.picture(frame)
-            if pictures is None:
-                pictures = numpy.empty((len(wanted), *picture.shape), numpy.uint8)
-            pictures[found[place]] = picture
-        if pictures is None:
-            return numpy.empty((0, height or 0, width or 0, 3), numpy.uint8)
-        return pictures if chosen == wanted else pictures[[found[place] for place in chosen]]
-
-    def _sought(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """The frames of these places, each decoded from the nearest beginning before it."""
-        keys = self._keys if self._is_kind(*_SEEKABLE) else []
-        if not keys:
-            self._reopen()
-        frames, following = self._decoded(), 0 if not keys else None
-        for number, place in enumerate(wanted):
-            key = keys[max(bisect_right(keys, (self._times[place], float("inf"))) - 1, 0)] if keys else None
-            if key and (number == 0 or (following is not None and self._is_later(key, following))):
-                # By the time of decoding, which is what most containers' indices have: by that of presentation, the
-                # next beginning may be found, which is decoded before this one is presented.
-                self._container.seek(min(key.coded, key.shown), stream=self._stream)
-                frames, following = self._decoded(), None
-            for frame in frames:
-                reached = self._places.get(frame.pts)
-                if reached is None or reached > place or (following is not None and reached != following):
-                    raise _AdriftError
-                following = reached + 1
-                if reached == place:
-                    yield place, frame
-                    break
-            else:
-                raise _AdriftError
-
-    def _is_later(self, key: _Key, following: int) -> bool:
-        """Whether a beginning lies after the next frame that would be decoded."""
-        return following < self.count and key.shown > self._times[following]
-
-    def _counted(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """The frames of these places, all decoded from the first."""
-        self._reopen()
-        places = set(wanted)
-        for place, frame in enumerate(self._decoded()):
-            if place in places:
-                yield place, frame
-            if place >= wanted[-1]:
-                return
-        raise _DamageError("it has fewer frames than before")
-
-    def _decoded(self) -> Iterator[Any]:
-        for packet in self._container.demux(self._stream):
-            for frame in packet.decode():
-                if frame.is_corrupt:
-                    raise _DamageError("a part of it is damaged")
-                yield frame
-
-
-class _Painter:
-    """Frames to pixels: RGB, turned as the file says, all of one size."""
-
-    def __init__(self, height: int | None, width: int | None) -> None:
-        self._height, self._width = height, width
-        self._size: tuple[int, int] | None = None
-        self._graph: Any = None
-
-    def picture(self, frame: Any) -> Any:
-        import numpy
-
-        turns = round(frame.rotation / 90) % 4
-        if self._size is None:
-            height, width = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
-            self._size = (self._height or height, self._width or width)
-        height, width = reversed(self._size) if turns % 2 else self._size
-        if (frame.height, frame.width) == (height, width):
-            pixels = frame.to_ndarray(format="rgb24")
-        else:
-            pixels = self._scaled(frame, height, width)
-        return numpy.rot90(pixels, turns) if turns else pixels
-
-    def _scaled(self, frame: Any, height: int, width: int) -> Any:
-        """By FFmpeg's own filter: it places the colours of subsampled pixels as decord's does."""
-        import av
-
-        shape = (frame.format.name, frame.width, frame.height)
-        if self._graph is None or self._graph[0] != shape:
-            graph = av.filter.Graph()
-            source = graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-            )
-            scale = graph.add("scale", f"{width}:{height}:flags=bilinear")
-            form, sink = graph.add("format", "rgb24"), graph.add("buffersink")
-            source.link_to(scale)
-            scale.link_to(form)
-            form.link_to(sink)
-            graph.configure()
-            self._graph = (shape, graph)
-        self._graph[1].push(frame)
-        return self._graph[1].pull().to_ndarray()
+        return f"Video({self.path!r})"
