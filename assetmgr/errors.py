@@ -5,7 +5,8 @@
     AssetError                       1   anything unexpected; the root of the tree
     ├── ManifestError                2   a manifest is wrong: every mistake in it, each with file:line:column
     ├── UsageError                   2   a command or call asked for something that cannot be
-    │   └── UnknownAssetError        2   a name that no manifest declares
+    │   ├── UnknownAssetError        2   a name that no manifest declares
+    │   └── UnknownSplitError        2   a split that the dataset has not; a KeyError too
     ├── LockError                    2   a lock document is invalid, or its entries contradict each other
     │   ├── LockConflictError        2   a merge left both sides in a lock: to choose one is its owner's
     │   └── LockVersionError         2   a lock or receipt written by a newer assetmgr
@@ -56,6 +57,11 @@ class AssetError(Exception):
         self.message = message
         self.mend = mend
 
+    @property
+    def parts(self) -> tuple[AssetError, ...]:
+        """The failures that it tells of: itself, or each of several."""
+        return (self,)
+
     def __str__(self) -> str:
         return f"{self.message}\n  mend: {self.mend}" if self.mend else self.message
 
@@ -102,6 +108,10 @@ class UsageError(AssetError):
 
 
 class UnknownAssetError(UsageError):
+    pass
+
+
+class UnknownSplitError(UsageError, KeyError):
     pass
 
 
@@ -198,6 +208,10 @@ class SeveralErrors(AssetError):
     def __init__(self, errors: Sequence[AssetError]) -> None:
         self.errors = tuple(errors)
         super().__init__("\n".join(str(error) for error in self.errors))
+
+    @property
+    def parts(self) -> tuple[AssetError, ...]:
+        return self.errors
 
     @property
     def code(self) -> int:

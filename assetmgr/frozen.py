@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from assetmgr import views
 from assetmgr.errors import AssetError, NotLockedError, UsageError
 from assetmgr.lock import LockedAsset
 from assetmgr.sheets import Sheet, Sheets
 from assetmgr.store import Store
+from assetmgr.view_records import View, all_views
 
 if TYPE_CHECKING:
     from assetmgr.install import Wish
@@ -39,11 +39,11 @@ def frozen_wishes(store: Store, sheets: Sheets, said: Sequence[str], errors: lis
             where = ", ".join(str(sheet.lock_file) for sheet in sheets.of_manifests())
             errors.append(NotLockedError(f"{name}: not locked (in {where})", mend=f"assetmgr lock {name}"))
     entries = sheets.entries([name for name in said if name in held] if said else list(held), errors)
-    shown = views.all_views(store)
+    shown = all_views(store)
     return [_wish(store, sheets, entry, held[entry.name], shown) for entry in entries]
 
 
-def _wish(store: Store, sheets: Sheets, entry: LockedAsset, sheet: Sheet, shown: Sequence[views.View]) -> Wish:
+def _wish(store: Store, sheets: Sheets, entry: LockedAsset, sheet: Sheet, shown: Sequence[View]) -> Wish:
     """An asset as it was wanted when the manifest was last looked at, for who has the lock alone."""
     from assetmgr.install import Wish
 

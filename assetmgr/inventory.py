@@ -10,106 +10,18 @@ import fnmatch
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
-
-import msgspec
+from typing import BinaryIO, NamedTuple
 
 from assetmgr.catalog import nearest_names
 from assetmgr.differences import Differences, compare
 from assetmgr.errors import NotLockedError, UsageError
+from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset, ShownFile
 from assetmgr.lock import Lock, LockedAsset, LockedFile, parse_differing, read_lock_file
 from assetmgr.manifest import Asset, FilesSource, HubSource, ScriptSource, UrlListSource
 from assetmgr.receipt import Receipt, asset_of, receipt_name
 from assetmgr.sheets import Sheet, Sheets
 from assetmgr.store import Layout, Store
 from assetmgr.summaries import LARGEST, EntrySummary, Receipts, ReceiptSummary, Sight, largest, lock_summaries
-
-AssetState = Literal["installed", "unproved", "incomplete", "damaged", "not installed", "not locked"]
-
-
-class AssetStatus(msgspec.Struct, frozen=True):
-    """One asset's state, as `status` shows it.
-
-    ``state`` is ``installed``, ``unproved`` (there, and to be hashed once), ``incomplete``, ``damaged``, ``not
-    installed`` or ``not locked``; ``stale`` says that the manifest changed since the lock. ``looked_at`` is when every
-    file was last looked at (Unix seconds), and ``not_looked_at`` how many were not looked at now.
-    """
-
-    name: str
-    kind: str
-    state: AssetState
-    stale: bool = False
-    files: int = 0
-    bytes: int = 0
-    revision: str = ""
-    commit: str = ""
-    proved_at: int | None = None
-    path: str = ""
-    looked_at: int | None = None
-    not_looked_at: int = 0
-
-
-class ListedAsset(msgspec.Struct, frozen=True):
-    """One asset that is declared, locked or installed, as `list` shows it.
-
-    ``state`` is as in `status`. ``bytes`` is None where no lock says it. ``declared_at`` is FILE:LINE:COLUMN, or empty.
-    """
-
-    name: str
-    kind: str
-    state: AssetState
-    origin: str
-    groups: tuple[str, ...] = ()
-    files: int | None = None
-    bytes: int | None = None
-    license: str | None = None
-    description: str | None = None
-    declared_at: str = ""
-    looked_at: int | None = None
-    not_looked_at: int = 0
-
-
-class ShownFile(msgspec.Struct, frozen=True):
-    """One file of an asset, by its name in the asset."""
-
-    path: str
-    size: int
-    sha256: str | None
-
-
-class ShownAsset(msgspec.Struct, frozen=True):
-    """All that is known of one asset, as `show` shows it.
-
-    ``shown_files`` are all files, or the largest of many; ``files`` and ``bytes`` count all that it puts into the
-    store. ``reasons`` says why it is there, ``other_revisions`` which others of its name are installed, ``next`` what
-    to type to have it. What is not known is None or empty.
-    """
-
-    name: str
-    kind: str
-    state: AssetState
-    stale: bool
-    origin: str
-    endpoint: str | None
-    revision: str
-    commit: str
-    license: str | None
-    description: str | None
-    groups: tuple[str, ...]
-    requires: tuple[str, ...]
-    twins: tuple[str, ...]
-    files: int | None
-    bytes: int | None
-    shown_files: tuple[ShownFile, ...]
-    path: str
-    local_dirs: tuple[str, ...]
-    proved_at: int | None
-    looked_at: int | None
-    not_looked_at: int
-    reasons: tuple[str, ...]
-    other_revisions: tuple[str, ...]
-    mirrors: tuple[str, ...]
-    next: str
 
 
 class Known(NamedTuple):

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from assetmgr import views
-from assetmgr.errors import AssetError, SeveralErrors
+from assetmgr.errors import AssetError
 from assetmgr.prover import Prover
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
 from assetmgr.verify import Finding
+from assetmgr.view_records import read_view
 
 if TYPE_CHECKING:
     from assetmgr.install import Wish
@@ -116,7 +117,7 @@ def _mended(
     try:
         mend(receipt)
     except AssetError as error:
-        errors += error.errors if isinstance(error, SeveralErrors) else [error]
+        errors += error.parts
     left = prover.prove(prover.latest(receipt), full=full).findings
     still = {(finding.path, finding.kind) for finding in left}
     repaired += [finding for finding in found if (finding.path, finding.kind) not in still]
@@ -138,7 +139,7 @@ def mend_asset(
     with network.origins() as origins:
         Pull(store, origins, [wish]).run()
     for folder in receipt.local_dirs:
-        shown = views.read_view(store, folder).files.values()
+        shown = read_view(store, folder).files.values()
         styles = [own.asked for own in shown if receipt.entry.name in own.owners]
         if styles and folder != wish.local_dir and os.path.isdir(folder):
             views.show(store, receipt.entry, folder, styles[0], reporter, wait=wait)

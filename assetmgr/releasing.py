@@ -22,7 +22,7 @@ from assetmgr.placing import remove_empty_folders, remove_file
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
-from assetmgr.views import View
+from assetmgr.view_records import View, all_views, guard, read_view, write_view
 
 # How many of somebody's own files in a folder are named.
 _NAMED = 100
@@ -109,7 +109,7 @@ def yielded(store: Store, releases: Iterable[Release]) -> dict[str, frozenset[st
             by.setdefault(key, set()).add(release.manifest)
     free: dict[str, set[str]] = {}
     for (asset, folder), manifests in by.items():
-        users = views.read_view(store, folder).asked.get(asset, ())
+        users = read_view(store, folder).asked.get(asset, ())
         if all(user in manifests or (user and is_gone(user)) for user in users):
             free.setdefault(folder, set()).add(asset)
     return {folder: frozenset(assets) for folder, assets in free.items()}
@@ -119,7 +119,7 @@ def foresee(store: Store, release: Release, shown: Mapping[str, Collection[str]]
     """What `let_go` would remove and leave, by a look."""
     found = []
     for asset, folder in release.folders:
-        view = views.read_view(store, folder)
+        view = read_view(store, folder)
         if not _others(view, asset, release.manifest):
             kept = _wanted_there(store, folder, shown or {})
             files = {name: own for name, own in view.files.items() if name not in kept}
@@ -132,7 +132,7 @@ def foresee(store: Store, release: Release, shown: Mapping[str, Collection[str]]
 def _wanted_there(store: Store, folder: str, shown: Mapping[str, Collection[str]]) -> set[str]:
     """The names that are wanted in a folder, also by another name of the folder: what stands there is not to go."""
     kept = {name for each, names in shown.items() if _is_same(each, folder) for name in names}
-    for view in views.all_views(store):
+    for view in all_views(store):
         if view.folder != folder and _is_same(view.folder, folder):
             kept |= view.files.keys()
     return kept
@@ -166,7 +166,7 @@ def let_go(
     """
     withdrawn = []
     for asset, folder in release.folders:
-        if not _others(views.read_view(store, folder), asset, release.manifest):
+        if not _others(read_view(store, folder), asset, release.manifest):
             _forget_folder(store, asset, folder, wait=wait)
         kept = _wanted_there(store, folder, shown or {})
         withdrawn.append(_withdraw(store, asset, folder, release.manifest, reporter, wait=wait, wanted=kept))
@@ -184,11 +184,11 @@ def _withdraw(
     store: Store, asset: str, folder: str, by: str, reporter: Reporter, *, wait: float, wanted: Collection[str] = ()
 ) -> Withdrawn:
     """Take away what an asset shows in a folder, where nobody else asks for it."""
-    with held(views.guard(store, folder), f"removing {asset} from {folder}", wait=wait, say=reporter.say):
-        view = views.read_view(store, folder)
+    with held(guard(store, folder), f"removing {asset} from {folder}", wait=wait, say=reporter.say):
+        view = read_view(store, folder)
         others = _others(view, asset, by)
         if others:
-            views.write_view(store, msgspec.structs.replace(view, asked={**view.asked, asset: others}))
+            write_view(store, msgspec.structs.replace(view, asked={**view.asked, asset: others}))
             return Withdrawn(asset, folder)
         files = dict(views.with_interrupted(store, asset, folder, "symlink", view).files)
         mine = {name: own for name, own in files.items() if name not in wanted}
@@ -201,7 +201,7 @@ def _withdraw(
         files = {name: own for name, own in kept.items() if own is not None}
         asked = {name: users for name, users in view.asked.items() if name != asset}
         # Last, so that who goes on after a kill still knows whose they were.
-        views.write_view(store, View(folder, files, {}, asked))
+        write_view(store, View(folder, files, {}, asked))
         if not files and not wanted:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)

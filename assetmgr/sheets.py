@@ -23,7 +23,6 @@ from assetmgr.errors import (
     LockVersionError,
     NotInstalledError,
     NotLockedError,
-    SeveralErrors,
     StaleLockError,
     UsageError,
     raise_all,
@@ -232,10 +231,8 @@ class Sheets:
             origins.context.reporter.say(f"{', '.join(new)}: not locked yet; locking in {own.lock_file}")
             try:
                 self.lock(origins, new, upgrade=(), fetch=True)
-            except SeveralErrors as several:
-                errors += several.errors
             except AssetError as error:
-                errors.append(error)
+                errors += error.parts
         return tuple(name for name in names if name not in new or self._has_all(own, name))
 
     def _has_all(self, sheet: Sheet, name: str) -> bool:
@@ -336,7 +333,7 @@ class Sheets:
                 entry = self._resolve(asset, before.assets.get(asset.name), asset.name in upgrade, origins, fetch=fetch)
                 after[asset.name] = self._frozen(entry) if freeze else entry
             except AssetError as error:
-                parts = error.errors if isinstance(error, SeveralErrors) else (error,)
+                parts = error.parts
                 if self.catalog.ships(asset):
                     parts = tuple(_of_the_catalog(part, asset) for part in parts)
                 if in_parts or all(map(_is_by_hand, parts)):

@@ -24,7 +24,6 @@ from assetmgr.errors import (
     LockError,
     LockVersionError,
     NotLockedError,
-    SeveralErrors,
     StaleLockError,
     UnsafeNameError,
 )
@@ -39,6 +38,7 @@ from assetmgr.releasing import Release, Wants, Withdrawn, decide_release, forese
 from assetmgr.reporting import Reporter
 from assetmgr.sheets import LockChange, Sheet, Sheets
 from assetmgr.store import Store
+from assetmgr.view_records import all_views
 
 if TYPE_CHECKING:
     from assetmgr.install import Pulled, Wish
@@ -139,16 +139,8 @@ def sync(desk: Desk, sheets: Sheets, names: Iterable[str], *, follow: Follow, up
     from assetmgr.pull import Pull
 
     said, errors = tuple(names), list[AssetError]()
-    locks: list[LockChange] = []
     with desk.network.origins() as origins:
-        if _must_lock(sheets, said, follow, upgrade):
-            try:
-                locks = sheets.lock(origins, said, upgrade=_upgraded(sheets, said, upgrade), fetch=True, whole=not said)
-            except AssetError as error:
-                parts = error.errors if isinstance(error, SeveralErrors) else (error,)
-                if not all(isinstance(part, FetchByHandError) for part in parts):
-                    raise
-                errors += parts  # the rest is locked, and is brought meanwhile
+        locks = _lock(sheets, origins, said, follow, upgrade, errors, write=True)
         wishes = _taking_over(desk.store, sheets, said, _wishes(desk, sheets, said, follow, errors), follow)
         folders = [_showing(desk.store, wish) for wish in wishes]
         pull = Pull(desk.store, origins, wishes)
@@ -254,10 +246,9 @@ def _lock(
     try:
         return sheets.lock(origins, said, upgrade=upgraded, fetch=write, whole=not said, write=write)
     except AssetError as error:
-        parts = error.errors if isinstance(error, SeveralErrors) else (error,)
-        if not all(isinstance(part, FetchByHandError) for part in parts):
+        if not all(isinstance(part, FetchByHandError) for part in error.parts):
             raise
-        errors += parts
+        errors += error.parts
         return []
 
 
@@ -343,7 +334,7 @@ def _releases(
 ) -> list[Release]:
     """What each manifest lets go of, by what its lock names now."""
     only = {*said, *(wish.entry.name for wish in wishes)} if said else None
-    receipts, shown = list(store.receipts() if receipts is None else receipts), views.all_views(store)
+    receipts, shown = list(store.receipts() if receipts is None else receipts), all_views(store)
     releases = []
     for sheet in sheets.of_manifests():
         assert sheet.manifest is not None

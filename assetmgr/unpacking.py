@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from assetmgr.archives import ListedMember, Seekable, dump_listing, extract, listing, parse_listing, sweep_stages
 from assetmgr.contents import Unpacked
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AssetError, IntegrityError, SeveralErrors, about, raise_all
+from assetmgr.errors import AssetError, IntegrityError, about, raise_all
 from assetmgr.filling import Filling, key_of, merged
 from assetmgr.lock import LockedFile
 from assetmgr.mutex import held
@@ -213,10 +213,8 @@ class Unpacking:
         for each in short:
             try:
                 self._unpack(each)
-            except SeveralErrors as error:
-                errors += error.errors
             except AssetError as error:
-                errors.append(error)
+                errors += error.parts
         return errors
 
     def _unpack(self, each: Unpacked) -> None:

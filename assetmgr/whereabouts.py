@@ -20,7 +20,7 @@ from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt, asset_of
 from assetmgr.store import Layout, Store
-from assetmgr.views import read_view
+from assetmgr.view_records import read_view
 
 if TYPE_CHECKING:
     from assetmgr.mirrors import Mirror

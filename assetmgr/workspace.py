@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
     AssetError,
     NotInstalledError,
-    SeveralErrors,
     StaleLockError,
     UsageError,
     raise_all,
 )
-from assetmgr.inventory import AssetStatus, Inventory, ListedAsset, ShownAsset
+from assetmgr.inventory import Inventory
+from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset
 from assetmgr.lock import LockedAsset, lock_path
 from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
@@ -315,7 +315,7 @@ class Workspace:
                 try:
                     pinned.append(pin(reference, self._sheets, self.store, origins, locked=locked))
                 except AssetError as error:
-                    errors += error.errors if isinstance(error, SeveralErrors) else [error]
+                    errors += error.parts
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
             try:
@@ -418,34 +418,8 @@ class Workspace:
 
     def _receipts(self, names: Iterable[str]) -> list[tuple[str, Receipt | None]]:
         """Each meant asset with its receipt: of the lock's entry where a lock names it, else the one pulled last."""
-        said = tuple(names)
-        if not said and not self.manifests:
-            return [(receipt.entry.name, receipt) for receipt in self.store.receipts()]
-        found: dict[str, Receipt | None] = {}
-        for name in self._sheets.names(said):
-            lock = self._sheets.locked(self._sheets.of(name))
-            if name in lock.assets:
-                for entry in lock.closure([name]):
-                    found[entry.name] = self.store.read_receipt(entry)
-                continue
-            receipts = self.store.receipts_of(name)
-            if not receipts:
-                self._sheets.check_known(name)
-            self._add_required(name, receipts[0] if receipts else None, found)
-        return list(found.items())
-
-    def _add_required(self, name: str, receipt: Receipt | None, found: dict[str, Receipt | None]) -> None:
-        """Add a receipt and those of what it requires: of the very entries that its lock named, where it says so."""
-        if name in found:
-            return
-        found[name] = receipt
-        for required in receipt.entry.requires if receipt else ():
-            pin = receipt.pins.get(required) if receipt else None
-            if pin is not None:
-                self._add_required(required, self.store.receipt_by_digest(required, pin), found)
-            else:
-                newest = self.store.receipts_of(required)
-                self._add_required(required, newest[0] if newest else None, found)
+        meant = Inventory(self._sheets, self.store).meant(names)
+        return [(known.name, self.store.receipt_in(known.file) if known.file else None) for known in meant]
 
     def verify(
         self,
@@ -568,14 +542,14 @@ class Workspace:
             raise UsageError(f"verify={check!r} is none of 'quick', 'full', 'none'")
         if receipt is None:
             raise self._not_installed(name)
-        from assetmgr.verify import Installed, installed
+        from assetmgr.verify import installed
 
         found, fresh = installed(self.store, receipt, check=check)
         if fresh is not receipt:
             self._prover.remember(fresh)
         asset = self._sheets.asset(name)
         if asset is not None and name in self._sheets.locked(self._sheets.of(name)).assets:
-            found = Installed(found.entry, found.folder, dict(asset.use), found.store)
+            found = dataclasses.replace(found, use=dict(asset.use))
         return found
 
     def _not_installed(self, name: str) -> NotInstalledError:
@@ -644,6 +618,7 @@ class Workspace:
         split: str | None = None,
         vis_path: str | os.PathLike[str] | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
+        transform: Callable[[dict[str, Any]], Any] | None = None,
         verify: Check = "quick",
     ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
@@ -652,7 +627,7 @@ class Workspace:
         required = [self._installed(other, receipts.get(other), verify) for other in found.entry.requires]
         from assetmgr import datasets
 
-        return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing)
+        return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing, transform=transform)
 
     def _of_kind(self, name: str, kind: str, check: Check) -> Installed:
         found = self.installed(name, check=check)

@@ -12,7 +12,8 @@ from assetmgr.claims import is_gone
 from assetmgr.lock import LockedAsset
 from assetmgr.receipt import Receipt
 from assetmgr.releasing import Wants, decide_release
-from assetmgr.views import Found, Shown, View, leave
+from assetmgr.view_records import Shown, View
+from assetmgr.views import Found, leave
 
 ME, YOU = "/me/assets.yaml", "/you/assets.yaml"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from assetmgr import summaries
-from assetmgr.inventory import AssetStatus
+from assetmgr.inventory_rows import AssetStatus
 from assetmgr.receipt import Stamp
 from assetmgr.workspace import Workspace
 from tests.benchmarks.verify_quick import archive_store, files_store, hub_store

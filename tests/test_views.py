@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetmgr import views
+from assetmgr import view_records, views
 from assetmgr.errors import AssetError, IntegrityError, UsageError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.placing import LinkStyle, link, write_document
 from assetmgr.reporting import Silent
 from assetmgr.store import Layout, Store
-from assetmgr.views import Found, Shown, Wanted, decide
+from assetmgr.view_records import Shown
+from assetmgr.views import Found, Wanted, decide
 from tests.support import files_below
 
 STYLES: list[LinkStyle] = ["symlink", "hardlink", "copy"]
@@ -463,7 +464,7 @@ def killed_after_one(stage: Stage, entry: LockedAsset, style: LinkStyle, monkeyp
         return link(target, name, style)
 
     with monkeypatch.context() as patched:
-        patched.setattr(views, "write_document", only_the_intent)
+        patched.setattr(view_records, "write_document", only_the_intent)
         patched.setattr(views, "link", one_only)
         with pytest.raises(KeyboardInterrupt):
             stage.show(entry, style)

@@ -8,7 +8,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from assetmgr.caches.known import Cache
@@ -163,13 +163,10 @@ class LocalCaches:
         """Count a file that proved equal, and was linked or copied."""
         with self._lock:
             old = self._reports.get(candidate.cache, CacheReport(candidate.cache))
-            self._reports[candidate.cache] = CacheReport(
-                old.cache,
-                old.linked_files + linked,
-                old.linked_bytes + size * linked,
-                old.copied_files + (not linked),
-                old.copied_bytes + size * (not linked),
-                old.wrong_files,
+            self._reports[candidate.cache] = (
+                replace(old, linked_files=old.linked_files + 1, linked_bytes=old.linked_bytes + size)
+                if linked
+                else replace(old, copied_files=old.copied_files + 1, copied_bytes=old.copied_bytes + size)
             )
 
     def passed_over(self, candidate: Candidate, file: LockedFile, fault: str) -> None:
@@ -181,8 +178,7 @@ class LocalCaches:
             # By any other name it may well be another file; and what cannot be read may be right.
             if fault == "altered" and os.path.basename(candidate.path) in blob_names(file):
                 old = self._reports.get(candidate.cache, CacheReport(candidate.cache))
-                counts = (old.linked_files, old.linked_bytes, old.copied_files, old.copied_bytes, old.wrong_files + 1)
-                self._reports[candidate.cache] = CacheReport(old.cache, *counts)
+                self._reports[candidate.cache] = replace(old, wrong_files=old.wrong_files + 1)
 
     def report(self) -> tuple[CacheReport, ...]:
         """What came from each cache that gave something, or holds something wrong."""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from assetmgr.cli import streams
-from assetmgr.errors import AssetError, DiskSpaceError, ManifestError, SeveralErrors
+from assetmgr.errors import AssetError, DiskSpaceError, ManifestError
 from assetmgr.reporting import NO_PROGRESS
 
 if TYPE_CHECKING:
@@ -139,12 +139,11 @@ class Output:
 
         ``more`` goes into the document.
         """
-        errors: Sequence[AssetError] = error.errors if isinstance(error, SeveralErrors) else (error,)
-        for one in errors:
+        for one in error.parts:
             told = f"\n  {self._coloured('mend:', '1')} {shown(self.typed(one.mend), lines=True)}" if one.mend else ""
             self._tell(f"{self._coloured('error:', '1;31')} {shown(one.message, lines=True)}{told}")
         if self.json and not documented:
-            self.document({"code": error.code, "errors": [error_document(one) for one in errors], **more})
+            self.document({"code": error.code, "errors": [error_document(one) for one in error.parts], **more})
 
     def trace(self, error: BaseException) -> None:
         """Where an unexpected error came from, for who asked for details."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
 
     from assetmgr.cli.parser import Commands
-    from assetmgr.inventory import AssetStatus, ListedAsset, ShownAsset
+    from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset
 
 
 def register(commands: Commands) -> None:
