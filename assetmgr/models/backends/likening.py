@@ -47,8 +47,6 @@ def match(loaded: LoadedModel, image: Picture, text: str) -> Match:
     """See `LoadedModel.match`."""
     if "match" not in likens(loaded):
         raise cannot(loaded, "match")
-    if not isinstance(text, str) or isinstance(image, (list, tuple)):
-        raise UsageError(f"{loaded.name}: match takes one image and one text")
     found = _features(loaded, image, text)
     images, texts = found.image_embeds_proj, found.text_embeds_proj
     assert images is not None
