@@ -100,7 +100,7 @@ class cuda:
         file = self.file(f"/bin/{name}", f"#!/bin/sh\n{text}\n")
         file.chmod(0o755)
 
-    def machine(self, wanted: Wanted | None = None, *, sites: tuple[str, ...] = ("site",), **environ: str) -> Machine:
+    def machine(self, wanted: Wanted | None = None, sites: tuple[str, ...] = ("site",), /, **environ: str) -> Machine:
         home = self.folder / "home"
         self.system.mkdir(exist_ok=True)
         variables = {"HOME": str(home), "HF_HOME": str(home / "hf"), "PATH": f"{self.system}/bin", **environ}
@@ -116,11 +116,11 @@ class cuda:
     def findings(
         self, wanted: Wanted | None = None, *, sites: tuple[str, ...] = ("site",), **environ: str
     ) -> list[Finding]:
-        return examine(self.machine(wanted, sites=sites, **environ))
+        return examine(self.machine(wanted, sites, **environ))
 
     def wrong(self, wanted: Wanted | None = None, **environ: str) -> list[Finding]:
         """What is wrong; each of it says what mends it."""
-        found = [finding for finding in self.findings(wanted, **environ) if finding.is_wrong]
+        found = [finding for finding in examine(self.machine(wanted, **environ)) if finding.is_wrong]
         assert all(finding.mend for finding in found), found
         return found
 
