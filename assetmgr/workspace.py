@@ -215,7 +215,22 @@ class Workspace:
                 said = self._sheets.lock_shipped(origins, said, errors)
             pull = self._pull(self._declared(said, errors, locked=locked) if said else [], origins)
             pull.errors += errors
-            return pull.run()
+            return self._run(pull)
+
+    def _run(self, pull: Pull) -> list[Pulled]:
+        """Pull, and take the steps that follow a pull for all that came, whatever else failed."""
+        from assetmgr.following import follow
+
+        errors: list[AssetError] = []
+        done: list[Pulled] = []
+        try:
+            done = pull.run()
+        except AssetError as error:
+            errors += error.parts
+        entries = [wish.entry for wish in pull.wishes if "prepare" in wish.use]
+        errors += follow(self.store, entries, self.reporter, wait=self.wait) if entries else []
+        raise_all(errors)
+        return done
 
     def _declared(self, names: Iterable[str], errors: list[AssetError], *, locked: bool) -> list[Wish]:
         """What the locks say of names; a word, or an error, where a manifest has outrun them."""
@@ -319,7 +334,7 @@ class Workspace:
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
             try:
-                return pull.run(), pinned
+                return self._run(pull), pinned
             except AssetError as error:
                 for one in pinned:
                     error = told(error, one.reference, one.asset)
