@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from assetmgr.errors import AssetError
-from assetmgr.lock import LockedAsset
+from assetmgr.install import Wish
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
 from assetmgr.verify import Installed, installed
@@ -24,9 +24,10 @@ def _prepare(found: Sequence[Installed], reporter: Reporter, wait: float) -> lis
 STEPS: Mapping[str, Step] = {"prepare": _prepare}
 
 
-def follow(store: Store, entries: Iterable[LockedAsset], reporter: Reporter, *, wait: float) -> list[AssetError]:
+def follow(store: Store, wishes: Iterable[Wish], reporter: Reporter, *, wait: float) -> list[AssetError]:
     """Take the steps for what is whole in the store; return what went wrong. What is not whole is told already."""
     errors: list[AssetError] = []
+    entries = [wish.entry for wish in wishes if STEPS.keys() & wish.use.keys()]
     receipts = [receipt for entry in entries if (receipt := store.read_receipt(entry)) is not None]
     for key, step in STEPS.items():
         found = [

@@ -7,7 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from assetmgr.manifest_schema import Choice, Either, Flag, ListOf, MapOf, Number, Plain, Record, Share, Spec, Text, text_fault
+from assetmgr.manifest_schema import (
+    Choice,
+    Either,
+    Flag,
+    ListOf,
+    MapOf,
+    Number,
+    Plain,
+    Record,
+    Share,
+    Spec,
+    Text,
+    text_fault,
+)
 from assetmgr.manifest_yaml import Mapping, Node, Problems, Scalar, Sequence, integer, shown
 
 _FOUND = {"int": "a number", "float": "a number", "bool": "true or false", "timestamp": "a date"}
@@ -19,7 +32,7 @@ _LISTED = 16
 class Value:
     """What was read at one place. ``at`` is what to point at: the key where there is one, else the value."""
 
-    data: str | int | float | bool | None | list[Value] | dict[str, Value]
+    data: str | int | float | bool | list[Value] | dict[str, Value] | None
     node: Node
     at: Node
 

@@ -367,7 +367,9 @@ _PREPARE = Record(
     "prepare",
     {
         "format": Field(
-            Choice("a format", PREPARED_FORMATS), "What the weights are converted to once they are pulled.", required=True
+            Choice("a format", PREPARED_FORMATS),
+            "What the weights are converted to once they are pulled.",
+            required=True,
         ),
         "dtype": Field(
             Choice("a dtype", DTYPES), "The type that floating-point weights are converted to; by default as they are."

@@ -227,8 +227,7 @@ class Workspace:
             done = pull.run()
         except AssetError as error:
             errors += error.parts
-        entries = [wish.entry for wish in pull.wishes if "prepare" in wish.use]
-        errors += follow(self.store, entries, self.reporter, wait=self.wait) if entries else []
+        errors += follow(self.store, pull.wishes, self.reporter, wait=self.wait)
         raise_all(errors)
         return done
 
@@ -617,14 +616,16 @@ class Workspace:
         device: str = "auto",
         dtype: str = "auto",
         quantize: str | None = None,
+        into: object = None,
         verify: Check = "quick",
     ) -> LoadedModel:
         """See `assetmgr.load_model`."""
         from assetmgr import models
 
-        models.refuse_lavis(self._sheets.asset(name))
+        if into is None:
+            models.refuse_lavis(self._sheets.asset(name))
         found = self._of_kind(name, "model", verify)
-        return models.load(found, device=device, dtype=dtype, quantize=quantize)
+        return models.load(found, device=device, dtype=dtype, quantize=quantize, into=into)
 
     def load_dataset(
         self,

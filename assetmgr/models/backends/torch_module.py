@@ -1,4 +1,4 @@
-"""Models as torch modules of the user's, from bare state dicts: ``.safetensors``, ``.pth``, ``.pt``, ``.bin``, ``.ckpt``.
+"""Models as torch modules of the user's, from bare state dicts: safetensors, or the tensors of a ``.pth``.
 
 The module is the caller's own (``into=``) or one of the class that the manifest names. It is made without memory for
 its weights, where its class allows that, and takes the file's tensors themselves. Loading is strict: names and shapes
@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 import torch
 
-from assetmgr.errors import AssetError, IntegrityError, UsageError
+from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.models.backends import Request
-from assetmgr.models.backends.placement import main_dtype, pick_device
+from assetmgr.models.backends.placement import footprint, main_dtype, pick_device
 from assetmgr.models.loaded import LoadedModel
 from assetmgr.models.weights.files import Located, weight_files
 from assetmgr.models.weights.state import Weights, open_weights
@@ -63,6 +63,7 @@ def load(request: Request) -> LoadedModel:
         processor=None,
         device=device,
         dtype=main_dtype(model),
+        footprint=footprint(model),
         folder=os.path.dirname(files[0].path),
         backend="torch",
     )
@@ -81,7 +82,7 @@ def _made(name: str, options: Mapping[str, Any]) -> torch.nn.Module:
             return model
     try:
         model = make(*arguments, **named)
-    except Exception as error:  # noqa: BLE001 - it is anybody's code
+    except Exception as error:
         said = f"{type(error).__name__}: {error}"
         raise UsageError(
             f"{name}: {options['class']} cannot be made: {said}",
@@ -102,7 +103,7 @@ def _maker(name: str, path: str) -> Any:
         kind: Any = importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise UsageError(f"{name}: {path} cannot be imported: no module {error.name!r}", mend=mend) from None
-    except Exception as error:  # noqa: BLE001 - it is anybody's code
+    except Exception as error:
         raise UsageError(f"{name}: {path} cannot be imported: {type(error).__name__}: {error}", mend=mend) from error
     for part in inside.split("."):
         held = kind
@@ -261,6 +262,11 @@ def _listed(names: Sequence[str]) -> str:
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
+def tasks(loaded: LoadedModel) -> tuple[str, ...]:
+    """None: only its own class knows what a module does."""
+    return ()
+
+
 def _no_task(loaded: LoadedModel, *_: Any, **__: Any) -> NoReturn:
     raise UsageError(
         f"{loaded.name} is a {type(loaded.model).__name__}: only its own class knows what it does",
@@ -268,4 +274,4 @@ def _no_task(loaded: LoadedModel, *_: Any, **__: Any) -> NoReturn:
     )
 
 
-caption = answer = embed = _no_task
+caption = answer = generate = features = match = embed = _no_task

@@ -61,7 +61,7 @@ def weight_files(found: Installed, chosen: str | None = None) -> list[Located]:
             if absent := [name for name in names if name not in known]:
                 raise UsageError(
                     f"{found.name}: its lock lacks {_listed(absent)}, which {index} names",
-                    mend=f"add them to allow_patterns of {found.name} in the manifest, then: assetmgr lock {found.name}",
+                    mend=f"add them to the patterns of {found.name} in the manifest, then: assetmgr lock {found.name}",
                 )
             return [known[name] for name in names]
     candidates = [file for name, file in known.items() if name.endswith(_READABLE)]

@@ -1,8 +1,8 @@
 """Prepared weights: what `prepare:` asks for, as safetensors under the store's ``prepared/``.
 
-A prepared file is tied to the sha256 of every file that it was made of and to how it was made: when one of these changes
-it is another file. It is made by a child process, after a scan, appears whole or not at all, is made by one process
-while others wait, and is proved by its stamp each time it is used. It can always be made again.
+A prepared file is tied to the sha256 of every file that it was made of and to how it was made: when one of these
+changes it is another file. It is made by a child process, after a scan, appears whole or not at all, is made by one
+process while others wait, and is proved by its stamp each time it is used. It can always be made again.
 
 Of a model that transformers loads, it stands in a folder with links to all of the model's other files. Where the store
 cannot be written by this user, it is kept in the user's own cache folder.
@@ -180,7 +180,9 @@ def _result(store: Store, recipe: _Recipe) -> Prepared:
     file = LockedFile(path=FILE, size=record.stamp.size, sha256=record.sha256)
     # Who loads a folder goes by the names of its files; where each lies is told by the folder.
     entry = msgspec.structs.replace(recipe.found.entry, files=(*recipe.others, file))
-    return Prepared(Located(FILE, os.path.join(folder, FILE)), Installed(entry, folder, recipe.found.use, recipe.found.store))
+    return Prepared(
+        Located(FILE, os.path.join(folder, FILE)), Installed(entry, folder, recipe.found.use, recipe.found.store)
+    )
 
 
 def _read(store: Store, recipe: _Recipe) -> _Record | None:
@@ -211,9 +213,7 @@ def _proved(store: Store, recipe: _Recipe) -> bool:
 
 def _links(store: Store, recipe: _Recipe) -> list[tuple[str, str]]:
     layout, own = Layout(recipe.found.entry), recipe.found.store
-    return [
-        (own.at(layout.name(file)), store.at(f"{recipe.folder}/{file.path}")) for file in recipe.others
-    ]
+    return [(own.at(layout.name(file)), store.at(f"{recipe.folder}/{file.path}")) for file in recipe.others]
 
 
 def _write(store: Store, recipe: _Recipe, record: _Record) -> None:
@@ -307,8 +307,8 @@ def prepare_after_pull(found: Sequence[Installed], reporter: Reporter, *, wait: 
             prepared(one, reporter, wait=wait)
         except MissingExtraError:
             reporter.say(
-                f"{one.name}: torch is not installed here; its weights are converted when they are first loaded, or by: "
-                f"pip install 'assetmgr[transformers]' && assetmgr pull {one.name}"
+                f"{one.name}: torch is not installed here; its weights are converted when they are first loaded, or "
+                f"by: pip install 'assetmgr[transformers]' && assetmgr pull {one.name}"
             )
         except AssetError as error:
             failed.append(error)

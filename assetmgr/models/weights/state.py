@@ -1,7 +1,7 @@
 """The tensors of a checkpoint, by name: read one by one, straight to where they are wanted.
 
-Safetensors are mapped into memory, and so are the zips of `torch.save`, after `check_pickled`: nothing is read before it
-is asked for, and nothing is held twice. (The older formats cannot be mapped, and are read whole.)
+Safetensors are mapped into memory, and so are the zips of `torch.save`, after `check_pickled`: nothing is read before
+it is asked for, and nothing is held twice. (The older formats cannot be mapped, and are read whole.)
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def open_weights(asset: str, files: Sequence[Located], key: str | None, device: 
 
 def _safetensors(asset: str, file: Located, device: torch.device) -> Weights:
     with explained(asset, file.name):
-        handle = safe_open(file.path, framework="pt", device=str(device))
+        handle: Any = safe_open(file.path, framework="pt", device=str(device))
         shapes = {name: tuple(handle.get_slice(name).get_shape()) for name in handle.keys()}  # noqa: SIM118 - no dict
         aliases = _aliases(handle.metadata() or {}, shapes)
     shapes |= {alias: shapes[name] for alias, name in aliases.items()}
@@ -179,9 +179,9 @@ def explained(asset: str, name: str) -> Iterator[None]:
         raise
     except pickle.UnpicklingError as error:
         # Not in torch's words, which recommend to execute what the file says.
-        raise IntegrityError(f"{asset}: {name} is a pickle that torch does not read; it was not executed", mend=mend) from (
-            error
-        )
+        raise IntegrityError(
+            f"{asset}: {name} is a pickle that torch does not read; it was not executed", mend=mend
+        ) from (error)
     except (SafetensorError, RuntimeError, ValueError, TypeError, EOFError, LookupError, AttributeError) as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise IntegrityError(f"{asset}: {name} cannot be read: {said}", mend=mend) from error
