@@ -163,7 +163,7 @@ class Unseekable(io.RawIOBase):
 @pytest.mark.parametrize("zip64", [False, True])
 def test_data_descriptors_and_zip64_are_read(tmp_path: Path, zip64: bool) -> None:
     sink = Unseekable()
-    with zipfile.ZipFile(sink, "w", DEFLATED) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(sink, "w", DEFLATED) as archive:
         for name in ("é/a", "é/b"):
             with archive.open(name, "w", force_zip64=zip64) as member:
                 member.write(name.encode() * 1000)
