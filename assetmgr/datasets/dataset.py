@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
+from assetmgr.datasets.absence import rows_without
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import DamagedError, Media, named
 from assetmgr.datasets.provenance import Provenance
@@ -220,7 +221,7 @@ class Dataset:
 
     def without(self, absent: dict[str, list[str]]) -> Dataset:
         """This dataset less the rows that have one of these media."""
-        return self._with(rows=array("Q", self.table.rows_without(absent, self.rows)))
+        return self._with(rows=array("Q", rows_without(self.table, absent, self.rows)))
 
     def fault(self, what: str, name: str | None = None) -> IntegrityError:
         """An error about this dataset's media, or about the one of a name, to be raised."""

@@ -147,18 +147,6 @@ class Table:
         """The distinct values of a column of names, in the order in which they first appear."""
         return [value for value in self.arrow([name]).column(name).unique().to_pylist() if value is not None]
 
-    def rows_without(self, absent: Mapping[str, Sequence[str]], rows: Iterable[int] | None = None) -> list[int]:
-        """The numbers of the rows (among ``rows``; None: all) that have none of these values in these columns."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        keep = pa.array(range(len(self)) if rows is None else list(rows), pa.int64())
-        for name, values in absent.items():
-            held = self.arrow([name]).column(name).take(keep)
-            keep = keep.filter(pc.invert(pc.is_in(held, value_set=pa.array(values, pa.string()))))
-        kept: list[int] = keep.to_pylist()
-        return kept
-
     def arrow(self, names: Sequence[str] | None = None) -> Any:
         """The rows as a `pyarrow.Table` on the same memory."""
         import pyarrow as pa
