@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from assetmgr.datasets.dataset import Dataset
-from assetmgr.datasets.places import annotations_of, media_of
-from assetmgr.datasets.prepared import Recipe, opened
-from assetmgr.datasets.readers import READERS
+from assetmgr.datasets.places import media_of
+from assetmgr.datasets.prepared import opened
+from assetmgr.datasets.readers import OF_NAMES, READERS
+from assetmgr.datasets.recipes import kind_of, of_files, of_names
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.verify import Installed
@@ -85,18 +86,15 @@ def _open(
     vis_path: str | os.PathLike[str] | None,
     missing: Missing,
 ) -> Dataset:
-    samples = found.use.get("samples")
-    reader = READERS.get(samples or "")
-    if reader is None:
-        what = "does not say what its samples are" if samples is None else f"asks for samples {samples!r}"
-        raise UsageError(
-            f"{found.name}: its manifest {what}",
-            mend=f"give {found.name} one of `samples: {' | '.join(READERS)}` in the manifest",
-        )
-    files = annotations_of(found, split, named)
-    media = media_of(found, required, split, vis_path)
-    table = opened(found.store, Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read))
-    dataset = Dataset(found.name, split, [file.path for file in files], media, table)
+    kind = kind_of(found, split)
+    if kind in OF_NAMES:
+        media = media_of(found, required, split, vis_path)
+        recipe = of_names(found, split, named, media)
+    else:
+        recipe = of_files(found, split, named, kind)
+        media = media_of(found, required, split, vis_path)
+    table = opened(found.store, recipe)
+    dataset = Dataset(found.name, split, [file.path for file in recipe.files], media, table)
     return dataset if missing == "defer" else _without(dataset, missing)
 
 

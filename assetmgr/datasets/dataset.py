@@ -8,6 +8,9 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
+from assetmgr.datasets.annotations import Annotation
+from assetmgr.datasets.chance import CHANCES
+from assetmgr.datasets.evaluation import LISTS, OF_CAPTIONS, of_lists
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import Media, named
 from assetmgr.datasets.table import Field, Table
@@ -56,14 +59,30 @@ class Dataset:
         self.table = table
         self.transform = transform
         self._rows = rows
-        self._fields = tuple(field for field in table.shape.fields if columns is None or field.name in columns)
+        self._fields = tuple(
+            field for field in table.shape.fields if (not field.beside if columns is None else field.name in columns)
+        )
         self._media_fields = tuple(field for field in self._fields if field.is_media)
+        self._places = tuple(field.name for field in self._fields if field.kind == "place")
+        self._chance = CHANCES.get(table.shape.chance)
         self.columns = tuple(field.name for field in self._fields)
 
     @property
     def left_out(self) -> int:
         """How many rows ``missing="skip"`` left out, because a medium of theirs is not there."""
         return len(self.table) - len(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """What LAVIS's classes for evaluation have beside their samples: see `assetmgr.datasets.evaluation`."""
+        if name in OF_CAPTIONS and any(field.name == "captions" for field in self.table.shape.fields):
+            return OF_CAPTIONS[name](self._column)
+        if name in LISTS and self.table.shape.lists:
+            return of_lists(name, [Annotation(self.name, self.split, path) for path in self.annotations])
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _column(self, name: str) -> list[Any]:
+        values = self.table.column(name)
+        return values if self._rows is None else [values[row] for row in self._rows]
 
     def select_columns(self, *columns: str) -> Dataset:
         """The same rows with some of their keys: without media nothing is opened, and rows come far quicker.
@@ -138,6 +157,10 @@ class Dataset:
         sample = dict(zip(self.columns, values, strict=True))
         for field in self._media_fields:
             sample[field.name] = self._decoded(field, sample[field.name], number)
+        for name in self._places:
+            sample[name] = self.media.shown(sample[name])
+        if self._chance is not None:
+            sample = self._chance(sample)
         return sample if self.transform is None else self.transform(sample)
 
     def _decoded(self, field: Field, stem: str, number: int) -> Any:

@@ -50,8 +50,9 @@ def media_of(
 ) -> Folder | Shards:
     """The folder of a split's images, or the shards that they are in.
 
-    That is ``vis_path``; else the manifest's ``media`` in the asset, or in the first required one that has such a
-    folder; without ``media``, the folder of a required asset, or the asset's own where it requires none.
+    That is ``vis_path``; else the manifest's ``media``: a folder of the store above one that a required asset fills,
+    or one in the asset, or in the first required one that has such a folder; without ``media``, the folder of a
+    required asset, or the asset's own where it requires none.
 
     Raises
     ------
@@ -68,7 +69,8 @@ def media_of(
         return Folder(folder, None)
     named = _named(found, split)
     if named is not None:
-        looked = [Folder(_under(root, named), asset.name) for asset in (found, *required) for root in _roots(asset)]
+        looked = _above(named, required)
+        looked += [Folder(_under(root, named), asset.name) for asset in (found, *required) for root in _roots(asset)]
     else:
         sources = [other for other in required if other.entry.kind == "dataset"] or [found]
         for other in sources:
@@ -84,6 +86,15 @@ def media_of(
         f"{found.name}, split {split}: no folder of images: {', '.join(media.folder for media in looked)}",
         mend=f"correct `media:` of {found.name} in the manifest, let its patterns include the images, or pass vis_path",
     )
+
+
+def _above(named: str, required: Sequence[Installed]) -> list[Folder]:
+    """The folder itself, where it is one of the store (``lavis/...``) in which a required asset fills another."""
+    places = [
+        (asset, file.extract.place if file.extract else file.place) for asset in required for file in asset.entry.files
+    ]
+    owners = dict.fromkeys(asset.name for asset, place in places if place.startswith(f"{named}/"))
+    return [Folder(asset.store.at(named), asset.name) for asset in required if asset.name in owners]
 
 
 def _named(asset: Installed, split: str) -> str | None:
