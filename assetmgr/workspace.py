@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
@@ -542,14 +542,14 @@ class Workspace:
             raise UsageError(f"verify={check!r} is none of 'quick', 'full', 'none'")
         if receipt is None:
             raise self._not_installed(name)
-        from assetmgr.verify import Installed, installed
+        from assetmgr.verify import installed
 
         found, fresh = installed(self.store, receipt, check=check)
         if fresh is not receipt:
             self._prover.remember(fresh)
         asset = self._sheets.asset(name)
         if asset is not None and name in self._sheets.locked(self._sheets.of(name)).assets:
-            found = Installed(found.entry, found.folder, dict(asset.use), found.store)
+            found = dataclasses.replace(found, use=dict(asset.use))
         return found
 
     def _not_installed(self, name: str) -> NotInstalledError:
@@ -618,6 +618,7 @@ class Workspace:
         split: str | None = None,
         vis_path: str | os.PathLike[str] | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
+        transform: Callable[[dict[str, Any]], Any] | None = None,
         verify: Check = "quick",
     ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
@@ -626,7 +627,7 @@ class Workspace:
         required = [self._installed(other, receipts.get(other), verify) for other in found.entry.requires]
         from assetmgr import datasets
 
-        return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing)
+        return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing, transform=transform)
 
     def _of_kind(self, name: str, kind: str, check: Check) -> Installed:
         found = self.installed(name, check=check)

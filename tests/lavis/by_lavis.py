@@ -73,7 +73,6 @@ BESIDE = (
     "answer_list",
     "coco_fmt_qust_file",
     "coco_fmt_anno_file",
-    "classnames",
 )
 
 

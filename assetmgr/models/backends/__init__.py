@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from assetmgr.errors import AssetError, MissingExtraError
+from assetmgr.errors import AssetError, MissingExtraError, UsageError
+from assetmgr.models.pictures import Picture
+from assetmgr.models.results import Features, Match
 from assetmgr.verify import Installed
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
 
     from assetmgr.models.loaded import LoadedModel
 
@@ -45,11 +46,38 @@ class Backend(Protocol):
 
     def load(self, request: Request) -> LoadedModel: ...
 
-    def caption(self, loaded: LoadedModel, image: Image, generate: Mapping[str, Any]) -> str: ...
+    def tasks(self, loaded: LoadedModel) -> tuple[str, ...]: ...
 
-    def answer(self, loaded: LoadedModel, image: Image, prompt: str, generate: Mapping[str, Any]) -> str: ...
+    def caption(self, loaded: LoadedModel, image: Picture, generate: Mapping[str, Any]) -> str: ...
+
+    def answer(
+        self,
+        loaded: LoadedModel,
+        image: Picture,
+        question: str,
+        context: Sequence[tuple[str, str]],
+        prompt: str | None,
+        generate: Mapping[str, Any],
+    ) -> str: ...
+
+    def generate(self, loaded: LoadedModel, image: Picture | None, prompt: str, generate: Mapping[str, Any]) -> str: ...
+
+    def features(
+        self, loaded: LoadedModel, image: Picture | Sequence[Picture] | None, text: str | Sequence[str] | None
+    ) -> Features: ...
+
+    def match(self, loaded: LoadedModel, image: Picture, text: str) -> Match: ...
 
     def embed(self, loaded: LoadedModel, texts: Sequence[str]) -> torch.Tensor: ...
+
+
+def cannot(loaded: LoadedModel, task: str) -> UsageError:
+    """The error of a task that a model cannot do."""
+    can = ", ".join(loaded.tasks)
+    return UsageError(
+        f"{loaded.name} is a {type(loaded.model).__name__}: it cannot {task}",
+        mend=f"what it can: {can}" if can else "its `model` and `processor` are the library's own",
+    )
 
 
 def _transformers(name: str) -> Backend:
