@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from assetmgr.datasets.dataset import Dataset, Sample
-from assetmgr.datasets.places import media_of
+from assetmgr.datasets.places import Prove, VisPath, media_of, trusted
 from assetmgr.datasets.prepared import opened
 from assetmgr.datasets.provenance import Provenance
 from assetmgr.datasets.readers import OF_NAMES, READERS
@@ -17,7 +16,7 @@ from assetmgr.datasets.splits import Splits, unknown_split
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.verify import Installed
 
-__all__ = ["Dataset", "Missing", "Splits", "load"]
+__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "trusted"]
 
 Missing = Literal["defer", "error", "skip"]
 
@@ -27,8 +26,10 @@ def load(
     required: Sequence[Installed] = (),
     *,
     split: str | None = None,
-    vis_path: str | os.PathLike[str] | None = None,
+    vis_path: VisPath | None = None,
     missing: Missing = "defer",
+    check: bool = True,
+    prove: Prove = trusted,
     transform: Callable[[Sample], Any] | None = None,
 ) -> dict[str, Dataset] | Dataset:
     """Open a proved dataset.
@@ -42,7 +43,8 @@ def load(
     split
         One split's name: that dataset alone is returned.
     vis_path
-        A folder of images to use in place of the asset's own.
+        A folder of images to use in place of the asset's own, or a zip or a tar of them; several are looked into in
+        order.
     missing
         What to do about images that are not there: ``defer`` raises at the sample, ``error`` before the first sample,
         ``skip`` leaves those rows out.
@@ -67,7 +69,7 @@ def load(
     if split is not None and split not in splits:
         raise unknown_split(found.name, split, splits)
     opened = {
-        name: _open(found, required, name, paths, vis_path, missing).with_transform(transform)
+        name: _open(found, required, name, paths, vis_path, missing, check, prove).with_transform(transform)
         for name, paths in splits.items()
         if split in (None, name)
     }
@@ -90,16 +92,15 @@ def _open(
     required: Sequence[Installed],
     split: str,
     named: Sequence[str],
-    vis_path: str | os.PathLike[str] | None,
+    vis_path: VisPath | None,
     missing: Missing,
+    check: bool,
+    prove: Prove,
 ) -> Dataset:
     kind = kind_of(found, split)
-    if kind in OF_NAMES:
-        media = media_of(found, required, split, vis_path)
-        recipe = of_names(found, split, named, media)
-    else:
-        recipe = of_files(found, split, named, kind)
-        media = media_of(found, required, split, vis_path)
+    recipe = None if kind in OF_NAMES else of_files(found, split, named, kind, prove)
+    media = media_of(found, required, split, vis_path, check=check, prove=prove)
+    recipe = recipe or of_names(found, split, named, media)
     table = opened(found.store, recipe)
     dataset = Dataset(found.name, split, [file.path for file in recipe.files], media, table, Provenance.of(found))
     return dataset if missing == "defer" else _without(dataset, missing)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from assetmgr.datasets.media import Folder, Media
-from assetmgr.datasets.places import annotations_of
+from assetmgr.datasets.media import Media
+from assetmgr.datasets.places import Prove, annotations_of
 from assetmgr.datasets.prepared import Recipe
 from assetmgr.datasets.readers import OF_NAMES, READERS, image_folder
 from assetmgr.errors import IntegrityError, UsageError
@@ -35,10 +34,10 @@ def kind_of(found: Installed, split: str) -> str:
     )
 
 
-def of_files(found: Installed, split: str, named: Sequence[str], kind: str) -> Recipe:
+def of_files(found: Installed, split: str, named: Sequence[str], kind: str, prove: Prove) -> Recipe:
     """How a split is read from its annotations. Raises as `annotations_of` does."""
     reader = READERS[kind]
-    files = annotations_of(found, split, named)
+    files = annotations_of(found, split, named, prove)
     return Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read)
 
 
@@ -50,7 +49,7 @@ def of_names(found: Installed, split: str, named: Sequence[str], media: Media) -
     IntegrityError
         When there is no image in a folder of a class.
     """
-    folders = [(folder, image_folder.ordered(_names(media, folder), folder)) for folder in named]
+    folders = [(folder, image_folder.ordered(media.names(), folder)) for folder in named]
     for folder, names in folders:
         if not names:
             raise IntegrityError(
@@ -63,11 +62,3 @@ def of_names(found: Installed, split: str, named: Sequence[str], media: Media) -
     told = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
     reader = f"image_folder {image_folder.VERSION} {folder} {told}"
     return Recipe(found.name, split, (), reader, lambda _: image_folder.rows(names, folder))
-
-
-def _names(media: Media, folder: str) -> Iterator[str]:
-    """The names of the media below a folder, with forward slashes."""
-    assert isinstance(media, Folder)
-    for at, _, files in os.walk(os.path.join(media.folder, folder), followlinks=True):
-        below = os.path.relpath(at, media.folder).replace(os.sep, "/")
-        yield from (f"{below}/{name}" for name in files)
