@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from assetmgr.errors import UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.models.backends import BACKENDS, Request
-from assetmgr.models.for_lavis import refuse_lavis
+from assetmgr.models.for_lavis import called_by_lavis, is_for_lavis, refuse_lavis
 from assetmgr.models.loaded import LoadedModel
 from assetmgr.verify import Installed
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LoadedModel", "load", "refuse_lavis"]
+__all__ = ["LoadedModel", "called_by_lavis", "load", "load_as_lavis_does", "refuse_lavis"]
 
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
 _QUANTIZATIONS = ("int8", "nf4", "none")
@@ -22,6 +23,7 @@ _QUANTIZATIONS = ("int8", "nf4", "none")
 
 def load(
     found: Installed,
+    required: Sequence[Installed] = (),
     *,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
@@ -33,6 +35,8 @@ def load(
     ----------
     found
         The model. Its manifest's ``load:`` gives ``dtype``, ``quantize``, ``device_map``, ``class`` and ``backend``.
+    required
+        What it requires, proved too.
     device
         ``auto`` (the manifest's ``device_map``; else a CUDA device, then Apple's, then the CPU), or torch's own name.
     dtype
@@ -50,7 +54,8 @@ def load(
         When a library that is needed is not installed.
     """
     options = found.use.get("load") or {}
-    backend = options.get("backend", "transformers")
+    for_lavis = is_for_lavis(options, of_a_hub=bool(found.entry.repo))
+    backend = options.get("backend", "lavis" if for_lavis else "transformers")
     if backend not in BACKENDS:
         raise UsageError(
             f"{found.name}: no backend {backend!r}{nearest(backend, BACKENDS)}",
@@ -62,10 +67,22 @@ def load(
         dtype=_known("dtype", str(dtype).removeprefix("torch."), _DTYPES),
         quantize=_known("quantize", quantize or options.get("quantize", "none"), _QUANTIZATIONS),
         options=options,
+        required=required,
     )
     if request.dtype == "auto":
         request = request._replace(dtype=_known("dtype", options.get("dtype", "auto"), _DTYPES))
     return BACKENDS[backend](found.name).load(request)
+
+
+def load_as_lavis_does(
+    found: Installed, required: Sequence[Installed], *, is_eval: bool, device: str | torch.device
+) -> tuple[Any, Any, Any]:
+    """The model and its processors of images and of texts, as LAVIS's own ``load_model_and_preprocess`` returns them."""
+    BACKENDS["lavis"](found.name)
+    from assetmgr.models.backends import lavis
+
+    model, processors = lavis.load_own(found, required, is_eval=is_eval, device=device)
+    return model, processors.vis, processors.txt
 
 
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:
