@@ -5,7 +5,8 @@
     AssetError                       1   anything unexpected; the root of the tree
     ├── ManifestError                2   a manifest is wrong: every mistake in it, each with file:line:column
     ├── UsageError                   2   a command or call asked for something that cannot be
-    │   └── UnknownAssetError        2   a name that no manifest declares
+    │   ├── UnknownAssetError        2   a name that no manifest declares
+    │   └── UnknownSplitError        2   a split that the dataset has not; a KeyError too
     ├── LockError                    2   a lock document is invalid, or its entries contradict each other
     │   ├── LockConflictError        2   a merge left both sides in a lock: to choose one is its owner's
     │   └── LockVersionError         2   a lock or receipt written by a newer assetmgr
@@ -107,6 +108,10 @@ class UsageError(AssetError):
 
 
 class UnknownAssetError(UsageError):
+    pass
+
+
+class UnknownSplitError(UsageError, KeyError):
     pass
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from assetmgr.workspace import Check, Workspace
@@ -97,6 +98,7 @@ def load_dataset(
     split: str | None = None,
     vis_path: str | os.PathLike[str] | None = None,
     missing: Literal["defer", "error", "skip"] = "defer",
+    transform: Callable[[dict[str, Any]], Any] | None = None,
     manifest: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     verify: Check = "quick",
@@ -114,6 +116,9 @@ def load_dataset(
     missing
         What to do about images that are not there: ``defer`` raises at the sample, ``error`` before the first sample,
         ``skip`` leaves those rows out.
+    transform
+        A function that each sample is passed through; what it returns is what an index gives. For spawned workers it
+        must be picklable.
     manifest, root, verify
         See `load_model`.
 
@@ -125,4 +130,6 @@ def load_dataset(
         When a file is not what the lock says.
     """
     workspace = Workspace([manifest] if manifest else None, root)
-    return workspace.load_dataset(name, split=split, vis_path=vis_path, missing=missing, verify=verify)
+    return workspace.load_dataset(
+        name, split=split, vis_path=vis_path, missing=missing, transform=transform, verify=verify
+    )

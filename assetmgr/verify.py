@@ -303,12 +303,15 @@ class Installed:
         The absolute path of its snapshot or folder.
     use
         What its manifest says to loaders.
+    proved_at
+        The oldest proof among its files (Unix seconds), as the receipt has it.
     """
 
     entry: LockedAsset
     folder: str
     use: Mapping[str, Any]
     store: Store
+    proved_at: int | None = None
 
     @property
     def name(self) -> str:
@@ -342,4 +345,4 @@ def installed(
             more = f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else ""
             raise IntegrityError(f"{wrong[0]}{more}", mend=f"assetmgr verify {entry.name} --repair")
     folder = store.at(Layout(entry).folder)
-    return Installed(entry, folder, receipt.use, store), receipt
+    return Installed(entry, folder, receipt.use, store, receipt.proved_at()), receipt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -544,14 +544,14 @@ class Workspace:
             raise UsageError(f"verify={check!r} is none of 'quick', 'full', 'none'")
         if receipt is None:
             raise self._not_installed(name)
-        from assetmgr.verify import Installed, installed
+        from assetmgr.verify import installed
 
         found, fresh = installed(self.store, receipt, check=check)
         if fresh is not receipt:
             self._prover.remember(fresh)
         asset = self._sheets.asset(name)
         if asset is not None and name in self._sheets.locked(self._sheets.of(name)).assets:
-            found = Installed(found.entry, found.folder, dict(asset.use), found.store)
+            found = dataclasses.replace(found, use=dict(asset.use))
         return found
 
     def _not_installed(self, name: str) -> NotInstalledError:
@@ -632,6 +632,7 @@ class Workspace:
         split: str | None = None,
         vis_path: str | os.PathLike[str] | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
+        transform: Callable[[dict[str, Any]], Any] | None = None,
         verify: Check = "quick",
     ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
@@ -640,7 +641,7 @@ class Workspace:
         required = [self._installed(other, receipts.get(other), verify) for other in found.entry.requires]
         from assetmgr import datasets
 
-        return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing)
+        return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing, transform=transform)
 
     def _required(self, name: str, check: Check) -> list[Installed]:
         """All that an asset requires, and what those require, proved."""

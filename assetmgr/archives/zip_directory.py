@@ -136,18 +136,22 @@ def _end_record(source: Source) -> tuple[int, int, int]:
         )
     end_at = tail_at + found[0]
     _, disk, start_disk, here, count, size, start, _ = _END.unpack_from(tail, found[0])
-    if _MOST16 in (disk, start_disk, here, count) or _MOST32 in (size, start):
-        locator = source.read_at(max(end_at - _LOCATOR64.size, 0), _LOCATOR64.size)
-        if len(locator) == _LOCATOR64.size and locator.startswith(b"PK\6\7"):
-            record_at = _LOCATOR64.unpack(locator)[2]
-            record = source.read_at(min(record_at, source.size), _END64.size)
-            if len(record) < _END64.size or not record.startswith(b"PK\6\6"):
-                refuse(source.name, "has a zip64 locator that leads nowhere")
-            _, length, _, _, disk, start_disk, here, count, size, start = _END64.unpack(record)
-            end_at -= _LOCATOR64.size
-            if record_at + 12 + length != end_at:
-                refuse(source.name, "has a zip64 end record of the wrong length")
-            end_at = record_at
+    locator = source.read_at(max(end_at - _LOCATOR64.size, 0), _LOCATOR64.size)
+    if len(locator) == _LOCATOR64.size and locator.startswith(b"PK\6\7"):
+        narrow = disk, start_disk, here, count, size, start
+        record_at = _LOCATOR64.unpack(locator)[2]
+        record = source.read_at(min(record_at, source.size), _END64.size)
+        if len(record) < _END64.size or not record.startswith(b"PK\6\6"):
+            refuse(source.name, "has a zip64 locator that leads nowhere")
+        _, length, _, _, disk, start_disk, here, count, size, start = _END64.unpack(record)
+        end_at -= _LOCATOR64.size
+        if record_at + 12 + length != end_at:
+            refuse(source.name, "has a zip64 end record of the wrong length")
+        end_at = record_at
+        # Some writers (torch's) add the wide record where the narrow one has room: the two must say the same.
+        wide = disk, start_disk, here, count, size, start
+        if any(few not in (many, _MOST16, _MOST32) for few, many in zip(narrow, wide, strict=True)):
+            refuse(source.name, "has two ends: readers disagree what is in it")
     if disk or start_disk or here != count:
         refuse(source.name, "is one part of a zip of several files")
     if start + size != end_at:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
-from assetmgr.datasets.dataset import Dataset
+from assetmgr.datasets.dataset import Dataset, Sample
 from assetmgr.datasets.places import annotations_of, media_of
 from assetmgr.datasets.prepared import Recipe, opened
+from assetmgr.datasets.provenance import Provenance
 from assetmgr.datasets.readers import READERS
+from assetmgr.datasets.splits import Splits, unknown_split
 from assetmgr.errors import MissingExtraError, UsageError
-from assetmgr.manifest_reader import nearest
 from assetmgr.verify import Installed
 
-__all__ = ["Dataset", "Missing", "load"]
+__all__ = ["Dataset", "Missing", "Splits", "load"]
 
 Missing = Literal["defer", "error", "skip"]
 
@@ -27,6 +28,7 @@ def load(
     split: str | None = None,
     vis_path: str | os.PathLike[str] | None = None,
     missing: Missing = "defer",
+    transform: Callable[[Sample], Any] | None = None,
 ) -> dict[str, Dataset] | Dataset:
     """Open a proved dataset.
 
@@ -43,6 +45,8 @@ def load(
     missing
         What to do about images that are not there: ``defer`` raises at the sample, ``error`` before the first sample,
         ``skip`` leaves those rows out.
+    transform
+        A function that each sample is passed through.
 
     Raises
     ------
@@ -59,11 +63,14 @@ def load(
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError(f"{found.name}: {what} is not installed", mend="pip install 'assetmgr[datasets]'")
     splits = _splits(found)
-    if split is None:
-        return {name: _open(found, required, name, paths, vis_path, missing) for name, paths in splits.items()}
-    if split not in splits:
-        raise UsageError(f"{found.name} has no split {split!r}{nearest(split, splits)}")
-    return _open(found, required, split, splits[split], vis_path, missing)
+    if split is not None and split not in splits:
+        raise unknown_split(found.name, split, splits)
+    opened = {
+        name: _open(found, required, name, paths, vis_path, missing).with_transform(transform)
+        for name, paths in splits.items()
+        if split in (None, name)
+    }
+    return Splits(found.name, opened) if split is None else opened[split]
 
 
 def _splits(found: Installed) -> dict[str, list[str]]:
@@ -96,7 +103,7 @@ def _open(
     files = annotations_of(found, split, named)
     media = media_of(found, required, split, vis_path)
     table = opened(found.store, Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read))
-    dataset = Dataset(found.name, split, [file.path for file in files], media, table)
+    dataset = Dataset(found.name, split, [file.path for file in files], media, table, Provenance.of(found))
     return dataset if missing == "defer" else _without(dataset, missing)
 
 

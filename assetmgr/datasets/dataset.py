@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex, overload
 
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import Media, named
+from assetmgr.datasets.provenance import Provenance
 from assetmgr.datasets.table import Field, Table
 from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.manifest_reader import nearest
@@ -36,6 +37,12 @@ class Dataset:
         Where its images are, and the asset that owns them.
     table
         Its rows, as they were prepared.
+    provenance
+        Who publishes it, and when its files were proved.
+    fields
+        The columns that a sample has, and what each is.
+    rows
+        The table's rows that it has, in order; None: all.
     """
 
     def __init__(
@@ -45,6 +52,8 @@ class Dataset:
         annotations: Sequence[str],
         media: Media,
         table: Table,
+        provenance: Provenance = Provenance(),
+        *,
         rows: array[int] | None = None,
         columns: Sequence[str] | None = None,
         transform: Callable[[Sample], Any] | None = None,
@@ -54,43 +63,67 @@ class Dataset:
         self.annotations = tuple(annotations)
         self.media = media
         self.table = table
+        self.provenance = provenance
         self.transform = transform
-        self._rows = rows
-        self._fields = tuple(field for field in table.shape.fields if columns is None or field.name in columns)
-        self._media_fields = tuple(field for field in self._fields if field.is_media)
-        self.columns = tuple(field.name for field in self._fields)
+        self.rows = rows
+        self.fields = tuple(field for field in table.shape.fields if columns is None or field.name in columns)
+        self._media_fields = tuple(field for field in self.fields if field.is_media)
+        self.columns = tuple(field.name for field in self.fields)
 
     @property
     def left_out(self) -> int:
         """How many rows ``missing="skip"`` left out, because a medium of theirs is not there."""
         return len(self.table) - len(self)
 
-    def select_columns(self, *columns: str) -> Dataset:
+    def select_columns(self, *columns: str | Iterable[str]) -> Dataset:
         """The same rows with some of their keys: without media nothing is opened, and rows come far quicker.
 
         Raises
         ------
         UsageError
-            When there is no such key.
+            When there is no such key, or none is named.
         """
-        for column in columns:
+        wanted = [name for one in columns for name in ([one] if isinstance(one, str) else one)]
+        if not wanted:
+            raise UsageError(
+                f"{self.name}, split {self.split}: no column is named",
+                mend=f"its columns are {', '.join(self.columns)}",
+            )
+        for column in wanted:
             if column not in self.columns:
                 raise UsageError(
                     f"{self.name}, split {self.split}: no column {column!r}{nearest(column, self.columns)}",
                     mend=f"its columns are {', '.join(self.columns)}",
                 )
-        return self._with(columns=columns)
+        return self._with(columns=wanted)
 
     def with_transform(self, transform: Callable[[Sample], Any] | None) -> Dataset:
         """The same rows, each sample passed through a function; None takes it away."""
         return self._with(transform=transform)
 
     def _with(self, **changed: Any) -> Dataset:
-        kept = {"rows": self._rows, "columns": self.columns, "transform": self.transform}
-        return Dataset(self.name, self.split, self.annotations, self.media, self.table, **{**kept, **changed})
+        kept = {"rows": self.rows, "columns": self.columns, "transform": self.transform}
+        parts = (self.name, self.split, self.annotations, self.media, self.table, self.provenance)
+        return Dataset(*parts, **{**kept, **changed})
+
+    def to_hf(self) -> Any:
+        """The same rows as a `datasets.Dataset` of the Hugging Face library, on the same mapped memory.
+
+        Images that are files become the library's own `Image` feature, decoded when they are touched. Media in
+        archives, videos, and values that differ in kind from row to row are decoded when they are touched by a
+        transform of the library's; `Dataset.transform` is not taken along.
+
+        Raises
+        ------
+        MissingExtraError
+            When the library is not installed.
+        """
+        from assetmgr.datasets.hub_object import to_hf
+
+        return to_hf(self)
 
     def __len__(self) -> int:
-        return len(self.table) if self._rows is None else len(self._rows)
+        return len(self.table) if self.rows is None else len(self.rows)
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Sample: ...
@@ -108,11 +141,13 @@ class Dataset:
         """
         if isinstance(index, slice):
             return list(self._samples(range(*index.indices(len(self)))))
+        if isinstance(index, str):
+            raise TypeError(f"samples are found by number, not by {index!r}; one column: select_columns({index!r})")
         # An array or tensor without dimensions is a number, though it has the methods of a sequence.
         if isinstance(index, Iterable) and getattr(index, "ndim", None) != 0:
             return self.__getitems__(index)
         number = self._number(operator.index(index))  # type: ignore[arg-type]
-        row = number if self._rows is None else self._rows[number]
+        row = number if self.rows is None else self.rows[number]
         return self._sample(number, self.table.row(row, self.columns))
 
     def __getitems__(self, indices: Iterable[SupportsIndex]) -> list[Sample]:
@@ -130,17 +165,30 @@ class Dataset:
         return number
 
     def _samples(self, numbers: Sequence[int]) -> Iterator[Sample]:
-        rows = numbers if self._rows is None else [self._rows[number] for number in numbers]
+        rows = numbers if self.rows is None else [self.rows[number] for number in numbers]
         for number, values in zip(numbers, zip(*self.table.rows(rows, self.columns), strict=True), strict=True):
             yield self._sample(number, values)
 
     def _sample(self, number: int, values: Sequence[Any]) -> Sample:
         sample = dict(zip(self.columns, values, strict=True))
         for field in self._media_fields:
-            sample[field.name] = self._decoded(field, sample[field.name], number)
+            sample[field.name] = self._decoded(field, sample[field.name], f"sample {number}")
         return sample if self.transform is None else self.transform(sample)
 
-    def _decoded(self, field: Field, stem: str, number: int) -> Any:
+    def decoded(self, name: str, value: Any) -> Any:
+        """What a sample has under a key, of what the table holds there.
+
+        Raises
+        ------
+        IntegrityError
+            When it is a medium that is missing or cannot be decoded.
+        """
+        field = self.table.shape.named(name)
+        if not field.is_media:
+            return self.table.value(name, value)
+        return self._decoded(field, value, f"column {name}")
+
+    def _decoded(self, field: Field, stem: str, where: str) -> Any:
         name = named(self.media, stem, field.suffixes)
         try:
             with self.media.open(name) as file:
@@ -152,7 +200,7 @@ class Dataset:
                 raise
             decoded = f"cannot be read: {error.strerror or error}"
         if isinstance(decoded, str):
-            raise self.fault(f"sample {number}: {self.media.shown(name)}: {decoded}")
+            raise self.fault(f"{where}: {self.media.shown(name)}: {decoded}")
         return decoded
 
     def absent(self) -> dict[str, list[str]]:
@@ -166,7 +214,7 @@ class Dataset:
 
     def without(self, absent: dict[str, list[str]]) -> Dataset:
         """This dataset less the rows that have one of these media."""
-        rows: Collection[int] = range(len(self.table)) if self._rows is None else self._rows
+        rows: Collection[int] = range(len(self.table)) if self.rows is None else self.rows
         for column, names in absent.items():
             gone = frozenset(names)
             held = self.table.column(column)
@@ -190,6 +238,7 @@ class Dataset:
         ]
         if self._media_fields:
             lines.append(f"  media: {self.media.where}")
+        lines += [f"  {line}" for line in self.provenance.lines()]
         if self.left_out:
             lines.append(f"  left out: {self.left_out:,} rows whose image is missing")
         return "\n".join(lines)

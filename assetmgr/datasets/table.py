@@ -1,9 +1,9 @@
-"""The rows of a split as an Arrow file that is mapped into memory.
+"""The rows of a split as a file of Arrow batches that is mapped into memory.
 
 Opening one costs the same whatever its length; a row costs nothing until it is asked for; and the pages are shared by
-all workers and processes that read it. The only module, with `assetmgr.datasets.prepared`, that imports pyarrow.
+all workers and processes that read it. The file is one that the `datasets` library opens too.
 
-Source of the format: https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
+Source of the format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Table:
         self._source = source
         try:
             file = pa.memory_map(source) if isinstance(source, str) else pa.BufferReader(source)
-            reader = pa.ipc.open_file(file)
-            self._batches: list[Any] = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+            reader = pa.ipc.open_stream(file)
+            self._batches: list[Any] = list(reader)
             self._schema = reader.schema
         except pa.ArrowException as error:
             raise ValueError(str(error)) from None
@@ -115,7 +115,7 @@ class Table:
         """Some columns' values of one row; a medium's is its name."""
         at, offset = divmod(number, self._each)
         batch = self._batches[at]
-        return [self._value(name, batch.column(name)[offset].as_py()) for name in names]
+        return [self.value(name, batch.column(name)[offset].as_py()) for name in names]
 
     def rows(self, numbers: Sequence[int], names: Sequence[str]) -> list[list[Any]]:
         """Some columns' values of many rows, column by column: far quicker than one by one."""
@@ -154,7 +154,8 @@ class Table:
         table = pa.Table.from_batches(self._batches, self._schema)
         return table if names is None else table.select(list(names))
 
-    def _value(self, name: str, value: Any) -> Any:
+    def value(self, name: str, value: Any) -> Any:
+        """A column's value, of what the file holds for it."""
         return msgspec.json.decode(value) if self._is_json(name) and value is not None else value
 
     def _values(self, name: str, values: Any) -> list[Any]:
@@ -199,7 +200,7 @@ def write(sink: Any, shape: Shape, batches: Iterable[Batch], batch_rows: int = B
         if writer is None:
             settled = Shape(tuple(_settled(field, waiting[field.name]) for field in shape.fields))
             schema = pa.schema([(field.name, _type(field.kind)) for field in settled.fields], metadata_of(settled))
-            writer = pa.ipc.new_file(sink, schema)
+            writer = pa.ipc.new_stream(sink, schema)
         arrays = [_array(field, waiting[field.name][:batch_rows]) for field in settled.fields]
         writer.write_batch(pa.record_batch(arrays, schema))
         count += min(len(first), batch_rows)

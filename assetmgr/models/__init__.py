@@ -77,7 +77,7 @@ def load(
 def load_as_lavis_does(
     found: Installed, required: Sequence[Installed], *, is_eval: bool, device: str | torch.device
 ) -> tuple[Any, Any, Any]:
-    """The model and its processors of images and of texts, as LAVIS's own ``load_model_and_preprocess`` returns them."""
+    """What LAVIS's own ``load_model_and_preprocess`` returns: model, processors of images, processors of texts."""
     BACKENDS["lavis"](found.name)
     from assetmgr.models.backends import lavis
 

@@ -1,4 +1,4 @@
-"""Models that are declared in LAVIS's own form: whether LAVIS is here to load them, and what is said where it is not."""
+"""Models that are declared in LAVIS's own form: whether LAVIS is here to load them, and what is said if it is not."""
 
 from __future__ import annotations
 

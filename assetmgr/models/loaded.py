@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assetmgr.models.backends import BACKENDS
+from assetmgr.models.backends import BACKENDS, Backend
+from assetmgr.models.pictures import Picture
+from assetmgr.models.results import Features, Match
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
-
-# BLIP-2's own form of a question.
-QUESTION = "Question: {question} Answer:"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LoadedModel:
     """A model ready to use.
+
+    An image is PIL's, or the path of a file. A task that this model cannot do raises `UsageError`, which names those
+    that it can.
 
     Attributes
     ----------
@@ -33,6 +34,8 @@ class LoadedModel:
         Where its inputs go, as a `torch.device`.
     dtype
         The `torch.dtype` of most of its floating-point weights. (Some models keep a part in float32.)
+    footprint
+        The bytes of its parameters and buffers, as they are held: quantised ones by what they take.
     folder
         The folder that it was loaded from.
     backend
@@ -44,40 +47,81 @@ class LoadedModel:
     processor: Any
     device: torch.device
     dtype: torch.dtype
+    footprint: int
     folder: str
     backend: str = "transformers"
 
-    def caption(self, image: Image, **generate: Any) -> str:
-        """Describe an image (PIL).
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the methods below that this model can do."""
+        return self._backend.tasks(self)
+
+    def caption(self, image: Picture, **generate: Any) -> str:
+        """Describe an image.
 
         Parameters
         ----------
         generate
             Goes to the model's ``generate``: ``num_beams=5``, ``max_new_tokens=50`` (30 if nothing is said), ...
-
-        Raises
-        ------
-        UsageError
-            When the model cannot do that.
         """
-        return BACKENDS[self.backend](self.name).caption(self, image, generate)
+        return self._backend.caption(self, image, generate)
 
-    def answer(self, image: Image, question: str, *, prompt: str = QUESTION, **generate: Any) -> str:
-        """Answer a question about an image (PIL).
+    def answer(
+        self,
+        image: Picture,
+        question: str,
+        *,
+        context: Sequence[tuple[str, str]] = (),
+        prompt: str | None = None,
+        **generate: Any,
+    ) -> str:
+        """Answer a question about an image.
+
+        Parameters
+        ----------
+        context
+            Earlier questions about the image, each with its answer. They are put before the question: ``Question: which
+            city is this? Answer: singapore. Question: why? Answer:``.
+        prompt
+            How the model was taught to be asked; ``{question}`` stands for the question. None takes the model's own
+            form: ``Question: {question} Answer:``, or for BLIP, which knows no context, the bare question.
+        generate
+            As for `caption`.
+        """
+        return self._backend.answer(self, image, question, context, prompt, generate)
+
+    def generate(self, image: Picture | None, prompt: str, **generate: Any) -> str:
+        """Go on with a text about an image. A model that only reads texts is given None for it.
 
         Parameters
         ----------
         prompt
-            How the model was taught to be asked; ``{question}`` stands for the question.
+            The beginning of the text, as it is.
         generate
             As for `caption`.
 
-        Raises
-        ------
-        UsageError
-            When the model cannot do that.
+        Returns
+        -------
+        str
+            What follows the prompt.
         """
-        return BACKENDS[self.backend](self.name).answer(self, image, prompt.replace("{question}", question), generate)
+        return self._backend.generate(self, image, prompt, generate)
+
+    def features(
+        self, image: Picture | Sequence[Picture] | None = None, text: str | Sequence[str] | None = None
+    ) -> Features:
+        """Feature vectors of images, of texts, or of pairs of both: as many texts as images.
+
+        Returns
+        -------
+        Features
+            On `device`, in float32.
+        """
+        return self._backend.features(self, image, text)
+
+    def match(self, image: Picture, text: str) -> Match:
+        """How well a text describes an image."""
+        return self._backend.match(self, image, text)
 
     def embed(self, texts: str | Sequence[str]) -> torch.Tensor:
         """Embed texts with an encoder such as MiniLM.
@@ -87,13 +131,12 @@ class LoadedModel:
         torch.Tensor
             Shape (texts, hidden size), float32, on `device`: the mean of each text's token vectors, of length 1, so
             that a dot product is a cosine similarity.
-
-        Raises
-        ------
-        UsageError
-            When the model cannot do that.
         """
-        return BACKENDS[self.backend](self.name).embed(self, [texts] if isinstance(texts, str) else list(texts))
+        return self._backend.embed(self, [texts] if isinstance(texts, str) else list(texts))
+
+    @property
+    def _backend(self) -> Backend:
+        return BACKENDS[self.backend](self.name)
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")

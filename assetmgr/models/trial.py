@@ -123,7 +123,7 @@ def attempt(loaded: LoadedModel, given: Given, task: str | None = None) -> Outco
         can = ", ".join(f"{one} ({', '.join(_needs(one, Given()))})" for one in loaded.tasks)
         raise UsageError(
             f"{loaded.name} is a {type(loaded.model).__name__}: nothing that it can do is meant by what it is given",
-            mend=f"what it can: {can}" if can else "its `model` and `processor` are the library's own: assetmgr.load_model",
+            mend=f"what it can: {can}" if can else "assetmgr.load_model gives its `model` and `processor` as they are",
         )
     if chosen == "match" and len(given.texts) > 1:
         raise UsageError("match: of one image and one text", mend="one --text")

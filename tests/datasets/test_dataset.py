@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,50 @@ def test_its_repr_says_how_much_of_what_from_where(coco: Installed) -> None:
         assert words in text
 
 
+def test_its_repr_says_who_publishes_it_and_when_it_was_verified(coco: Installed) -> None:
+    proved = time.mktime((2026, 11, 23, 22, 5, 0, 0, 0, -1))
+    val = load(dataclasses.replace(coco, proved_at=int(proved)), split="val")
+    assert "from: hub org/coco-sample at 5555555555" in repr(val)
+    assert "verified: 2026-11-23 22:05" in repr(val)
+
+
+def test_the_splits_are_a_dict_that_says_what_it_holds(coco: Installed) -> None:
+    splits = load(coco)
+    assert isinstance(splits, dict)
+    assert list(splits.keys()) == ["train", "val"]
+    assert "val: 25 rows of image, text_input, image_id" in repr(splits)
+    again = pickle.loads(pickle.dumps(splits))
+    assert repr(again) == repr(splits)
+    assert (splits.get("x"), "x" in splits) == (None, False)
+    for wrong in (lambda: splits["vall"], lambda: again["vall"], lambda: load(coco, split="vall")):
+        with pytest.raises(KeyError) as caught:
+            wrong()
+        assert str(caught.value) == "coco-sample has no split 'vall'; did you mean 'val'?"
+        assert isinstance(caught.value, UsageError)
+
+
+def test_a_column_is_not_an_index_and_a_word_says_what_is(easy_vqa: Installed) -> None:
+    test = opened(easy_vqa)
+    with pytest.raises(TypeError, match=r"select_columns\('answer'\)"):
+        test["answer"]  # type: ignore[index]
+    with pytest.raises(UsageError, match="no column is named"):
+        test.select_columns()
+    assert test.select_columns(["answer", "text_input"]).columns == ("text_input", "answer")
+    with pytest.raises(UsageError, match="did you mean 'answer'"):
+        test.select_columns("anwser")
+
+
+def test_a_transform_is_applied_to_every_sample(easy_vqa: Installed) -> None:
+    test = opened(easy_vqa, transform=shout)
+    assert test[3] == test[[3]][0] == test[3:4][0] == list(test)[3] == opened(easy_vqa)[3]["text_input"].upper()
+    assert pickle.loads(pickle.dumps(test))[3] == test[3]
+    assert test.with_transform(None)[3]["image"].size == (64, 64)
+
+
+def shout(sample: dict[str, Any]) -> str:
+    return str(sample["text_input"]).upper()
+
+
 @pytest.mark.parametrize("mode", ["P", "L", "RGBA", "1"])
 def test_images_of_every_mode_become_rgb(made: Make, mode: str) -> None:
     dataset = opened(made([["?", "yes", "b"]], {"b.png": png(mode=mode)}, "vqa"))
@@ -184,6 +230,25 @@ def test_data_loader_workers_give_the_samples_in_order(easy_vqa: Installed, cont
     loader = DataLoader(test, batch_size=50, num_workers=2, multiprocessing_context=context, collate_fn=list)
     got = [(sample["text_input"], sample["image"].tobytes()) for batch in loader for sample in batch]
     assert got == [(sample["text_input"], sample["image"].tobytes()) for sample in test]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_data_loader_workers_take_shuffles_samplers_and_transforms(easy_vqa: Installed, context: str) -> None:
+    import torch
+    from torch.utils.data import DataLoader, RandomSampler, Subset
+
+    test = opened(easy_vqa, transform=shout)
+    texts = list(test)
+    how: dict[str, Any] = {"num_workers": 2, "multiprocessing_context": context, "batch_size": 32}
+    shuffled = DataLoader(test, shuffle=True, generator=torch.Generator().manual_seed(1), **how)
+    got = [text for batch in shuffled for text in batch]
+    assert got != texts
+    assert sorted(map(str, got)) == sorted(map(str, texts))
+    sampler = RandomSampler(test, replacement=True, num_samples=40)
+    assert sum(len(batch) for batch in DataLoader(test, sampler=sampler, **how)) == 40
+    part = DataLoader(Subset(test, [5, 1]), **how)
+    assert [text for batch in part for text in batch] == [texts[5], texts[1]]
 
 
 @pytest.mark.torch

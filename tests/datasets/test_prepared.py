@@ -106,7 +106,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(made: Make) -> None:
     found = made(ROWS)
     folder = Path(found.store.root, "prepared")
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no right to mount a small file system here")
     try:

@@ -53,7 +53,7 @@ def test_a_snapshot_without_tokenizer_loads_without_processor(model_asset: MakeM
     files = {name: content for name, content in files_of(bert).items() if name in ("config.json", "model.safetensors")}
     loaded = models.load(model_asset(files))
     assert loaded.processor is None
-    with pytest.raises(UsageError, match="BertModel: it does not embed texts"):
+    with pytest.raises(UsageError, match="BertModel: it cannot embed"):
         loaded.embed("a")
 
 

@@ -42,7 +42,7 @@ def register(commands: Commands) -> None:
     trying.add_argument(
         "--prompt",
         metavar="TEXT",
-        help="the beginning of a text about the image; with --question the form of it, as 'Question: {question} Answer:'",
+        help="the beginning of a text about the image; with --question its form: 'Question: {question} Answer:'",
     )
     trying.add_argument("--task", choices=_TASKS, help="what to do (else what is meant by the options that are given)")
     trying.add_argument("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
@@ -93,7 +93,8 @@ def _told(outcome: Outcome) -> Iterator[str]:
     if outcome.text is not None:
         yield outcome.text
     rows = [(name, " x ".join(map(str, shape))) for name, shape in outcome.shapes.items()]
-    rows += [(name, f"{value:.4f}") for name, value in (("itm", outcome.itm), ("itc", outcome.itc)) if value is not None]
+    scores = (("itm", outcome.itm), ("itc", outcome.itc))
+    rows += [(name, f"{value:.4f}") for name, value in scores if value is not None]
     if rows:
         yield table(rows)
     if len(outcome.similarities) > 1:

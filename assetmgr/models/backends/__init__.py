@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from assetmgr.errors import AssetError, MissingExtraError
+from assetmgr.errors import AssetError, MissingExtraError, UsageError
+from assetmgr.models.pictures import Picture
+from assetmgr.models.results import Features, Match
 from assetmgr.verify import Installed
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
 
     from assetmgr.models.loaded import LoadedModel
 
@@ -31,6 +32,8 @@ class Request(NamedTuple):
         ``none``, ``int8`` or ``nf4``.
     options
         The manifest's ``load:``.
+    required
+        What the model requires, proved too.
     """
 
     found: Installed
@@ -38,6 +41,7 @@ class Request(NamedTuple):
     dtype: str
     quantize: str
     options: Mapping[str, Any]
+    required: Sequence[Installed] = ()
 
 
 class Backend(Protocol):
@@ -45,11 +49,38 @@ class Backend(Protocol):
 
     def load(self, request: Request) -> LoadedModel: ...
 
-    def caption(self, loaded: LoadedModel, image: Image, generate: Mapping[str, Any]) -> str: ...
+    def tasks(self, loaded: LoadedModel) -> tuple[str, ...]: ...
 
-    def answer(self, loaded: LoadedModel, image: Image, prompt: str, generate: Mapping[str, Any]) -> str: ...
+    def caption(self, loaded: LoadedModel, image: Picture, generate: Mapping[str, Any]) -> str: ...
+
+    def answer(
+        self,
+        loaded: LoadedModel,
+        image: Picture,
+        question: str,
+        context: Sequence[tuple[str, str]],
+        prompt: str | None,
+        generate: Mapping[str, Any],
+    ) -> str: ...
+
+    def generate(self, loaded: LoadedModel, image: Picture | None, prompt: str, generate: Mapping[str, Any]) -> str: ...
+
+    def features(
+        self, loaded: LoadedModel, image: Picture | Sequence[Picture] | None, text: str | Sequence[str] | None
+    ) -> Features: ...
+
+    def match(self, loaded: LoadedModel, image: Picture, text: str) -> Match: ...
 
     def embed(self, loaded: LoadedModel, texts: Sequence[str]) -> torch.Tensor: ...
+
+
+def cannot(loaded: LoadedModel, task: str) -> UsageError:
+    """The error of a task that a model cannot do."""
+    can = ", ".join(loaded.tasks)
+    return UsageError(
+        f"{loaded.name} is a {type(loaded.model).__name__}: it cannot {task}",
+        mend=f"what it can: {can}" if can else "its `model` and `processor` are the library's own",
+    )
 
 
 def _transformers(name: str) -> Backend:
@@ -66,5 +97,18 @@ def _transformers(name: str) -> Backend:
     return transformers
 
 
+def _lavis(name: str) -> Backend:
+    try:
+        from assetmgr.models.backends import lavis
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            raise MissingExtraError(
+                f"{name}: LAVIS, which loads it, is not installed",
+                mend="an environment that works: assetmgr requirements lavis",
+            ) from None
+        raise
+    return lavis
+
+
 # How to get a backend; the name is that of the asset that needs it, for the error when the library is not there.
-BACKENDS: Mapping[str, Callable[[str], Backend]] = {"transformers": _transformers}
+BACKENDS: Mapping[str, Callable[[str], Backend]] = {"transformers": _transformers, "lavis": _lavis}

@@ -1,7 +1,7 @@
 """Models through LAVIS itself, where it is installed: by its own classes, from proved files, offline.
 
-Loading is strict where LAVIS's own is not: see `lavis_keys`. What is returned is LAVIS's: its model, its processors, its
-generation with its defaults. The options of a task are those of LAVIS's method.
+Loading is strict where LAVIS's own is not: see `lavis_keys`. What is returned is LAVIS's: its model, its processors,
+its generation with its defaults. The options of a task are those of LAVIS's method.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -134,15 +135,12 @@ def _cast(name: str, model: Any, dtype: str) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' warnings that weights are at random: those that stay so are looked for here."""
-    from transformers.utils import logging
+    """Without what is said of old arguments, and of weights at random: those that stay so are looked for here."""
+    from assetmgr.models.backends.quiet import quiet
 
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 @contextlib.contextmanager
@@ -255,7 +253,8 @@ def _features(
     with torch.no_grad():
         if type(model).__name__ == "CLIP":
             return _of_clip(model, sample)
-        modes = [mode for mode, given in (("image", images), ("text", texts), ("multimodal", images and texts)) if given]
+        asked = {"image": images, "text": texts, "multimodal": images and texts}
+        modes = [mode for mode, given in asked.items() if given]
         found = {mode: model.extract_features(sample, mode=mode) for mode in modes}
 
     def part(mode: str, name: str) -> torch.Tensor | None:
@@ -321,7 +320,7 @@ def _pixels(loaded: LoadedModel, images: Sequence[Any]) -> torch.Tensor:
 
 
 def _text(loaded: LoadedModel, text: str) -> str:
-    return loaded.processor.txt["eval"](text)
+    return str(loaded.processor.txt["eval"](text))
 
 
 def _write(loaded: LoadedModel, method: Callable[..., Any], sample: Any, options: Mapping[str, Any]) -> str:

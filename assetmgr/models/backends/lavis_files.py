@@ -7,15 +7,15 @@ for as long as the call lasts, and are as they were afterwards.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import os
 import sys
 import tempfile
 import threading
+import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -26,6 +26,7 @@ import torch
 from assetmgr.errors import AssetError, MissingExtraError, NotInstalledError
 from assetmgr.hook.assetmgr_hook.on_import import Watcher
 from assetmgr.hook.assetmgr_hook.without_cuda import declare_operators
+from assetmgr.models.weights.checkpoints import PICKLED, check_pickled
 from assetmgr.store import Layout
 from assetmgr.verify import Installed
 
@@ -48,12 +49,14 @@ def import_lavis(name: str) -> Any:
     sys.meta_path.insert(0, watcher)
     mend = "an environment that works: assetmgr requirements lavis"
     try:
-        lavis = importlib.import_module("lavis")
-        importlib.import_module("lavis.models")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of its libraries about one another
+            lavis = importlib.import_module("lavis")
+            importlib.import_module("lavis.models")
     except ModuleNotFoundError as error:
         if error.name == "lavis":
             raise MissingExtraError(f"{name}: LAVIS, which loads it, is not installed", mend=mend) from None
-        raise AssetError(f"{name}: LAVIS is installed, and {error.name}, which it imports, is not", mend=mend) from error
+        raise AssetError(f"{name}: LAVIS is installed, and what it imports is not: {error.name}", mend=mend) from error
     except Exception as error:
         what = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         what = f"{type(error).__name__}: {what}"
@@ -75,13 +78,17 @@ def only_proved(found: Installed, required: Sequence[Installed], checkpoint: str
     """
     files = _by_name([found, *required])
     own = list(_by_name([found]).values())
+    for asset in (found, *required):
+        for file in asset.files:
+            if file.path.endswith(PICKLED) and file.place != "clip":  # CLIP's are TorchScript, read by their own loader
+                check_pickled(asset.name, file.path, asset.store.at(Layout(asset.entry).name(file)))
     if checkpoint is not None and len(own) == 1:
         files.setdefault(checkpoint, own[0])
 
     def refuse(url: object, *_: object, **__: object) -> NoReturn:
         asked = os.path.basename(urlsplit(str(getattr(url, "full_url", url))).path)
         raise NotInstalledError(
-            f"{found.name}: LAVIS asks for {asked}, which is not among the files of {found.name} and of what it requires",
+            f"{found.name}: LAVIS asks for {asked}, which is neither a file of {found.name} nor of what it requires",
             mend=f"add the asset that has {asked} to `requires` of {found.name} in the manifest, then: "
             f"assetmgr lock {found.name} && assetmgr pull {found.name}",
         )
@@ -89,7 +96,11 @@ def only_proved(found: Installed, required: Sequence[Installed], checkpoint: str
     def find(url: str, *_: object, **__: object) -> str:
         return files.get(os.path.basename(urlsplit(url).path)) or refuse(url)
 
-    with _one_at_a_time, tempfile.TemporaryDirectory(prefix="assetmgr-lavis-") as folder, contextlib.ExitStack() as stack:
+    with (
+        _one_at_a_time,
+        tempfile.TemporaryDirectory(prefix="assetmgr-lavis-") as folder,
+        contextlib.ExitStack() as stack,
+    ):
         checkpoints = Path(folder, "checkpoints")
         checkpoints.mkdir()
         for name, path in files.items():
@@ -111,17 +122,15 @@ def only_proved(found: Installed, required: Sequence[Installed], checkpoint: str
         change("lavis.models.clip_models.pretrained", urllib=nobody)
         paths = sys.modules["lavis"].registry.mapping["paths"]
         stack.enter_context(_changed(paths, "cache_root", os.path.join(found.store.root, "lavis")))
-        # The arguments of a training run, which some checkpoints hold beside their weights, are plain data.
-        stack.enter_context(torch.serialization.safe_globals([argparse.Namespace]))
         yield
 
 
 def _by_name(assets: Sequence[Installed]) -> dict[str, str]:
-    """The proved files that are not a hub's, by the last part of their names: LAVIS knows no more of them."""
+    """The proved files by the last part of their names: LAVIS knows no more of them. What is a hub's it finds there."""
     return {
         os.path.basename(file.path): asset.store.at(Layout(asset.entry).name(file))
         for asset in assets
-        if not asset.entry.repo
+        if asset is assets[0] or not asset.entry.repo
         for file in asset.files
     }
 

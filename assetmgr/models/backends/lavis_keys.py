@@ -1,9 +1,9 @@
 """Did every weight of a LAVIS model come from a file, and does its checkpoint hold what the model has?
 
-LAVIS loads with ``strict=False``, and leaves out what is of another shape: a wrong checkpoint gives a model with weights
-at random, and no word about it. So what is loaded is watched, and compared afterwards. LAVIS saves all weights but
-frozen ones: whatever is trained must be in the checkpoint; what is frozen may be of another file, as the image encoder
-and the language model of BLIP-2 are.
+LAVIS loads with ``strict=False``, and leaves out what is of another shape: a wrong checkpoint gives a model with
+weights at random, and no word about it. So what is loaded is watched, and compared afterwards. LAVIS saves all weights
+but frozen ones: whatever is trained must be in the checkpoint; what is frozen may be of another file, as the image
+encoder and the language model of BLIP-2 are.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def watched() -> Iterator[Loading]:
                 for filled in (seen.filled, *current[-1:]):
                     filled[id(tensor)] = tensor
 
-    kind.load_state_dict, kind._load_from_state_dict = load_state_dict, load_part  # type: ignore[method-assign]
+    kind.load_state_dict, kind._load_from_state_dict = load_state_dict, load_part
     try:
         yield seen
     finally:
-        kind.load_state_dict, kind._load_from_state_dict = whole, part  # type: ignore[method-assign]
+        kind.load_state_dict, kind._load_from_state_dict = whole, part
 
 
 def misfits(architecture: str, model: Any, seen: Loading) -> list[str]:

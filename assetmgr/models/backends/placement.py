@@ -66,6 +66,28 @@ def main_dtype(model: Any) -> torch.dtype:
     return max(counts, key=lambda dtype: counts[dtype], default=torch.float32)
 
 
+def footprint(model: Any) -> int:
+    """The bytes that the parameters and buffers of a model take, each once.
+
+    bitsandbytes keeps a part of its weights beside the tensor that they stand for: the scales of int8 in ``SCB``, those
+    of nf4 in a ``quant_state``, which may itself be quantised.
+    """
+    tensors: dict[int, torch.Tensor] = {}
+
+    def add(held: Any) -> None:
+        if isinstance(held, torch.Tensor):
+            tensors[id(held)] = held
+        elif held is not None:
+            for part in ("absmax", "code", "offset", "state2"):
+                add(getattr(held, part, None))
+
+    for tensor in (*model.parameters(), *model.buffers()):
+        add(tensor)
+        add(getattr(tensor, "SCB", None))
+        add(getattr(tensor, "quant_state", None))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
 def quantization(name: str, quantize: str, dtype: torch.dtype | str, device: torch.device) -> Any:
     """The bitsandbytes configuration for ``int8`` or ``nf4``; None for ``none``.
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from assetmgr.errors import AssetError, IntegrityError, UsageError
+from assetmgr.models.weights.checkpoints import check_pickled
 from assetmgr.names import check_path
 from assetmgr.verify import Installed
 
@@ -52,7 +53,8 @@ def examine(found: Installed) -> Snapshot:
     UsageError
         When a file that is needed is not in the lock, or the model is not one that is loaded without foreign code.
     IntegrityError
-        When config.json or a weights index is not what it should be, or unproved weights stand in the way.
+        When config.json or a weights index is not what it should be, unproved weights stand in the way, or pickled
+        ones are anything but tensors.
     """
     names = {file.path for file in found.files}
     if "config.json" not in names:
@@ -77,6 +79,10 @@ def examine(found: Installed) -> Snapshot:
         shards = _shards(found, index)
         if absent := sorted(shards - names):
             raise _incomplete(found, f"{len(absent)} of {len(shards)} weight files", absent)
+    else:
+        shards = {single}
+    for shard in () if safetensors else sorted(shards):
+        check_pickled(found.name, shard, os.path.join(found.folder, *shard.split("/")))
     kinds = {"processor": _PROCESSORS, "tokenizer": _TOKENIZERS}
     processor = next((kind for kind, files in kinds.items() if not names.isdisjoint(files)), "")
     return Snapshot(config, safetensors, processor)

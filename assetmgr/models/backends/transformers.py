@@ -7,30 +7,32 @@ is the wrong checkpoint or the wrong class, and says so here and not in the resu
 from __future__ import annotations
 
 import contextlib
-import importlib
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
 
 from assetmgr.errors import AssetError, IntegrityError, UsageError
-from assetmgr.models.backends import Request
+from assetmgr.models.backends import Request, cannot
+from assetmgr.models.backends.likening import features, likens, match
 from assetmgr.models.backends.placement import (
     device_map,
+    footprint,
     main_dtype,
     pick_device,
     pick_dtype,
     quantization,
     refuse_disk,
 )
+from assetmgr.models.backends.quiet import no_hub_kernels, quiet
 from assetmgr.models.backends.snapshot import Snapshot, examine
+from assetmgr.models.backends.writing import answer, caption, generate, writes
 from assetmgr.models.loaded import LoadedModel
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+__all__ = ["answer", "caption", "embed", "features", "generate", "load", "match", "tasks"]
 
 # `torch_dtype` became `dtype` in 4.56.
 _DTYPE = "dtype" if tuple(map(int, transformers.__version__.split(".")[:2])) >= (4, 56) else "torch_dtype"
@@ -41,7 +43,6 @@ _PROBLEMS = {
     "unexpected_keys": "without a place in the model",
 }
 _BATCH = 32
-_NEW_TOKENS = 30
 
 
 def load(request: Request) -> LoadedModel:
@@ -57,7 +58,7 @@ def load(request: Request) -> LoadedModel:
         how["quantization_config"] = quantized
     if places is not None:
         how["device_map"] = places
-    with _quiet(), _no_hub_kernels(), _explained(name):
+    with quiet(), no_hub_kernels(), _explained(name):
         kind = _class(snapshot.config, request.options.get("class"), name)
         model, report = kind.from_pretrained(
             found.folder,
@@ -76,6 +77,7 @@ def load(request: Request) -> LoadedModel:
         processor=processor,
         device=model.device,
         dtype=main_dtype(model),
+        footprint=footprint(model),
         folder=found.folder,
     )
 
@@ -121,38 +123,6 @@ def _check(name: str, model: Any, report: Mapping[str, Any], *, chosen: bool) ->
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars and warnings; its settings are as before afterwards."""
-    log = transformers.utils.logging
-    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(verbosity)
-        if bars:
-            log.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _no_hub_kernels() -> Iterator[None]:
-    """Keep models, as they are made, from fetching compiled code from the hub, as some do by the `kernels` library."""
-    module = None
-    with contextlib.suppress(ImportError):  # 4.40 has none
-        module = importlib.import_module("transformers.integrations.hub_kernels")
-    enabled = getattr(module, "_kernels_enabled", None)
-    if enabled is None:
-        yield
-        return
-    vars(module)["_kernels_enabled"] = False
-    try:
-        yield
-    finally:
-        vars(module)["_kernels_enabled"] = enabled
-
-
-@contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
     """Turn what transformers raises over a model that it cannot load into an error that names the model."""
     try:
@@ -182,50 +152,21 @@ def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
 
 
-# --- tasks -----------------------------------------------------------------------------------------------------------
+def tasks(loaded: LoadedModel) -> tuple[str, ...]:
+    """See `LoadedModel.tasks`."""
+    return (*writes(loaded), *likens(loaded), *(["embed"] if _embeds(loaded) else []))
 
 
-def caption(loaded: LoadedModel, image: Image, generate: Mapping[str, Any]) -> str:
-    """See `LoadedModel.caption`."""
-    config = loaded.model.config
-    first = getattr(getattr(config, "text_config", None), "bos_token_id", None)
-    if first is None:  # T5 has no first token: Blip2 begins with an empty text
-        return _generate(loaded, image, "", generate)
-    if config.model_type != "blip-2" or config.image_token_index is None:
-        return _generate(loaded, image, None, generate)
-    # What Blip2 begins with by itself in 5.x. Some 4.x forget the image's own tokens, and fail.
-    start = torch.tensor([[config.image_token_index] * config.num_query_tokens + [first]], device=loaded.device)
-    return _generate(loaded, image, None, {**generate, "input_ids": start, "attention_mask": torch.ones_like(start)})
-
-
-def answer(loaded: LoadedModel, image: Image, prompt: str, generate: Mapping[str, Any]) -> str:
-    """See `LoadedModel.answer`."""
-    return _generate(loaded, image, prompt, generate)
-
-
-def _generate(loaded: LoadedModel, image: Image, text: str | None, generate: Mapping[str, Any]) -> str:
-    model, processor = loaded.model, loaded.processor
-    if not hasattr(processor, "image_processor") or not model.can_generate():
-        raise UsageError(f"{loaded.name} is a {type(model).__name__}: it does not write texts about images")
-    inputs = processor(images=image.convert("RGB"), **({} if text is None else {"text": text}), return_tensors="pt")
-    inputs = inputs.to(loaded.device, loaded.dtype)
-    if not {"max_new_tokens", "max_length", "generation_config"} & generate.keys():
-        generate = {**generate, "max_new_tokens": _NEW_TOKENS}
-    with torch.no_grad(), _quiet():
-        tokens = model.generate(**inputs, **generate)[0]
-    # Decoders give the prompt back, in most versions of transformers.
-    prompt = {**inputs, **generate}.get("input_ids")
-    if prompt is not None and torch.equal(tokens[: prompt.shape[1]], prompt[0]):
-        tokens = tokens[prompt.shape[1] :]
-    written: str = processor.decode(tokens, skip_special_tokens=True)
-    return written.strip()
+def _embeds(loaded: LoadedModel) -> bool:
+    model, tokenizer = loaded.model, loaded.processor
+    return tokenizer is not None and hasattr(tokenizer, "model_max_length") and not model.can_generate()
 
 
 def embed(loaded: LoadedModel, texts: Sequence[str]) -> torch.Tensor:
     """See `LoadedModel.embed`."""
     model, tokenizer = loaded.model, loaded.processor
-    if tokenizer is None or hasattr(tokenizer, "image_processor") or model.can_generate():
-        raise UsageError(f"{loaded.name} is a {type(model).__name__}: it does not embed texts")
+    if not _embeds(loaded):
+        raise cannot(loaded, "embed")
     # A tokenizer that was saved without its limit says a number beyond all reason.
     longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or 2**20)
     vectors = [torch.zeros(0, model.config.hidden_size, device=loaded.device)]
