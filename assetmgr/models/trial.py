@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from assetmgr.errors import AssetError, UsageError
+from assetmgr.models.pictures import open_picture
 
 if TYPE_CHECKING:
     from assetmgr.models.loaded import LoadedModel
@@ -69,8 +70,10 @@ def check_given(given: Given, task: str | None) -> None:
     """
     if given == Given():
         raise UsageError("nothing to try it on", mend="--image PICTURE, --text TEXT, or both")
-    if given.image is not None and not os.path.isfile(given.image):
-        raise UsageError(f"{given.image}: there is no such picture", mend="--image with the path of a file")
+    if given.image is not None:
+        if not os.path.isfile(given.image):
+            raise UsageError(f"{given.image}: there is no such picture", mend="--image with the path of a file")
+        open_picture(given.image)
     if task is None:
         return
     lacking = [option for option, there in _needs(task, given).items() if not there]

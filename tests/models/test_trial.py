@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from assetmgr.errors import UsageError
 from assetmgr.models.trial import Given, check_given, choose_task
@@ -40,7 +41,7 @@ def test_the_task_is_the_one_that_is_meant(can: tuple[str, ...], given: Given, t
 
 def test_what_no_model_can_be_tried_on_is_told_before_one_is_loaded(tmp_path: Path) -> None:
     photo = tmp_path / PHOTO
-    photo.touch()
+    Image.new("RGB", (2, 2)).save(photo)
     for given, task, mend in (
         (Given(), None, "--image PICTURE, --text TEXT, or both"),
         (Given(image=str(tmp_path / "none.png")), None, "--image with the path of a file"),
@@ -53,3 +54,6 @@ def test_what_no_model_can_be_tried_on_is_told_before_one_is_loaded(tmp_path: Pa
             check_given(given, task)
         assert caught.value.mend == mend
     check_given(Given(image=str(photo)), "caption")
+    photo.write_bytes(b"no picture")
+    with pytest.raises(UsageError, match="cannot be read as an image"):
+        check_given(Given(image=str(photo)), "caption")
