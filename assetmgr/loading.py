@@ -21,6 +21,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     quantize: str | None = None,
+    into: torch.nn.Module | None = None,
     manifest: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     verify: Check = "quick",
@@ -38,6 +39,9 @@ def load_model(
         the weights were saved in.
     quantize
         ``int8`` or ``nf4``, through bitsandbytes. None takes the manifest's; ``none`` is none whatever it says.
+    into
+        Your own module, for the weights to go into. It keeps its parameters, and its device and dtype where nothing
+        else is said. Names and shapes must fit, all of them.
     manifest, root
         See `Workspace`.
     verify
@@ -56,7 +60,7 @@ def load_model(
         When a file is not what the lock says.
     """
     workspace = Workspace([manifest] if manifest else None, root)
-    return workspace.load_model(name, device=device, dtype=dtype, quantize=quantize, verify=verify)
+    return workspace.load_model(name, device=device, dtype=dtype, quantize=quantize, into=into, verify=verify)
 
 
 def load_model_and_preprocess(

@@ -217,7 +217,21 @@ class Workspace:
                 said = self._sheets.lock_shipped(origins, said, errors)
             pull = self._pull(self._declared(said, errors, locked=locked) if said else [], origins)
             pull.errors += errors
-            return pull.run()
+            return self._run(pull)
+
+    def _run(self, pull: Pull) -> list[Pulled]:
+        """Pull, and take the steps that follow a pull for all that came, whatever else failed."""
+        from assetmgr.following import follow
+
+        errors: list[AssetError] = []
+        done: list[Pulled] = []
+        try:
+            done = pull.run()
+        except AssetError as error:
+            errors += error.parts
+        errors += follow(self.store, pull.wishes, self.reporter, wait=self.wait)
+        raise_all(errors)
+        return done
 
     def _declared(self, names: Iterable[str], errors: list[AssetError], *, locked: bool) -> list[Wish]:
         """What the locks say of names; a word, or an error, where a manifest has outrun them."""
@@ -321,7 +335,7 @@ class Workspace:
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
             try:
-                return pull.run(), pinned
+                return self._run(pull), pinned
             except AssetError as error:
                 for one in pinned:
                     error = told(error, one.reference, one.asset)
@@ -604,14 +618,18 @@ class Workspace:
         device: str = "auto",
         dtype: str = "auto",
         quantize: str | None = None,
+        into: object = None,
         verify: Check = "quick",
     ) -> LoadedModel:
         """See `assetmgr.load_model`."""
         from assetmgr import models
 
-        models.refuse_lavis(self._sheets.asset(name))
+        if into is None:
+            models.refuse_lavis(self._sheets.asset(name))
         found = self._of_kind(name, "model", verify)
-        return models.load(found, self._required(name, verify), device=device, dtype=dtype, quantize=quantize)
+        for_lavis = models.is_for_lavis(found.use.get("load") or {}, of_a_hub=bool(found.entry.repo))
+        required = self._required(name, verify) if for_lavis and into is None else ()
+        return models.load(found, required, device=device, dtype=dtype, quantize=quantize, into=into)
 
     def load_model_and_preprocess(
         self, name: str, model_type: str, *, is_eval: bool = False, device: str | torch.device = "cpu"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from assetmgr.cli import main
@@ -14,6 +13,7 @@ from tests.hub import Hub
 from tests.models.conftest import EXPECTED
 from tests.support import REPOSITORY, Project, served
 
+jsonschema = pytest.importorskip("jsonschema")
 pytestmark = pytest.mark.torch
 DATA = REPOSITORY / "tests" / "data"
 CAPTION = EXPECTED["captions"][0]

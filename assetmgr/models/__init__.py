@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assetmgr.errors import UsageError
@@ -10,12 +10,13 @@ from assetmgr.manifest_reader import nearest
 from assetmgr.models.backends import BACKENDS, Request
 from assetmgr.models.for_lavis import called_by_lavis, is_for_lavis, refuse_lavis
 from assetmgr.models.loaded import LoadedModel
+from assetmgr.models.weights.files import is_weights
 from assetmgr.verify import Installed
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LoadedModel", "called_by_lavis", "load", "load_as_lavis_does", "refuse_lavis"]
+__all__ = ["LoadedModel", "called_by_lavis", "is_for_lavis", "load", "load_as_lavis_does", "refuse_lavis"]
 
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
 _QUANTIZATIONS = ("int8", "nf4", "none")
@@ -28,6 +29,7 @@ def load(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     quantize: str | None = None,
+    into: Any = None,
 ) -> LoadedModel:
     """Load a proved model.
 
@@ -43,6 +45,8 @@ def load(
         ``float32``, ``float16`` or ``bfloat16``; ``auto`` takes the manifest's, else the one of the saved weights.
     quantize
         ``int8`` or ``nf4``; None takes the manifest's, ``none`` forbids it.
+    into
+        The caller's own `torch.nn.Module`, to be filled with the weights; whatever backend the manifest names.
 
     Raises
     ------
@@ -54,8 +58,7 @@ def load(
         When a library that is needed is not installed.
     """
     options = found.use.get("load") or {}
-    for_lavis = is_for_lavis(options, of_a_hub=bool(found.entry.repo))
-    backend = options.get("backend", "lavis" if for_lavis else "transformers")
+    backend = "torch" if into is not None else options.get("backend") or _usual_backend(found, options)
     if backend not in BACKENDS:
         raise UsageError(
             f"{found.name}: no backend {backend!r}{nearest(backend, BACKENDS)}",
@@ -68,10 +71,28 @@ def load(
         quantize=_known("quantize", quantize or options.get("quantize", "none"), _QUANTIZATIONS),
         options=options,
         required=required,
+        into=into,
     )
     if request.dtype == "auto":
         request = request._replace(dtype=_known("dtype", options.get("dtype", "auto"), _DTYPES))
-    return BACKENDS[backend](found.name).load(request)
+    library = BACKENDS[backend](found.name)
+    if backend != "lavis" and "prepare" in found.use:
+        from assetmgr.models.weights.prepared import prepared
+
+        if (made := prepared(found)) is not None:
+            request = request._replace(found=made.asset, weights=made.weights)
+    return library.load(request)
+
+
+def _usual_backend(found: Installed, options: Mapping[str, Any]) -> str:
+    """What loads an asset whose manifest does not say: weights without a config.json are tensors and no more."""
+    if is_for_lavis(options, of_a_hub=bool(found.entry.repo)):
+        return "lavis"
+    if ":" in options.get("class", ""):
+        return "torch"
+    names = [file.path for file in found.files]
+    bare = found.entry.origin == "files" and "config.json" not in names and any(map(is_weights, names))
+    return "torch" if bare else "transformers"
 
 
 def load_as_lavis_does(

@@ -104,7 +104,7 @@ def test_a_caption_is_lavis_own(stage: Project, picture: Path, monkeypatch: pyte
     loaded = load(stage, "blip_caption/base_coco")
     assert [loaded.caption(picture, num_beams=1, max_length=12)] == [text.strip() for text in written]
     assert not loaded.model.training
-    assert loaded.generate(picture, "a bowl of", num_beams=1, max_length=8)
+    assert loaded.generate(picture, "a bowl of", num_beams=1, max_length=12)
     assert loaded.model.prompt == "a picture of "
     with pytest.raises(UsageError, match=r"no option 'num_beam'.*did you mean 'num_beams'"):
         loaded.caption(picture, num_beam=1)

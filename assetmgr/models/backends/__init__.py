@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from assetmgr.models.loaded import LoadedModel
+    from assetmgr.models.weights.files import Located
 
 
 class Request(NamedTuple):
@@ -34,6 +35,10 @@ class Request(NamedTuple):
         The manifest's ``load:``.
     required
         What the model requires, proved too.
+    into
+        The caller's own module, for the weights to go into.
+    weights
+        Prepared weights, to be read in place of the asset's own.
     """
 
     found: Installed
@@ -41,6 +46,8 @@ class Request(NamedTuple):
     dtype: str
     quantize: str
     options: Mapping[str, Any]
+    into: Any = None
+    weights: Located | None = None
     required: Sequence[Installed] = ()
 
 
@@ -110,5 +117,23 @@ def _lavis(name: str) -> Backend:
     return lavis
 
 
+def _torch(name: str) -> Backend:
+    try:
+        from assetmgr.models.backends import torch_module
+    except ModuleNotFoundError as error:
+        if error.name in ("torch", "safetensors"):
+            raise MissingExtraError(
+                f"{name}: {error.name}, which loads it, is not installed", mend="pip install 'assetmgr[transformers]'"
+            ) from None
+        raise
+    except (ImportError, OSError, RuntimeError) as error:
+        raise AssetError(f"{name}: torch is installed, but cannot be imported: {error}") from error
+    return torch_module
+
+
 # How to get a backend; the name is that of the asset that needs it, for the error when the library is not there.
-BACKENDS: Mapping[str, Callable[[str], Backend]] = {"transformers": _transformers, "lavis": _lavis}
+BACKENDS: Mapping[str, Callable[[str], Backend]] = {
+    "transformers": _transformers,
+    "lavis": _lavis,
+    "torch": _torch,
+}
