@@ -11,7 +11,7 @@ from assetmgr.workspace import Check, Workspace
 if TYPE_CHECKING:
     import torch
 
-    from assetmgr.datasets import Dataset
+    from assetmgr.datasets import Dataset, VisPath
     from assetmgr.models import LoadedModel
 
 
@@ -100,7 +100,7 @@ def load_dataset(
     name: str,
     *,
     split: str | None = None,
-    vis_path: str | os.PathLike[str] | None = None,
+    vis_path: VisPath | None = None,
     missing: Literal["defer", "error", "skip"] = "defer",
     transform: Callable[[dict[str, Any]], Any] | None = None,
     manifest: str | os.PathLike[str] | None = None,
@@ -116,15 +116,20 @@ def load_dataset(
     split
         One split's name: that dataset alone is returned.
     vis_path
-        A folder of images to use in place of the asset's own.
+        A folder of images to use in place of the asset's own, or a zip or a tar of them, which stays packed; several
+        are looked into in order.
     missing
         What to do about images that are not there: ``defer`` raises at the sample, ``error`` before the first sample,
         ``skip`` leaves those rows out.
     transform
         A function that each sample is passed through; what it returns is what an index gives. For spawned workers it
         must be picklable.
-    manifest, root, verify
-        See `load_model`.
+    manifest, root
+        See `Workspace`.
+    verify
+        ``quick`` proves the annotations, the prepared tables and packed archives of media by their stamps (and by
+        hashing what has none); ``full`` hashes every file of the dataset and of what it requires; ``none`` trusts. But
+        for ``none``, each image or video is checked against its asset's listing when it is touched.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from assetmgr.errors import (
 )
 from assetmgr.inventory import Inventory
 from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset
-from assetmgr.lock import LockedAsset, lock_path
+from assetmgr.lock import LockedAsset, LockedFile, lock_path
 from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from assetmgr.asked import Pinned
     from assetmgr.caches.looking import CacheReport
-    from assetmgr.datasets import Dataset
+    from assetmgr.datasets import Dataset, VisPath
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
@@ -648,18 +648,40 @@ class Workspace:
         name: str,
         *,
         split: str | None = None,
-        vis_path: str | os.PathLike[str] | None = None,
+        vis_path: VisPath | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         transform: Callable[[dict[str, Any]], Any] | None = None,
         verify: Check = "quick",
     ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
-        found = self._of_kind(name, "dataset", verify)
-        receipts = dict(self._receipts([name]))
-        required = [self._installed(other, receipts.get(other), verify) for other in found.entry.requires]
         from assetmgr import datasets
 
-        return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing, transform=transform)
+        # A quick look proves what is about to be read; media are checked when they are touched.
+        few = verify == "quick"
+        whole: Check = "none" if few else verify
+        found = self._of_kind(name, "dataset", whole)
+        receipts = dict(self._receipts([name]))
+        required = [self._installed(other, receipts.get(other), whole) for other in found.entry.requires]
+        return datasets.load(
+            found,
+            required,
+            split=split,
+            vis_path=vis_path,
+            missing=missing,
+            transform=transform,
+            check=verify != "none",
+            prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
+        )
+
+    def _prove_needed(
+        self, receipts: Mapping[str, Receipt | None], asset: Installed, files: Sequence[LockedFile]
+    ) -> None:
+        from assetmgr.needed import prove_needed
+
+        receipt = receipts.get(asset.name)
+        assert receipt is not None
+        if fresh := prove_needed(self.store, receipt, files):
+            self._prover.keep(receipt, fresh)
 
     def _required(self, name: str, check: Check) -> list[Installed]:
         """All that an asset requires, and what those require, proved."""
