@@ -81,7 +81,7 @@ def load(
 
         if (made := prepared(found)) is not None:
             request = request._replace(found=made.asset, weights=made.weights)
-            if request.dtype == "auto" and request.quantize == "none":
+            if request.dtype == "auto" and request.quantize == "none" and into is None:
                 # The config.json beside them tells what they were before.
                 request = request._replace(dtype=found.use["prepare"].get("dtype", "auto"))
     return library.load(request)
