@@ -1,4 +1,4 @@
-"""The two calls that research code makes: `load_model` and `load_dataset`."""
+"""The calls that research code makes: `load_model`, LAVIS's `load_model_and_preprocess`, and `load_dataset`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,39 @@ def load_model(
     """
     workspace = Workspace([manifest] if manifest else None, root)
     return workspace.load_model(name, device=device, dtype=dtype, quantize=quantize, into=into, verify=verify)
+
+
+def load_model_and_preprocess(
+    name: str, model_type: str, is_eval: bool = False, device: str | torch.device = "cpu"
+) -> tuple[Any, Any, Any]:
+    """LAVIS's own call, by LAVIS itself where it is installed: on proved files, offline, and strict about weights.
+
+    Parameters
+    ----------
+    name, model_type
+        LAVIS's names, as `model_zoo` has them: ``"blip_caption", "base_coco"``.
+    is_eval
+        Whether the model is put into evaluation mode.
+    device
+        A `torch.device` or its name.
+
+    Returns
+    -------
+    tuple
+        LAVIS's model, and its processors of images and of texts: dicts with ``train`` and ``eval``.
+
+    Raises
+    ------
+    UnknownAssetError
+        When there is no such name or type; with the nearest.
+    UsageError
+        When LAVIS is not installed here; with the twin of the model that `load_model` loads.
+    NotInstalledError
+        When the model, or what it requires, is not in the store.
+    IntegrityError
+        When a file is not what the lock says, or the weights are not those of the model.
+    """
+    return Workspace().load_model_and_preprocess(name, model_type, is_eval=is_eval, device=device)
 
 
 def load_dataset(
