@@ -619,6 +619,7 @@ class Workspace:
         vis_path: str | os.PathLike[str] | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         transform: Callable[[dict[str, Any]], Any] | None = None,
+        config_name: str | None = None,
         verify: Check = "quick",
     ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
@@ -627,7 +628,15 @@ class Workspace:
         required = [self._installed(other, receipts.get(other), verify) for other in found.entry.requires]
         from assetmgr import datasets
 
-        return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing, transform=transform)
+        return datasets.load(
+            found,
+            required,
+            split=split,
+            vis_path=vis_path,
+            missing=missing,
+            transform=transform,
+            config_name=config_name,
+        )
 
     def _of_kind(self, name: str, kind: str, check: Check) -> Installed:
         found = self.installed(name, check=check)
