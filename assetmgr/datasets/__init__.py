@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 from assetmgr.datasets.dataset import Dataset, Sample
 from assetmgr.datasets.media import Folder
-from assetmgr.datasets.places import annotations_of, media_of
+from assetmgr.datasets.places import Prove, VisPath, annotations_of, media_of, trusted
 from assetmgr.datasets.prepared import Recipe, opened
 from assetmgr.datasets.provenance import Provenance
 from assetmgr.datasets.readers import READERS
@@ -17,7 +16,7 @@ from assetmgr.datasets.splits import Splits, unknown_split
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.verify import Installed
 
-__all__ = ["Dataset", "Missing", "Splits", "load"]
+__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "trusted"]
 
 Missing = Literal["defer", "error", "skip"]
 
@@ -27,8 +26,10 @@ def load(
     required: Sequence[Installed] = (),
     *,
     split: str | None = None,
-    vis_path: str | os.PathLike[str] | None = None,
+    vis_path: VisPath | None = None,
     missing: Missing = "defer",
+    check: bool = True,
+    prove: Prove = trusted,
     transform: Callable[[Sample], Any] | None = None,
     config_name: str | None = None,
 ) -> dict[str, Dataset] | Dataset:
@@ -43,7 +44,8 @@ def load(
     split
         One split's name: that dataset alone is returned.
     vis_path
-        A folder of images to use in place of the asset's own.
+        A folder of images to use in place of the asset's own, or a zip or a tar of them; several are looked into in
+        order.
     missing
         What to do about images that are not there: ``defer`` raises at the sample, ``error`` before the first sample,
         ``skip`` leaves those rows out.
@@ -67,14 +69,16 @@ def load(
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError(f"{found.name}: {what} is not installed", mend="pip install 'assetmgr[datasets]'")
     if found.entry.origin == "hub" and not found.use.keys() & {"splits", "samples"}:
-        opened = _of_the_hub(found, config_name, vis_path)
+        opened = _of_the_hub(found, config_name, vis_path, prove)
     elif config_name is not None:
         raise UsageError(f"{found.name} has no configurations: its manifest says what its splits are")
     else:
         splits = _splits(found)
         if split is not None:
             splits = {split: splits[split]} if split in splits else _refuse_split(found.name, split, splits)
-        opened = {name: _open(found, required, name, paths, vis_path, missing) for name, paths in splits.items()}
+        opened = {
+            name: _open(found, required, name, paths, vis_path, missing, check, prove) for name, paths in splits.items()
+        }
     opened = {name: one.with_transform(transform) for name, one in opened.items()}
     if split is None:
         return Splits(found.name, opened)
@@ -86,7 +90,7 @@ def _refuse_split(name: str, split: str, known: Mapping[str, object]) -> NoRetur
 
 
 def _of_the_hub(
-    found: Installed, config_name: str | None, vis_path: str | os.PathLike[str] | None
+    found: Installed, config_name: str | None, vis_path: VisPath | None, prove: Prove
 ) -> dict[str, Dataset]:
     """The splits as the `datasets` library has them."""
     if vis_path is not None:
@@ -95,6 +99,7 @@ def _of_the_hub(
         )
     from assetmgr.datasets.hub_prepared import hub_splits
 
+    prove(found, found.files)
     media = Folder(found.folder, found.name)
     return {
         name: Dataset(found.name, name, split.data_files, media, split.table, Provenance.of(found))
@@ -118,8 +123,10 @@ def _open(
     required: Sequence[Installed],
     split: str,
     named: Sequence[str],
-    vis_path: str | os.PathLike[str] | None,
+    vis_path: VisPath | None,
     missing: Missing,
+    check: bool,
+    prove: Prove,
 ) -> Dataset:
     samples = found.use.get("samples")
     reader = READERS.get(samples or "")
@@ -129,8 +136,8 @@ def _open(
             f"{found.name}: its manifest {what}",
             mend=f"give {found.name} one of `samples: {' | '.join(READERS)}` in the manifest",
         )
-    files = annotations_of(found, split, named)
-    media = media_of(found, required, split, vis_path)
+    files = annotations_of(found, split, named, prove)
+    media = media_of(found, required, split, vis_path, check=check, prove=prove)
     table = opened(found.store, Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read))
     dataset = Dataset(found.name, split, [file.path for file in files], media, table, Provenance.of(found))
     return dataset if missing == "defer" else _without(dataset, missing)
