@@ -651,6 +651,7 @@ class Workspace:
         vis_path: VisPath | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         transform: Callable[[dict[str, Any]], Any] | None = None,
+        config_name: str | None = None,
         verify: Check = "quick",
     ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
@@ -669,6 +670,7 @@ class Workspace:
             vis_path=vis_path,
             missing=missing,
             transform=transform,
+            config_name=config_name,
             check=verify != "none",
             prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
         )
