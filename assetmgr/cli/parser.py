@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from assetmgr.cli.commands import (
+    doctoring,
     editing,
     environment,
     locking,
@@ -18,6 +19,7 @@ from assetmgr.cli.commands import (
     pulling,
     reference,
     syncing,
+    trying,
 )
 from assetmgr.cli.options import add_common
 
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
-    ("use", ("env", "run", "requirements")),
-    ("keep", ("verify", "mirror")),
+    ("use", ("try", "env", "run", "requirements")),
+    ("keep", ("verify", "doctor", "mirror")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -51,6 +53,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("where", "which", "dir", "locate"), ("path",)),
     **dict.fromkeys(("new", "create", "start"), ("init",)),
     **dict.fromkeys(("man", "docs", "topics", "?"), ("help",)),
+    **dict.fromkeys(("diagnose", "health", "env-check"), ("doctor",)),
     "dry-run": ("plan",),
 }
 
@@ -217,7 +220,8 @@ def make_parser() -> CommandLine:
     add_common(parser, defaults=True)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     commands = Commands(parsers)
-    for module in (editing, locking, pulling, syncing, proving, looking, environment, mirror, reference):
+    families = (editing, locking, pulling, syncing, proving, looking, trying, environment, doctoring, mirror, reference)
+    for module in families:
         module.register(commands)
     parser.set_defaults(commands=commands.names)
     return parser

@@ -10,6 +10,7 @@ SHAPES = {
     "add": "assetmgr.cli.editing_documents:AddDocument",
     "completion": "assetmgr.cli.documents:CompletionDocument",
     "diff": "assetmgr.differences:Differences",
+    "doctor": "assetmgr.doctor:Examination",
     "env": "assetmgr.cli.documents:Variables",
     "error": "assetmgr.cli.documents:Failed",
     "help": "assetmgr.cli.documents:HelpDocument",
@@ -25,6 +26,7 @@ SHAPES = {
     "show": "assetmgr.inventory:ShownAsset",
     "status": "[assetmgr.inventory:AssetStatus]",
     "sync": "assetmgr.cli.documents:SyncDocument",
+    "try": "assetmgr.cli.trying_documents:TryDocument",
     "verify": "assetmgr.cli.documents:VerifyDocument",
     "whereis": "assetmgr.whereabouts:Whereabouts",
 }

@@ -15,7 +15,7 @@ from assetmgr.datasets.evaluation import LISTS, OF_CAPTIONS, of_lists
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import DamagedError, Media, named
 from assetmgr.datasets.provenance import Provenance
-from assetmgr.datasets.table import Field, Table
+from assetmgr.datasets.table import Field, Table, UndecodableError
 from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.manifest_reader import nearest
 
@@ -77,6 +77,7 @@ class Dataset:
         self._places = tuple(field.name for field in self.fields if field.kind == "place")
         self._chance = CHANCES.get(table.shape.chance)
         self.columns = tuple(field.name for field in self.fields)
+        self._coded = tuple(name for name in self.columns if name in table.coded)
 
     @property
     def left_out(self) -> int:
@@ -193,6 +194,11 @@ class Dataset:
         sample = dict(zip(self.columns, values, strict=True))
         for field in self._media_fields:
             sample[field.name] = self._decoded(field, sample[field.name], f"sample {number}")
+        for name in self._coded:
+            try:
+                sample[name] = self.table.decode(name, sample[name])
+            except UndecodableError as error:
+                raise self.fault(f"sample {number}, column {name}: {error}") from None
         for name in self._places:
             sample[name] = self.media.shown(sample[name])
         if self._chance is not None:
@@ -258,8 +264,10 @@ class Dataset:
         lines = [
             f"Dataset({self.name}, split {self.split})",
             f"  {len(self):,} rows of {', '.join(self.columns)}",
-            f"  annotations: {', '.join(self.annotations)}",
         ]
+        if self.annotations:
+            more = f" and {len(self.annotations) - 3:,} more" if len(self.annotations) > 3 else ""
+            lines.append(f"  annotations: {', '.join(self.annotations[:3])}{more}")
         if self._media_fields:
             lines.append(f"  media: {self.media.where}")
         lines += [f"  {line}" for line in self.provenance.lines()]

@@ -1,4 +1,4 @@
-"""Modules that manifests of the tests name as ``tests.models.modules:Class``. Imported without torch, it has none."""
+"""Modules that manifests of the tests name as ``tests.models.modules:Class``. They need torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 
-class Plain(torch.nn.Module):
+class Plain(torch.nn.Module):  # type: ignore[misc]
     """A linear layer and a batch normalisation."""
 
     def __init__(self, width: int = 3, *, scale: float = 1.0) -> None:
@@ -28,7 +28,7 @@ class Plain(torch.nn.Module):
         raise AssertionError("no class method")
 
 
-class Tied(torch.nn.Module):
+class Tied(torch.nn.Module):  # type: ignore[misc]
     """Two names of one parameter."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Tied(torch.nn.Module):
         self.head.weight = self.embed.weight
 
 
-class Loose(torch.nn.Module):
+class Loose(torch.nn.Module):  # type: ignore[misc]
     """Tensors that no state dict has, and a constructor that looks at values."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Loose(torch.nn.Module):
         self.first = float(self.table[0])
 
 
-class Large(torch.nn.Module):
+class Large(torch.nn.Module):  # type: ignore[misc]
     """Too large to be made in memory: 4 TB."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Large(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.empty(1 << 20, 1 << 20))
 
 
-class Failing(torch.nn.Module):
+class Failing(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, *arguments: Any) -> None:
         raise ValueError(f"not with {arguments}")
 

@@ -81,11 +81,12 @@ def test_arguments_types_and_class_methods_are_the_manifests(model_asset: MakeMo
     import torch
 
     file = saved(tmp_path, weights(5))
-    for load in (
+    loads: tuple[dict[str, Any], ...] = (
         PLAIN | {"args": [5], "kwargs": {"scale": 2.0}},
         PLAIN | {"kwargs": {"width": 5}},
         {"class": "tests.models.modules:Plain.of_width", "args": [5], "backend": "torch"},
-    ):
+    )
+    for load in loads:
         loaded = models.load(model_asset({"w.pth": file}, load), device="cpu", dtype="float16")
         assert loaded.model.linear.weight.shape == (5, 2)
         assert loaded.model.scale == load.get("kwargs", {}).get("scale", 1.0)
@@ -275,7 +276,7 @@ def test_shards_with_an_index_are_one_state_dict(model_asset: MakeModel, tmp_pat
     from safetensors.torch import save_file
 
     state = weights()
-    parts = {"model-1.safetensors": {}, "model-2.safetensors": {}}
+    parts: dict[str, dict[str, Any]] = {"model-1.safetensors": {}, "model-2.safetensors": {}}
     for number, (name, tensor) in enumerate(state.items()):
         parts[f"model-{number % 2 + 1}.safetensors"][name] = tensor
     files: dict[str, Any] = {}
