@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from assetmgr.datasets.films import AdriftError, DamageError, Film, VideoInfo, opened
 from assetmgr.datasets.frames import Sampling, sampled
-from assetmgr.datasets.media import Media
+from assetmgr.datasets.media import DamagedError, Media
 from assetmgr.errors import IntegrityError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Video(str):
             return self.media.open(self.name)
         except (FileNotFoundError, NotADirectoryError):
             raise self.fault("no such file") from None
+        except DamagedError as error:
+            raise self.fault(str(error)) from None
         except OSError as error:
             raise self.fault(f"cannot be read: {error.strerror or error}") from None
 
