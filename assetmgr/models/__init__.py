@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assetmgr.errors import UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.models.backends import BACKENDS, Request
+from assetmgr.models.fitting import refuse_too_large
 from assetmgr.models.for_lavis import refuse_lavis
 from assetmgr.models.loaded import LoadedModel
 from assetmgr.models.weights.files import is_weights
@@ -53,6 +54,8 @@ def load(
         When the weights do not fit the model: some missing, left over, or of another shape.
     MissingExtraError
         When a library that is needed is not installed.
+    MemorySpaceError
+        When the weights alone are more than the device's free memory.
     """
     options = found.use.get("load") or {}
     backend = "torch" if into is not None else options.get("backend") or _usual_backend(found, options)
@@ -77,6 +80,7 @@ def load(
 
         if (made := prepared(found)) is not None:
             request = request._replace(found=made.asset, weights=made.weights)
+    refuse_too_large(request)
     return library.load(request)
 
 
