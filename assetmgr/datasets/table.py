@@ -8,10 +8,14 @@ Source of the format: https://arrow.apache.org/docs/format/Columnar.html#ipc-str
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
+
+from assetmgr.datasets import arrays
 
 # What a column's values are. `any` is decided by the values: numbers, texts, or, where they are mixed, JSON.
 Kind = Literal["any", "text", "int", "float", "texts", "floats", "json", "image", "video"]
@@ -87,6 +91,7 @@ class Table:
 
     def __init__(self, source: str | bytes) -> None:
         import pyarrow as pa
+        import pyarrow.compute  # `take` wants it: here once, not in each worker that is forked from this process
 
         self._source = source
         try:
@@ -119,7 +124,6 @@ class Table:
 
     def rows(self, numbers: Sequence[int], names: Sequence[str]) -> list[list[Any]]:
         """Some columns' values of many rows, column by column: far quicker than one by one."""
-        import pyarrow as pa
 
         if isinstance(numbers, range) and numbers.step == 1 and numbers:
             part = self.arrow(names).slice(numbers.start, len(numbers))
@@ -133,7 +137,7 @@ class Table:
             offsets.append(offset)
         columns: list[list[Any]] = [[None] * len(numbers) for _ in names]
         for at, (positions, offsets) in wanted.items():
-            taken = self._batches[at].select(list(names)).take(pa.array(offsets, pa.int64()))
+            taken = self._batches[at].select(list(names)).take(arrays.numbers(offsets, "q"))
             for column, name in zip(columns, names, strict=True):
                 for position, value in zip(positions, self._values(name, taken.column(name)), strict=True):
                     column[position] = value
@@ -234,19 +238,29 @@ def _array(field: Field, values: Sequence[Any]) -> Any:
     """An Arrow array that gives back the very values: Arrow by itself takes True for a 1, and a 1 for a 1.0."""
     import pyarrow as pa
 
-    exact = _EXACT.get(field.kind)
+    exact, told = _EXACT.get(field.kind), values
     if field.kind == "json":
         values = [None if value is None else msgspec.json.encode(value).decode() for value in values]
-    elif exact is not None and not set(map(type, values)) <= {exact, type(None)}:
+    elif field.kind == "floats":
+        exact, told = float, list(chain.from_iterable(filter(None, values)))
+    if exact is not None and not set(map(type, told)) <= {exact, type(None)}:
         raise WidenError(field.name)
     try:
-        return pa.array(values, _type(field.kind))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        # `pa.array` where values are missing: see `assetmgr.datasets.arrays`.
+        build: Callable[[Any], Any] = _BUILT.get(field.kind, arrays.texts)
+        return pa.array(values, _type(field.kind)) if None in values else build(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError):
         if field.kind == "json":
             raise
         raise WidenError(field.name) from None
 
 
+_BUILT: Mapping[str, Callable[[Any], Any]] = {
+    "int": partial(arrays.numbers, kind="q"),
+    "float": partial(arrays.numbers, kind="d"),
+    "texts": partial(arrays.lists, of=arrays.texts),
+    "floats": partial(arrays.lists, of=partial(arrays.numbers, kind="d")),
+}
 _EXACT: Mapping[str, type] = {"int": int, "float": float, "text": str, "image": str, "video": str}
 
 

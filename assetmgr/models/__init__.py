@@ -80,6 +80,9 @@ def load(
 
         if (made := prepared(found)) is not None:
             request = request._replace(found=made.asset, weights=made.weights)
+            if request.dtype == "auto" and request.quantize == "none":
+                # The config.json beside them tells what they were before.
+                request = request._replace(dtype=found.use["prepare"].get("dtype", "auto"))
     refuse_too_large(request)
     return library.load(request)
 

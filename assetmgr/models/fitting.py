@@ -111,9 +111,9 @@ def needs(weights: Weights, precision: str, *, least: bool = False) -> int:
         elif precision in ("int8", "nf4") and _is_quantised(weights, tensor, least=least):
             total += _quantised(tensor, precision)
         elif precision != "float32" and not least and _stays_wide(weights, tensor):
-            total += tensor.count * 4
+            total += tensor.numbers * 4
         else:
-            total += tensor.count * width
+            total += tensor.numbers * width
     by_bits = {"int8": 1.0, "nf4": 0.5 + _NF4_SCALE / _NF4_BLOCK}.get(precision, float(width))
     return total + int(weights.loose / _WIDTHS.get(weights.stored, 4) * by_bits)
 
@@ -130,8 +130,8 @@ def _is_quantised(weights: Weights, tensor: Tensor, *, least: bool) -> bool:
 
 def _quantised(tensor: Tensor, precision: str) -> int:
     if precision == "int8":
-        return tensor.count + tensor.shape[0] * _INT8_ROW
-    return -(-tensor.count // 2) + -(-tensor.count // _NF4_BLOCK) * _NF4_SCALE
+        return tensor.numbers + tensor.shape[0] * _INT8_ROW
+    return -(-tensor.numbers // 2) + -(-tensor.numbers // _NF4_BLOCK) * _NF4_SCALE
 
 
 # --- told by `show` ---------------------------------------------------------------------------------------------------

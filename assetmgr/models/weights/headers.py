@@ -31,7 +31,7 @@ class Tensor(NamedTuple):
     bytes: int
 
     @property
-    def count(self) -> int:
+    def numbers(self) -> int:
         return math.prod(self.shape)
 
 
