@@ -20,7 +20,8 @@ def decode(file: BinaryIO) -> Image | str:
     try:
         with PIL.Image.open(file) as image:
             image.load()
-            decoded: Image = image.convert("RGB")
+            # What convert() does of an RGB image, but for copying the pixels, which takes a third of the whole time.
+            decoded: Image = image._new(image.im) if image.mode == "RGB" else image.convert("RGB")
             return decoded
     except PIL.Image.DecompressionBombError as error:
         return str(error)

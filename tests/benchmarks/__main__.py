@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.benchmarks.adopt import adopt
 from tests.benchmarks.kills import kills
+from tests.benchmarks.load_dataset import load_dataset
 from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
 from tests.benchmarks.pull_cold import pull_cold
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "verify-full": verify_full,
     "verify-quick": verify_quick,
     "look": look,
+    "load-dataset": load_dataset,
     "pull-cold": pull_cold,
     "transfer": transfer,
     "kills": kills,
