@@ -50,7 +50,6 @@ KINDS = (
     "blip_vqa",
     "blip_retrieval",
     "clip",
-    "siglip",
     "blip2_opt",
     "blip2_t5",
     "blip2_retrieval",
@@ -133,32 +132,6 @@ def _clip(folder: Path) -> Any:
     text = {**_SMALL, "vocab_size": count, "max_position_embeddings": 77, "eos_token_id": 1, "bos_token_id": 0}
     config = transformers.CLIPConfig(text_config=text, vision_config=_VISION, projection_dim=16)
     return transformers.CLIPModel(config)
-
-
-def _siglip(folder: Path) -> Any:
-    import transformers
-
-    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n")
-    _write(
-        folder,
-        tokenizer_config={"tokenizer_class": "BertTokenizer", "processor_class": "SiglipProcessor"},
-        preprocessor_config={
-            "image_processor_type": "SiglipImageProcessor",
-            "processor_class": "SiglipProcessor",
-            "size": {"height": SIDE, "width": SIDE},
-        }
-        | _DO
-        | _NORMAL,
-    )
-    text = {
-        **_SMALL,
-        "vocab_size": len(WORDS),
-        "max_position_embeddings": 40,
-        "pad_token_id": 0,
-        "projection_size": WIDTH,
-    }
-    config = transformers.SiglipConfig(text_config=text, vision_config=_VISION)
-    return transformers.SiglipModel(config)
 
 
 def _blip2_config(**more: Any) -> Any:
