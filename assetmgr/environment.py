@@ -17,12 +17,12 @@ HOOK = str(Path(__file__).with_name("hook"))
 """The folder whose ``sitecustomize`` a Python runs when it starts with the folder on its ``PYTHONPATH``."""
 
 # The caches in the store. HUGGINGFACE_HUB_CACHE is what transformers before 4.36 reads.
-_PLACES = {"HF_HUB_CACHE": "hub", "HUGGINGFACE_HUB_CACHE": "hub", "TORCH_HOME": "torch"}
+PLACES = {"HF_HUB_CACHE": "hub", "HUGGINGFACE_HUB_CACHE": "hub", "TORCH_HOME": "torch"}
 # What `datasets` makes of the store's files, which can always be made again.
 _PREPARED = {"HF_DATASETS_CACHE": "prepared/datasets"}
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE")
 # Older names of caches, that would win over those above.
-_RIVALS = (
+RIVALS = (
     "TRANSFORMERS_CACHE",
     "PYTORCH_TRANSFORMERS_CACHE",
     "PYTORCH_PRETRAINED_BERT_CACHE",
@@ -70,9 +70,9 @@ def changes(
     found: dict[str, str | None] = {"ASSETMGR_ROOT": root}
     if manifests:
         found["ASSETMGR_MANIFEST"] = os.pathsep.join(manifests)
-    for name, place in {**_PLACES, **(_PREPARED if writable else {})}.items():
+    for name, place in {**PLACES, **(_PREPARED if writable else {})}.items():
         found[name] = os.path.join(root, *place.split("/"))
-    found |= {name: None for name in _RIVALS if name in environ}
+    found |= {name: None for name in RIVALS if name in environ}
     found |= {name: None if online else "1" for name in _OFFLINE if not online or name in environ}
     if hook:
         others = [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path != HOOK]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from assetmgr.workspace import Check, Workspace
 
 if TYPE_CHECKING:
-    from assetmgr.datasets import Dataset
+    import torch
+
+    from assetmgr.datasets import Dataset, VisPath
     from assetmgr.models import LoadedModel
 
 
@@ -19,6 +21,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     quantize: str | None = None,
+    into: torch.nn.Module | None = None,
     manifest: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     verify: Check = "quick",
@@ -36,6 +39,9 @@ def load_model(
         the weights were saved in.
     quantize
         ``int8`` or ``nf4``, through bitsandbytes. None takes the manifest's; ``none`` is none whatever it says.
+    into
+        Your own module, for the weights to go into. It keeps its parameters, and its device and dtype where nothing
+        else is said. Names and shapes must fit, all of them.
     manifest, root
         See `Workspace`.
     verify
@@ -54,14 +60,14 @@ def load_model(
         When a file is not what the lock says.
     """
     workspace = Workspace([manifest] if manifest else None, root)
-    return workspace.load_model(name, device=device, dtype=dtype, quantize=quantize, verify=verify)
+    return workspace.load_model(name, device=device, dtype=dtype, quantize=quantize, into=into, verify=verify)
 
 
 def load_dataset(
     name: str,
     *,
     split: str | None = None,
-    vis_path: str | os.PathLike[str] | None = None,
+    vis_path: VisPath | None = None,
     missing: Literal["defer", "error", "skip"] = "defer",
     transform: Callable[[dict[str, Any]], Any] | None = None,
     manifest: str | os.PathLike[str] | None = None,
@@ -77,15 +83,20 @@ def load_dataset(
     split
         One split's name: that dataset alone is returned.
     vis_path
-        A folder of images to use in place of the asset's own.
+        A folder of images to use in place of the asset's own, or a zip or a tar of them, which stays packed; several
+        are looked into in order.
     missing
         What to do about images that are not there: ``defer`` raises at the sample, ``error`` before the first sample,
         ``skip`` leaves those rows out.
     transform
         A function that each sample is passed through; what it returns is what an index gives. For spawned workers it
         must be picklable.
-    manifest, root, verify
-        See `load_model`.
+    manifest, root
+        See `Workspace`.
+    verify
+        ``quick`` proves the annotations, the prepared tables and packed archives of media by their stamps (and by
+        hashing what has none); ``full`` hashes every file of the dataset and of what it requires; ``none`` trusts. But
+        for ``none``, each image or video is checked against its asset's listing when it is touched.
 
     Raises
     ------

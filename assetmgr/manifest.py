@@ -58,7 +58,7 @@ Transport = Literal["auto", "snapshot", "direct"]
 # Where a checkout of LAVIS has its download scripts.
 LAVIS_SCRIPTS = "lavis/datasets/download_scripts"
 _LIMITS = ManifestLimits()
-_USE = ("load", "splits", "samples", "media", "variants")
+_USE = ("load", "prepare", "splits", "samples", "media", "variants")
 
 
 @dataclass(frozen=True, slots=True)

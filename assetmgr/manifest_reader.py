@@ -7,7 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from assetmgr.manifest_schema import Choice, Either, Flag, ListOf, MapOf, Number, Record, Share, Spec, Text, text_fault
+from assetmgr.manifest_schema import (
+    Choice,
+    Either,
+    Flag,
+    ListOf,
+    MapOf,
+    Number,
+    Plain,
+    Record,
+    Share,
+    Spec,
+    Text,
+    text_fault,
+)
 from assetmgr.manifest_yaml import Mapping, Node, Problems, Scalar, Sequence, integer, shown
 
 _FOUND = {"int": "a number", "float": "a number", "bool": "true or false", "timestamp": "a date"}
@@ -19,7 +32,7 @@ _LISTED = 16
 class Value:
     """What was read at one place. ``at`` is what to point at: the key where there is one, else the value."""
 
-    data: str | int | float | bool | list[Value] | dict[str, Value]
+    data: str | int | float | bool | list[Value] | dict[str, Value] | None
     node: Node
     at: Node
 
@@ -105,6 +118,8 @@ class Reader:
                     self._mistyped(spec.what, node, label)
                     return None
                 return self.read(option, node, label, at)
+            case Plain():
+                return _plain(node, at)
             case Record():
                 return self._record(spec, node, label, at)
 
@@ -230,6 +245,25 @@ class Reader:
             if name in keys and other not in keys and (origins or not spec.one_of):
                 instead = f", and here is {origins[0]!r}" if origins and origins[0] != name else ""
                 self._problems.add(keys[name], f"{name!r} goes with {other!r}{instead}")
+
+
+def _plain(node: Node, at: Node) -> Value:
+    """Whatever stands there, as YAML reads it; a date is a text."""
+    if isinstance(node, Sequence):
+        return Value([_plain(item, item) for item in node.items], node, at)
+    if isinstance(node, Mapping):
+        return Value({cast(Scalar, key).text: _plain(item, key) for key, item in node.pairs}, node, at)
+    assert isinstance(node, Scalar)
+    if node.kind == "null":
+        return Value(None, node, at)
+    if node.kind == "bool":
+        return Value(_BOOLS[node.text.lower()], node, at)
+    if node.kind == "int" and (number := integer(node)) is not None:
+        return Value(number, node, at)
+    if node.kind == "float":
+        with contextlib.suppress(ValueError):  # of numbers that only YAML can write
+            return Value(float(node.text.replace("_", "")), node, at)
+    return Value(node.text, node, at)
 
 
 def _accepts(spec: Spec, node: Node) -> bool:

@@ -24,6 +24,7 @@ LIST_FORMATS = ("json", "jsonl", "csv", "tsv", "txt", "parquet")
 RESIZE_MODES = ("no", "border", "keep_ratio", "keep_ratio_largest", "center_crop")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 QUANTIZATIONS = ("int8", "nf4")
+PREPARED_FORMATS = ("safetensors",)
 DIGEST_LENGTHS = MappingProxyType({"sha256": 64, "md5": 32, "crc32c": 8})
 _NO_CONTROL = r"^[^\u0000-\u001f]*$"
 _LINES = r"^[^\u0000-\u0009\u000b-\u001f]*$"
@@ -33,7 +34,7 @@ _EXTRACT_PLACES = rf"^(files|torch|clip)$|^(files|lavis)/{_SAFE_PATH[1:]}"
 _ORDINARY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _PREFIX = re.compile(r"[0-9a-f]{8,63}\Z")
-_CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
+_CLASS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)?\Z", re.ASCII)
 
 
 class Text(NamedTuple):
@@ -88,6 +89,10 @@ class Field(NamedTuple):
     required: bool = False
 
 
+class Plain(NamedTuple):
+    what: str  # any text, number, true, false or null, and lists and mappings of these
+
+
 class Record(NamedTuple):
     what: str
     fields: Mapping[str, Field]
@@ -97,7 +102,7 @@ class Record(NamedTuple):
     some_of: tuple[str, ...] = ()  # at least one of these keys must be there
 
 
-Spec = Text | Choice | Number | Share | Flag | ListOf | MapOf | Either | Record
+Spec = Text | Choice | Number | Share | Flag | ListOf | MapOf | Either | Plain | Record
 
 
 def text_fault(spec: Text, text: str) -> str | None:
@@ -123,7 +128,7 @@ def _word_fault(text: str) -> str | None:
 
 
 def _class_fault(text: str) -> str | None:
-    return None if _CLASS.match(text) else "it is the name of a Python class"
+    return None if _CLASS.match(text) else "it is the name of a Python class, or package.module:Class"
 
 
 def _place_fault(text: str) -> str | None:
@@ -310,7 +315,7 @@ _READING = {
     "samples": Field(Choice("a reader of samples", SAMPLE_READERS), "Which reader understands the annotations."),
 }
 
-_CLASS_NAME = Text("a class's name", _class_fault, "^[A-Za-z_][A-Za-z0-9_.]*$")
+_CLASS_NAME = Text("a class's name", _class_fault, "^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*)?$")
 _DEVICE = Either("a device's name or number", (Number("a device's number"), Text("a device's name")))
 
 _LOAD = Record(
@@ -331,7 +336,24 @@ _LOAD = Record(
         ),
         "backend": Field(_WORD_TEXT, "Which library loads the model."),
         "task": Field(_WORD_TEXT, "What the model is for."),
-        "class": Field(_CLASS_NAME, "Which class of the backend loads it."),
+        "class": Field(
+            _CLASS_NAME,
+            "Which class of the backend loads it; for the torch backend package.module:Class, a torch.nn.Module, or a "
+            "class method of one that makes it (package.module:Class.method).",
+        ),
+        "args": Field(ListOf("a list of values", Plain("a value")), "What the torch backend's class is made with."),
+        "kwargs": Field(
+            MapOf("a mapping from name to value", _WORD_TEXT, Plain("a value")),
+            "What the torch backend's class is made with, by name.",
+        ),
+        "weights": Field(_PATH, "Which file of the asset has the torch backend's weights, where several could."),
+        "key": Field(
+            Text("a key"), "Under which key of its checkpoint the torch backend's weights are, such as model."
+        ),
+        "prefix": Field(
+            Text("the beginning of a name"),
+            "What the names of the torch backend's weights begin with; only these are taken, without it (module.).",
+        ),
         "lavis": Field(
             Record(
                 "load.lavis",
@@ -341,6 +363,20 @@ _LOAD = Record(
                 },
             ),
             "What LAVIS calls the model.",
+        ),
+    },
+)
+
+_PREPARE = Record(
+    "prepare",
+    {
+        "format": Field(
+            Choice("a format", PREPARED_FORMATS),
+            "What the weights are converted to once they are pulled.",
+            required=True,
+        ),
+        "dtype": Field(
+            Choice("a dtype", DTYPES), "The type that floating-point weights are converted to; by default as they are."
         ),
     },
 )
@@ -381,7 +417,11 @@ _NEEDS = dict.fromkeys(_HUB_ONLY, "hub")
 
 MODEL = Record(
     "a model",
-    {**_COMMON, "load": Field(_LOAD, "How the model is loaded.")},
+    {
+        **_COMMON,
+        "load": Field(_LOAD, "How the model is loaded."),
+        "prepare": Field(_PREPARE, "What is made of its weights once they are pulled."),
+    },
     ("hub", "files"),
     _NEEDS,
     {**_OF_A_FILE, **dict.fromkeys((*_READING, "variants", "url_list", "script", "checkout"), "a dataset")},
@@ -404,7 +444,7 @@ DATASET = Record(
     },
     ("hub", "files", "url_list", "script"),
     {**_NEEDS, "script": "checkout", "checkout": "script"},
-    {**_OF_A_FILE, **dict.fromkeys(_URL_LIST.fields, "the url_list"), "load": "a model"},
+    {**_OF_A_FILE, **dict.fromkeys(_URL_LIST.fields, "the url_list"), "load": "a model", "prepare": "a model"},
 )
 SECTIONS = MappingProxyType({"models": "model", "datasets": "dataset"})
 MANIFEST = Record(
@@ -461,6 +501,8 @@ def _schema(spec: Spec) -> dict[str, Any]:
             }
         case Either():
             return {"anyOf": [_schema(option) for option in spec.options]}
+        case Plain():
+            return {}
         case Record():
             return _record_schema(spec)
 

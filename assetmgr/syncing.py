@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from assetmgr import views
+from assetmgr import following, views
 from assetmgr.errors import (
     AssetError,
     FetchByHandError,
@@ -26,6 +26,7 @@ from assetmgr.errors import (
     NotLockedError,
     StaleLockError,
     UnsafeNameError,
+    raise_all,
 )
 from assetmgr.frozen import frozen_wishes
 from assetmgr.lock import LockedAsset
@@ -146,6 +147,7 @@ def sync(desk: Desk, sheets: Sheets, names: Iterable[str], *, follow: Follow, up
         pull = Pull(desk.store, origins, wishes)
         pull.errors += errors
         done = pull.run()
+    raise_all(following.follow(desk.store, wishes, desk.reporter, wait=desk.wait))
     releases = _releases(desk.store, sheets, said, wishes, follow)
     try:
         shown = _shown(desk.store, wishes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from assetmgr.errors import (
 )
 from assetmgr.inventory import Inventory
 from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset
-from assetmgr.lock import LockedAsset, lock_path
+from assetmgr.lock import LockedAsset, LockedFile, lock_path
 from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt
@@ -30,7 +30,7 @@ from assetmgr.store import Layout, Store, default_root
 if TYPE_CHECKING:
     from assetmgr.asked import Pinned
     from assetmgr.caches.looking import CacheReport
-    from assetmgr.datasets import Dataset
+    from assetmgr.datasets import Dataset, VisPath
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
@@ -215,7 +215,21 @@ class Workspace:
                 said = self._sheets.lock_shipped(origins, said, errors)
             pull = self._pull(self._declared(said, errors, locked=locked) if said else [], origins)
             pull.errors += errors
-            return pull.run()
+            return self._run(pull)
+
+    def _run(self, pull: Pull) -> list[Pulled]:
+        """Pull, and take the steps that follow a pull for all that came, whatever else failed."""
+        from assetmgr.following import follow
+
+        errors: list[AssetError] = []
+        done: list[Pulled] = []
+        try:
+            done = pull.run()
+        except AssetError as error:
+            errors += error.parts
+        errors += follow(self.store, pull.wishes, self.reporter, wait=self.wait)
+        raise_all(errors)
+        return done
 
     def _declared(self, names: Iterable[str], errors: list[AssetError], *, locked: bool) -> list[Wish]:
         """What the locks say of names; a word, or an error, where a manifest has outrun them."""
@@ -319,7 +333,7 @@ class Workspace:
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
             try:
-                return pull.run(), pinned
+                return self._run(pull), pinned
             except AssetError as error:
                 for one in pinned:
                     error = told(error, one.reference, one.asset)
@@ -602,32 +616,56 @@ class Workspace:
         device: str = "auto",
         dtype: str = "auto",
         quantize: str | None = None,
+        into: object = None,
         verify: Check = "quick",
     ) -> LoadedModel:
         """See `assetmgr.load_model`."""
         from assetmgr import models
 
-        models.refuse_lavis(self._sheets.asset(name))
+        if into is None:
+            models.refuse_lavis(self._sheets.asset(name))
         found = self._of_kind(name, "model", verify)
-        return models.load(found, device=device, dtype=dtype, quantize=quantize)
+        return models.load(found, device=device, dtype=dtype, quantize=quantize, into=into)
 
     def load_dataset(
         self,
         name: str,
         *,
         split: str | None = None,
-        vis_path: str | os.PathLike[str] | None = None,
+        vis_path: VisPath | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         transform: Callable[[dict[str, Any]], Any] | None = None,
         verify: Check = "quick",
     ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
-        found = self._of_kind(name, "dataset", verify)
-        receipts = dict(self._receipts([name]))
-        required = [self._installed(other, receipts.get(other), verify) for other in found.entry.requires]
         from assetmgr import datasets
 
-        return datasets.load(found, required, split=split, vis_path=vis_path, missing=missing, transform=transform)
+        # A quick look proves what is about to be read; media are checked when they are touched.
+        few = verify == "quick"
+        whole: Check = "none" if few else verify
+        found = self._of_kind(name, "dataset", whole)
+        receipts = dict(self._receipts([name]))
+        required = [self._installed(other, receipts.get(other), whole) for other in found.entry.requires]
+        return datasets.load(
+            found,
+            required,
+            split=split,
+            vis_path=vis_path,
+            missing=missing,
+            transform=transform,
+            check=verify != "none",
+            prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
+        )
+
+    def _prove_needed(
+        self, receipts: Mapping[str, Receipt | None], asset: Installed, files: Sequence[LockedFile]
+    ) -> None:
+        from assetmgr.needed import prove_needed
+
+        receipt = receipts.get(asset.name)
+        assert receipt is not None
+        if fresh := prove_needed(self.store, receipt, files):
+            self._prover.keep(receipt, fresh)
 
     def _of_kind(self, name: str, kind: str, check: Check) -> Installed:
         found = self.installed(name, check=check)

@@ -202,7 +202,7 @@ ONE_MISTAKE = {
     ),
     model("hub: o/r, colour: x, Revision: main"): (
         "2:24: unknown key 'colour' in a model; it may be hub, revision, allow_patterns, ignore_patterns, transport, "
-        "files, requires, groups, twins, license, description, local_dir, local_dir_links, load|"
+        "files, requires, groups, twins, license, description, local_dir, local_dir_links, load, prepare|"
         "2:35: unknown key 'Revision' in a model; did you mean 'revision'?"
     ),
     file("url: ./x, sha256_prefix: B5F2EF4D"): (
@@ -262,10 +262,23 @@ ONE_MISTAKE = {
         "2:38: dtype 'fp16' is not a dtype; it may be auto, float32, float16, bfloat16"
     ),
     model("hub: o/r, load: {quantise: int8}"): "2:31: unknown key 'quantise' in load; did you mean 'quantize'?",
-    model("hub: o/r, load: {class: a b}"): "2:38: class 'a b': it is the name of a Python class",
+    model(
+        "hub: o/r, load: {class: a b}"
+    ): "2:38: class 'a b': it is the name of a Python class, or package.module:Class",
     model("hub: o/r, load: {lavis: {name: a}}"): ("2:31: load.lavis needs the key 'model_type': LAVIS's model type."),
     model("hub: o/r, load: {device_map: {a: -1}}"): "2:47: a '-1' is not a device's number",
     dataset("load: {}"): "2:26: 'load' belongs in a model, not in a dataset",
+    dataset("prepare: {}"): "2:26: 'prepare' belongs in a model, not in a dataset",
+    model("hub: o/r, prepare: {dtype: float16}"): (
+        "2:24: prepare needs the key 'format': What the weights are converted to once they are pulled."
+    ),
+    model("hub: o/r, prepare: {format: gguf}"): ("2:42: format 'gguf' is not a format; it may be safetensors"),
+    model("hub: o/r, load: {class: 'a:b:c'}"): (
+        "2:38: class 'a:b:c': it is the name of a Python class, or package.module:Class"
+    ),
+    model("hub: o/r, load: {weights: ../x}"): "2:40: weights '../x': it climbs out of its folder with '..'",
+    model("hub: o/r, load: {args: 3}"): "2:37: args is a number, 3; it must be a list of values",
+    model("hub: o/r, load: {kwargs: [3]}"): "2:39: kwargs is a list; it must be a mapping from name to value",
     dataset("samples: vga"): "2:35: samples 'vga' is not a reader of samples; did you mean 'vqa'?",
     dataset("media: /x"): "2:33: media '/x': it is absolute",
     dataset("splits: {train: ../x}"): "2:42: train '../x': it climbs out of its folder with '..'",
@@ -757,3 +770,14 @@ def check(asset: Asset, kind: str, body: dict[str, Any]) -> None:
         for one, entry in zip(asset.source.files, body["files"], strict=True):
             assert list(one.written) == listed(entry["url"])
             assert (one.path, one.size, one.md5) == (entry["path"], entry.get("size"), entry.get("md5"))
+
+
+def test_what_a_class_is_made_with_is_any_plain_value() -> None:
+    text = "{class: a.b:C.d, args: [1, -2.5, x, yes, null, 2020-01-01, {a: [~]}], kwargs: {x: {y: 1}}, key: model}"
+    (asset,) = parse_manifest(model(f"hub: o/r, load: {text}"), Path("assets.yaml")).assets
+    assert asset.use["load"] == {
+        "class": "a.b:C.d",
+        "args": [1, -2.5, "x", True, None, "2020-01-01", {"a": [None]}],
+        "kwargs": {"x": {"y": 1}},
+        "key": "model",
+    }

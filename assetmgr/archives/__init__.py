@@ -15,7 +15,8 @@ from assetmgr.archives.formats import Archive, open_archive, read_members
 from assetmgr.archives.limits import ArchiveLimits
 from assetmgr.archives.listings import ListedMember, dump_listing, extracted_size, listing, parse_listing
 from assetmgr.archives.members import Member, Reader
-from assetmgr.archives.source import Seekable
+from assetmgr.archives.places import MemberPlace, member_places, read_member
+from assetmgr.archives.source import Seekable, Source, opened
 from assetmgr.archives.zip_directory import ZipEntry, zip_directory
 
 __all__ = [
@@ -24,16 +25,21 @@ __all__ = [
     "Extracted",
     "ListedMember",
     "Member",
+    "MemberPlace",
     "Reader",
     "Seekable",
+    "Source",
     "ZipEntry",
     "dump_listing",
     "extract",
     "extract_member",
     "extracted_size",
     "listing",
+    "member_places",
     "open_archive",
+    "opened",
     "parse_listing",
+    "read_member",
     "read_members",
     "sweep_stages",
     "zip_directory",

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 
@@ -30,11 +30,14 @@ class Source:
         Its length in bytes.
     read_at
         ``read_at(offset, size)``: that many bytes, fewer only at the end of the file. Any thread may call it.
+    descriptor
+        Of the file; -1 where it is none.
     """
 
     name: str
     size: int
     read_at: Callable[[int, int], bytes]
+    descriptor: int = -1
 
 
 @contextmanager
@@ -46,14 +49,14 @@ def opened(archive: str | os.PathLike[str] | Seekable, name: str | None = None) 
     with open(archive, "rb", buffering=0) as file:
         name = name or os.path.basename(os.fspath(archive))
         if not hasattr(os, "pread"):
-            yield _shared(file, name)
+            yield replace(_shared(file, name), descriptor=file.fileno())
             return
         descriptor = file.fileno()
 
         def read_at(offset: int, size: int) -> bytes:
             return _whole(lambda rest, done: os.pread(descriptor, rest, offset + done), size)
 
-        yield Source(name, os.fstat(descriptor).st_size, read_at)
+        yield Source(name, os.fstat(descriptor).st_size, read_at, descriptor)
 
 
 def _shared(file: Seekable, name: str) -> Source:

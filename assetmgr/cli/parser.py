@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from assetmgr.cli.commands import (
+    doctoring,
     editing,
     environment,
     locking,
@@ -32,7 +33,7 @@ GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
     ("use", ("env", "run", "requirements")),
-    ("keep", ("verify", "mirror")),
+    ("keep", ("verify", "doctor", "mirror")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -51,6 +52,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("where", "which", "dir", "locate"), ("path",)),
     **dict.fromkeys(("new", "create", "start"), ("init",)),
     **dict.fromkeys(("man", "docs", "topics", "?"), ("help",)),
+    **dict.fromkeys(("diagnose", "health", "env-check"), ("doctor",)),
     "dry-run": ("plan",),
 }
 
@@ -217,7 +219,7 @@ def make_parser() -> CommandLine:
     add_common(parser, defaults=True)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     commands = Commands(parsers)
-    for module in (editing, locking, pulling, syncing, proving, looking, environment, mirror, reference):
+    for module in (editing, locking, pulling, syncing, proving, looking, environment, doctoring, mirror, reference):
         module.register(commands)
     parser.set_defaults(commands=commands.names)
     return parser

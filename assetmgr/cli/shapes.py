@@ -10,6 +10,7 @@ SHAPES = {
     "add": "assetmgr.cli.editing_documents:AddDocument",
     "completion": "assetmgr.cli.documents:CompletionDocument",
     "diff": "assetmgr.differences:Differences",
+    "doctor": "assetmgr.doctor:Examination",
     "env": "assetmgr.cli.documents:Variables",
     "error": "assetmgr.cli.documents:Failed",
     "help": "assetmgr.cli.documents:HelpDocument",

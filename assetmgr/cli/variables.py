@@ -47,6 +47,11 @@ OTHERS: Sequence[Variable] = (
         ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
         "certificates to believe, the first that is set; else certifi's",
     ),
+    Variable(("HF_HUB_ENABLE_HF_TRANSFER",), "1: what fails without hf_transfer, says `doctor`; assetmgr needs none"),
+    Variable(
+        ("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_PATH", "CONDA_PREFIX", "LD_LIBRARY_PATH", "BNB_CUDA_VERSION"),
+        "what CUDA's libraries are found by: looked at by `doctor` alone",
+    ),
     Variable(("XDG_CACHE_HOME", "LOCALAPPDATA"), "the user's cache folder, with the store where nothing names one"),
     Variable(("NO_COLOR",), "set to anything: no colours"),
     Variable(("CLICOLOR",), "0: no colours"),

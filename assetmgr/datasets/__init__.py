@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from assetmgr.datasets.dataset import Dataset, Sample
-from assetmgr.datasets.places import annotations_of, media_of
+from assetmgr.datasets.places import Prove, VisPath, annotations_of, media_of, trusted
 from assetmgr.datasets.prepared import Recipe, opened
 from assetmgr.datasets.provenance import Provenance
 from assetmgr.datasets.readers import READERS
@@ -16,7 +15,7 @@ from assetmgr.datasets.splits import Splits, unknown_split
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.verify import Installed
 
-__all__ = ["Dataset", "Missing", "Splits", "load"]
+__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "trusted"]
 
 Missing = Literal["defer", "error", "skip"]
 
@@ -26,8 +25,10 @@ def load(
     required: Sequence[Installed] = (),
     *,
     split: str | None = None,
-    vis_path: str | os.PathLike[str] | None = None,
+    vis_path: VisPath | None = None,
     missing: Missing = "defer",
+    check: bool = True,
+    prove: Prove = trusted,
     transform: Callable[[Sample], Any] | None = None,
 ) -> dict[str, Dataset] | Dataset:
     """Open a proved dataset.
@@ -41,7 +42,8 @@ def load(
     split
         One split's name: that dataset alone is returned.
     vis_path
-        A folder of images to use in place of the asset's own.
+        A folder of images to use in place of the asset's own, or a zip or a tar of them; several are looked into in
+        order.
     missing
         What to do about images that are not there: ``defer`` raises at the sample, ``error`` before the first sample,
         ``skip`` leaves those rows out.
@@ -66,7 +68,7 @@ def load(
     if split is not None and split not in splits:
         raise unknown_split(found.name, split, splits)
     opened = {
-        name: _open(found, required, name, paths, vis_path, missing).with_transform(transform)
+        name: _open(found, required, name, paths, vis_path, missing, check, prove).with_transform(transform)
         for name, paths in splits.items()
         if split in (None, name)
     }
@@ -89,8 +91,10 @@ def _open(
     required: Sequence[Installed],
     split: str,
     named: Sequence[str],
-    vis_path: str | os.PathLike[str] | None,
+    vis_path: VisPath | None,
     missing: Missing,
+    check: bool,
+    prove: Prove,
 ) -> Dataset:
     samples = found.use.get("samples")
     reader = READERS.get(samples or "")
@@ -100,8 +104,8 @@ def _open(
             f"{found.name}: its manifest {what}",
             mend=f"give {found.name} one of `samples: {' | '.join(READERS)}` in the manifest",
         )
-    files = annotations_of(found, split, named)
-    media = media_of(found, required, split, vis_path)
+    files = annotations_of(found, split, named, prove)
+    media = media_of(found, required, split, vis_path, check=check, prove=prove)
     table = opened(found.store, Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read))
     dataset = Dataset(found.name, split, [file.path for file in files], media, table, Provenance.of(found))
     return dataset if missing == "defer" else _without(dataset, missing)

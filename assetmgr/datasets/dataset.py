@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import operator
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
+from assetmgr.datasets.absence import rows_without
 from assetmgr.datasets.images import decode
-from assetmgr.datasets.media import Media, named
+from assetmgr.datasets.media import DamagedError, Media, named
 from assetmgr.datasets.provenance import Provenance
 from assetmgr.datasets.table import Field, Table
 from assetmgr.errors import IntegrityError, UsageError
@@ -195,40 +196,38 @@ class Dataset:
                 decoded = decode(file)
         except (FileNotFoundError, NotADirectoryError):
             decoded = "no such file"
+        except DamagedError as error:
+            decoded = str(error)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 raise
             decoded = f"cannot be read: {error.strerror or error}"
         if isinstance(decoded, str):
-            raise self.fault(f"{where}: {self.media.shown(name)}: {decoded}")
+            raise self.fault(f"{where}: {self.media.shown(name)}: {decoded}", name)
         return decoded
 
     def absent(self) -> dict[str, list[str]]:
         """The media that its rows name and that are not there, by column."""
         gone: dict[str, list[str]] = {}
         for field in self._media_fields:
-            for stem in self.table.distinct(field.name):
-                if not self.media.has(named(self.media, stem, field.suffixes)):
-                    gone.setdefault(field.name, []).append(stem)
+            stems = self.table.distinct(field.name)
+            left = stems
+            for suffix in field.suffixes:
+                there = self.media.present([stem + suffix for stem in left])
+                left = [stem for stem in left if stem + suffix not in there]
+            if left:
+                gone[field.name] = left
         return gone
 
     def without(self, absent: dict[str, list[str]]) -> Dataset:
         """This dataset less the rows that have one of these media."""
-        rows: Collection[int] = range(len(self.table)) if self.rows is None else self.rows
-        for column, names in absent.items():
-            gone = frozenset(names)
-            held = self.table.column(column)
-            rows = [row for row in rows if held[row] not in gone]
-        return self._with(rows=array("Q", rows))
+        return self._with(rows=array("Q", rows_without(self.table, absent, self.rows)))
 
-    def fault(self, what: str) -> IntegrityError:
-        """An error about this dataset's media, to be raised."""
-        mend = (
-            f"assetmgr verify {self.media.owner} --repair"
-            if self.media.owner
-            else f"put the images into {self.media.where}, or leave vis_path out to use those of {self.name}"
-        )
-        return IntegrityError(f"{self.name}, split {self.split}: {what}", mend=mend)
+    def fault(self, what: str, name: str | None = None) -> IntegrityError:
+        """An error about this dataset's media, or about the one of a name, to be raised."""
+        mend = self.media.mend(name) if name else self.media.owner and f"assetmgr verify {self.media.owner} --repair"
+        own = f"put the images into {self.media.where}, or leave vis_path out to use those of {self.name}"
+        return IntegrityError(f"{self.name}, split {self.split}: {what}", mend=mend or own)
 
     def __repr__(self) -> str:
         lines = [

@@ -1,18 +1,25 @@
-"""Media in shards: an index leads from a medium's name in the annotation to its bytes in one of some tars."""
+"""Media in webdataset shards: the asset's own index leads from a name in the annotation to bytes in a tar."""
 
 from __future__ import annotations
 
-import io
 import os
-import threading
-from collections.abc import Mapping
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from assetmgr.archives.places import PLAIN
+from assetmgr.datasets.annotations import Annotation
+from assetmgr.datasets.archived import SHAPE, Archives, Packed
+from assetmgr.datasets.index import Index, sorted_rows
+from assetmgr.datasets.listed import Owner
+from assetmgr.datasets.prepared import Recipe, Rows, opened
+from assetmgr.digests import hash_file
 from assetmgr.errors import IntegrityError
+from assetmgr.receipt import Stamp
+from assetmgr.verify import Installed
 
 INDEX = "index.json"
+VERSION = 1
 # Shard, member, offset and size.
 _Place = tuple[str, str, int, int]
 
@@ -21,54 +28,45 @@ class _Index(msgspec.Struct):
     images: dict[str, _Place]
 
 
-class Shards:
-    """The images of a `url_list` asset. Its index is read when the first is asked for, in each process that asks."""
+def shards(asset: Installed, *, check: bool) -> Archives:
+    """The media of a `url_list` asset.
 
-    def __init__(self, folder: str, owner: str | None) -> None:
-        self.folder, self.owner = folder, owner
-        self._places: Mapping[str, _Place] | None = None
-        self._lock = threading.Lock()
+    Raises
+    ------
+    IntegrityError
+        When its index cannot be read, or is none.
+    """
+    folder, owner = asset.folder, Owner.of(asset)
+    files = {os.path.basename(file.path): (number, file) for number, file in enumerate(asset.files)}
+    tars = sorted(name for name in files if name.endswith(".tar"))
+    numbers = {name: number for number, name in enumerate(tars)}
+    path = os.path.join(folder, INDEX)
+    mend = f"assetmgr verify {asset.name} --full --repair"
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Shards, (self.folder, self.owner)
+    def reading(_: Sequence[Annotation]) -> Rows:
+        try:
+            with open(path, "rb") as file:
+                places = msgspec.json.decode(file.read(), type=_Index).images
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise IntegrityError(f"{asset.name}: {path}: not an index of shards: {error}", mend=mend) from None
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Shards) and (self.folder, self.owner) == (other.folder, other.owner)
+        def rows() -> Iterator[Sequence[object]]:
+            for name, (shard, member, offset, size) in places.items():
+                number = numbers.get(os.path.basename(shard))
+                if number is None:
+                    raise IntegrityError(f"{asset.name}: {path}: there is no shard {shard!r}", mend=mend)
+                yield name, number, member, size, size, None, PLAIN, offset, offset + size, "", 0
 
-    def __hash__(self) -> int:
-        return hash((self.folder, self.owner))
+        return sorted_rows(SHAPE, rows())
 
-    @property
-    def where(self) -> str:
-        return self.folder
-
-    def _index(self) -> Mapping[str, _Place]:
-        with self._lock:
-            if self._places is None:
-                path = os.path.join(self.folder, INDEX)
-                try:
-                    with open(path, "rb") as file:
-                        self._places = msgspec.json.decode(file.read(), type=_Index).images
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    mend = f"assetmgr verify {self.owner} --full --repair"
-                    raise IntegrityError(f"{self.owner}: {path}: not an index of shards: {error}", mend=mend) from None
-            return self._places
-
-    def open(self, name: str) -> BinaryIO:
-        place = self._index().get(name)
-        if place is None:
-            raise FileNotFoundError(name)
-        shard, _, offset, size = place
-        with open(os.path.join(self.folder, os.path.basename(shard)), "rb") as file:
-            file.seek(offset)
-            data = file.read(size)
-        if len(data) != size:
-            raise OSError(f"{shard} ends within it")
-        return io.BytesIO(data)
-
-    def has(self, name: str) -> bool:
-        return name in self._index()
-
-    def shown(self, name: str) -> str:
-        place = self._index().get(name)
-        return f"{name} in {self.folder}" if place is None else os.path.join(self.folder, place[0], place[1])
+    try:
+        known = files[INDEX][1].sha256 if INDEX in files else hash_file(path)[1]["sha256"]
+        packed = [
+            Packed(os.path.join(folder, name), "", files[name][1].sha256 or "", owner, files[name][0]) for name in tars
+        ]
+        stamps = tuple(Stamp.of(os.stat(archive.path)) for archive in packed) if check else ()
+    except OSError as error:
+        raise IntegrityError(f"{asset.name}: {error.filename}: {error.strerror}", mend=mend) from None
+    annotation = Annotation(asset.name, "media", path, known or "")
+    recipe = Recipe(asset.name, "media", (annotation,), f"shards {VERSION} {' '.join(tars)}", reading)
+    return Archives(packed, Index(opened(asset.store, recipe)), "", stamps, asset.name)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from assetmgr.errors import UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.models.backends import BACKENDS, Request
 from assetmgr.models.for_lavis import refuse_lavis
 from assetmgr.models.loaded import LoadedModel
+from assetmgr.models.weights.files import is_weights
 from assetmgr.verify import Installed
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ def load(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     quantize: str | None = None,
+    into: Any = None,
 ) -> LoadedModel:
     """Load a proved model.
 
@@ -39,6 +42,8 @@ def load(
         ``float32``, ``float16`` or ``bfloat16``; ``auto`` takes the manifest's, else the one of the saved weights.
     quantize
         ``int8`` or ``nf4``; None takes the manifest's, ``none`` forbids it.
+    into
+        The caller's own `torch.nn.Module`, to be filled with the weights; whatever backend the manifest names.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def load(
         When a library that is needed is not installed.
     """
     options = found.use.get("load") or {}
-    backend = options.get("backend", "transformers")
+    backend = "torch" if into is not None else options.get("backend") or _usual_backend(found, options)
     if backend not in BACKENDS:
         raise UsageError(
             f"{found.name}: no backend {backend!r}{nearest(backend, BACKENDS)}",
@@ -62,10 +67,29 @@ def load(
         dtype=_known("dtype", str(dtype).removeprefix("torch."), _DTYPES),
         quantize=_known("quantize", quantize or options.get("quantize", "none"), _QUANTIZATIONS),
         options=options,
+        into=into,
     )
     if request.dtype == "auto":
         request = request._replace(dtype=_known("dtype", options.get("dtype", "auto"), _DTYPES))
-    return BACKENDS[backend](found.name).load(request)
+    library = BACKENDS[backend](found.name)
+    if backend != "lavis" and "prepare" in found.use:
+        from assetmgr.models.weights.prepared import prepared
+
+        if (made := prepared(found)) is not None:
+            request = request._replace(found=made.asset, weights=made.weights)
+            if request.dtype == "auto" and request.quantize == "none":
+                # The config.json beside them tells what they were before.
+                request = request._replace(dtype=found.use["prepare"].get("dtype", "auto"))
+    return library.load(request)
+
+
+def _usual_backend(found: Installed, options: Mapping[str, Any]) -> str:
+    """What loads an asset whose manifest does not say: weights without a config.json are tensors and no more."""
+    if ":" in options.get("class", ""):
+        return "torch"
+    names = [file.path for file in found.files]
+    bare = found.entry.origin == "files" and "config.json" not in names and any(map(is_weights, names))
+    return "torch" if bare else "transformers"
 
 
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:

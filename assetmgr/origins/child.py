@@ -62,15 +62,19 @@ class Child(contextlib.AbstractContextManager["Child"]):
         return "no word"
 
     def __exit__(self, *exception: object) -> None:
-        """End it, and all that it started."""
-        if os.name == "nt":
-            subprocess.run(["taskkill", "/T", "/F", "/PID", str(self.process.pid)], capture_output=True, check=False)
-        else:
-            # The group may outlive its leader.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        end(self.process)
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
-        self.process.wait()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a child that has a session of its own, and all that it started."""
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)
+    else:
+        # The group may outlive its leader.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -168,13 +168,13 @@ def test_images_of_every_mode_become_rgb(made: Make, mode: str) -> None:
     ("data", "complaint"),
     [
         (None, "no such file"),
-        (b"", "cannot be decoded: cannot identify"),
-        (b"<html>404</html>", "cannot be decoded"),
-        (png(size=(99, 99))[:150], "cannot be decoded"),
-        (png()[:40], "cannot be decoded"),
-        (png().replace(b"IDAT", b"IDXX"), "cannot be decoded"),
+        (b"", "truncated: expected"),
+        (b"<html>404</html>", "truncated: expected"),
+        (png(size=(99, 99))[:150], "truncated: expected"),
+        (bytes(9999), "altered: expected"),
+        (png().replace(b"IDAT", b"IDXX"), "truncated: expected"),
     ],
-    ids=["missing", "empty", "html", "cut in the pixels", "cut in the header", "broken chunk"],
+    ids=["missing", "empty", "html", "cut in the pixels", "longer", "broken chunk"],
 )
 def test_a_damaged_image_is_named_with_its_mend(easy_vqa: Installed, data: bytes | None, complaint: str) -> None:
     test = opened(easy_vqa)
@@ -184,17 +184,35 @@ def test_a_damaged_image_is_named_with_its_mend(easy_vqa: Installed, data: bytes
     for words in ("easy-vqa", "split test", "sample 5", str(path), complaint):
         assert words in caught.value.message
     assert caught.value.mend == "assetmgr verify easy-vqa --repair"
+    if data is not None:
+        with pytest.raises(IntegrityError, match="cannot be decoded"):
+            opened(easy_vqa, check=False)[5]
+
+
+def test_an_image_of_the_same_size_and_of_other_bytes_is_not_served(coco: Installed) -> None:
+    val = load(coco, split="val")
+    assert isinstance(val, Dataset)
+    whole = Path(val.media.shown(val.table.row(0, ["image"])[0])).read_bytes()
+    damage(val, 0, whole[:-40] + bytes(38) + whole[-2:])
+    with pytest.raises(IntegrityError, match=r"sample 0: .*jpg: altered: expected sha256 .*, found"):
+        val[0]
+    trusting = load(coco, split="val", check=False)
+    assert isinstance(trusting, Dataset)
+    assert trusting[0]["image"].mode == "RGB"
 
 
 def test_every_truncation_of_a_real_photograph_is_found(coco: Installed) -> None:
-    val = load(coco, split="val")
+    val, trusting = load(coco, split="val"), load(coco, split="val", check=False)
     assert isinstance(val, Dataset)
+    assert isinstance(trusting, Dataset)
     with val.media.open(val.table.row(0, ["image"])[0]) as file:
         whole = file.read()
     for keep in (0, 1, 20, 600, len(whole) // 2, len(whole) - 100):
         damage(val, 0, whole[:keep])
-        with pytest.raises(IntegrityError, match="cannot be decoded"):
+        with pytest.raises(IntegrityError, match="truncated"):
             val[0]
+        with pytest.raises(IntegrityError, match="cannot be decoded"):
+            trusting[0]
 
 
 def test_missing_error_names_what_is_missing_before_the_first_sample(easy_vqa: Installed) -> None:

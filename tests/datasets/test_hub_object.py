@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assetmgr.datasets import Dataset, load
-from assetmgr.datasets.shards import Shards
+from assetmgr.datasets.archived import Packed, archived
 from assetmgr.errors import IntegrityError, MissingExtraError
+from assetmgr.store import Store
 from assetmgr.verify import Installed
 from tests.datasets.conftest import Make, png
 from tests.datasets.test_dataset import damage, opened
@@ -93,14 +94,13 @@ def test_media_that_are_no_files_are_decoded_by_its_transform(made: Make, tmp_pa
     dataset = opened(
         made([{"image": "u", "caption": "c", "image_id": 1}, {"image": "v", "caption": "d", "image_id": 2}])
     )
-    folder = tmp_path / "shards"
-    folder.mkdir()
-    (folder / "0.tar").write_bytes(png())
-    (folder / "index.json").write_text(json.dumps({"images": {"u": ["0.tar", "u", 0, len(png())]}}))
-    inside = Dataset("made", "train", dataset.annotations, Shards(str(folder), "owner"), dataset.table)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("u", png())
+    media = archived(Store(tmp_path), "made", [Packed(str(tmp_path / "images.zip"))], check=True)
+    inside = Dataset("made", "train", dataset.annotations, media, dataset.table)
     hf = inside.to_hf()
     assert as_values(hf[0]) == as_values(inside[0])
-    with pytest.raises(IntegrityError, match=r"made, split train: column image: v in .*shards: no such file"):
+    with pytest.raises(IntegrityError, match=r"made, split train: column image: v in .*images.zip: no such file"):
         hf[1]
     assert hf.select_columns(["text_input"])[1] == {"text_input": "d"}
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from assetmgr.models.loaded import LoadedModel
+    from assetmgr.models.weights.files import Located
 
 
 class Request(NamedTuple):
@@ -32,6 +33,10 @@ class Request(NamedTuple):
         ``none``, ``int8`` or ``nf4``.
     options
         The manifest's ``load:``.
+    into
+        The caller's own module, for the weights to go into.
+    weights
+        Prepared weights, to be read in place of the asset's own.
     """
 
     found: Installed
@@ -39,6 +44,8 @@ class Request(NamedTuple):
     dtype: str
     quantize: str
     options: Mapping[str, Any]
+    into: Any = None
+    weights: Located | None = None
 
 
 class Backend(Protocol):
@@ -94,5 +101,19 @@ def _transformers(name: str) -> Backend:
     return transformers
 
 
+def _torch(name: str) -> Backend:
+    try:
+        from assetmgr.models.backends import torch_module
+    except ModuleNotFoundError as error:
+        if error.name in ("torch", "safetensors"):
+            raise MissingExtraError(
+                f"{name}: {error.name}, which loads it, is not installed", mend="pip install 'assetmgr[transformers]'"
+            ) from None
+        raise
+    except (ImportError, OSError, RuntimeError) as error:
+        raise AssetError(f"{name}: torch is installed, but cannot be imported: {error}") from error
+    return torch_module
+
+
 # How to get a backend; the name is that of the asset that needs it, for the error when the library is not there.
-BACKENDS: Mapping[str, Callable[[str], Backend]] = {"transformers": _transformers}
+BACKENDS: Mapping[str, Callable[[str], Backend]] = {"transformers": _transformers, "torch": _torch}

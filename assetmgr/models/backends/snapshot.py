@@ -76,7 +76,7 @@ def examine(found: Installed) -> Snapshot:
                 f"{found.name}: {single} stands in {found.folder}, is not in the lock, and would be loaded",
                 mend="remove that file, or lock it too by widening the patterns",
             )
-        shards = _shards(found, index)
+        shards = shards_of(found, index)
         if absent := sorted(shards - names):
             raise _incomplete(found, f"{len(absent)} of {len(shards)} weight files", absent)
     else:
@@ -103,7 +103,7 @@ def _damaged(found: Installed, name: str, what: str) -> IntegrityError:
     return IntegrityError(f"{found.name}: {name} {what}", mend=f"assetmgr verify {found.name} --full --repair")
 
 
-def _shards(found: Installed, index: str) -> set[str]:
+def shards_of(found: Installed, index: str) -> set[str]:
     """The files that a weights index names."""
     weights = _read_json(found, index).get("weight_map")
     if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):

@@ -1,0 +1,160 @@
+"""The store's folder: whether it can be written, linked in and shared, and whether the disk has room."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+
+from assetmgr.doctor.evidence import Evidence
+from assetmgr.doctor.finding import Finding, some
+from assetmgr.doctor.machine import names_in
+
+_PARTS = ("hub", "torch", "lavis", "clip", "files", "prepared", ".assetmgr")
+
+
+def check_store(evidence: Evidence) -> Iterator[Finding]:
+    """Can the store be written, and does it take symlinks?"""
+    store = evidence.machine.store
+    if store is None:
+        return
+    if os.path.lexists(store) and not os.path.isdir(store):
+        yield Finding(
+            "error", "store", f"{store} is no folder", "name another by --root or ASSETMGR_ROOT, or remove it"
+        )
+        return
+    there = _existing(store)
+    new = "" if there == store else f" ({store} is made when it is needed)"
+    try:
+        with tempfile.TemporaryDirectory(prefix=".assetmgr-doctor-", dir=there) as folder:
+            refusal = _symlink_refusal(folder)
+    except OSError as error:
+        yield Finding(
+            "error",
+            "store",
+            f"{there} cannot be written: {error.strerror or error}: what is installed can be used, and nothing pulled",
+            f"make it writable for you or a group of yours ({_owner(there)}), or name another store by ASSETMGR_ROOT",
+        )
+        return
+    if refusal:
+        mend = "a file system with symlinks"
+        if evidence.machine.platform == "win32":
+            mend = "switch on Windows' developer mode (Settings, System, For developers)"
+        yield Finding(
+            "warning",
+            "store",
+            f"{there} takes no symlinks ({refusal}): files are linked otherwise, or copied",
+            mend,
+        )
+    else:
+        yield Finding("ok", "store", f"{there} can be written, and takes symlinks{new}")
+
+
+def _existing(path: str) -> str:
+    """The path, or the nearest folder above it that is there."""
+    while not os.path.isdir(path):
+        above = os.path.dirname(path)
+        if above == path:
+            break
+        path = above
+    return path
+
+
+def _symlink_refusal(folder: str) -> str:
+    try:
+        os.symlink("nowhere", os.path.join(folder, "link"))
+    except (OSError, NotImplementedError) as error:
+        return str(getattr(error, "strerror", None) or error)
+    return ""
+
+
+def _owner(folder: str) -> str:
+    with contextlib.suppress(OSError):
+        status = os.stat(folder)
+        return f"it is of user {status.st_uid}, group {status.st_gid}, mode {stat.S_IMODE(status.st_mode):o}"
+    return "nobody may look at it"
+
+
+def check_disk(evidence: Evidence) -> Iterator[Finding]:
+    """Is there room for what the lock has still to bring?"""
+    store, missing = evidence.machine.store, evidence.machine.wanted.missing_bytes
+    if store is None:
+        return
+    try:
+        free = shutil.disk_usage(_existing(store)).free
+    except OSError as error:
+        yield Finding("warning", "disk", f"{store}: its free space cannot be told: {error.strerror or error}")
+        return
+    if missing > free:
+        yield Finding(
+            "error",
+            "disk",
+            f"{store} has {_size(free)} free, and {_size(missing)} are still to be pulled",
+            "free the disk, name another store by ASSETMGR_ROOT, or take assets out of the manifest",
+        )
+    elif missing:
+        yield Finding("ok", "disk", f"{_size(free)} free; {_size(missing)} are still to be pulled")
+    elif free < 1_000_000_000:
+        yield Finding("warning", "disk", f"{store} has only {_size(free)} free", "free the disk")
+    else:
+        yield Finding("ok", "disk", f"{_size(free)} free")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.95:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def check_sharing(evidence: Evidence) -> Iterator[Finding]:
+    """Can the users who share the store all read and write it?"""
+    store = evidence.machine.store
+    if store is None or evidence.machine.platform == "win32" or not os.path.isdir(store):
+        return
+    try:
+        mode = os.stat(store).st_mode
+    except OSError:
+        return
+    group_writes, keeps_group = bool(mode & stat.S_IWGRP), bool(mode & stat.S_ISGID)
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        yield Finding("warning", "sharing", f"{store} may be written by everybody", f"chmod o-w {store}")
+    if group_writes and not keeps_group:
+        yield Finding(
+            "warning",
+            "sharing",
+            f"{store} may be written by its group, and lacks the setgid bit: others cannot write what one user makes",
+            f"chmod g+s {store}",
+        )
+    elif keeps_group and not group_writes:
+        yield Finding(
+            "warning", "sharing", f"{store} has the setgid bit, and its group may not write it", f"chmod g+w {store}"
+        )
+    elif keeps_group:
+        closed = list(_closed_parts(store, os.stat(store).st_gid))
+        if closed:
+            yield Finding(
+                "warning",
+                "sharing",
+                f"the group cannot write everything below {store}: {some(closed)}",
+                f"chgrp -R --reference={store} {store} && find {store} -type d -exec chmod g+rwxs {{}} +",
+            )
+        else:
+            yield Finding("ok", "sharing", f"{store} is open to its group")
+
+
+def _closed_parts(store: str, group: int) -> Iterator[str]:
+    """Folders in the first two levels that the group cannot write, or that are of another group."""
+    for part in _PARTS:
+        for path in (part, *(f"{part}/{name}" for name in names_in(os.path.join(store, part)))):
+            try:
+                status = os.lstat(os.path.join(store, path))
+            except OSError:
+                continue
+            is_open = status.st_mode & stat.S_IWGRP and status.st_gid == group
+            if stat.S_ISDIR(status.st_mode) and not is_open:
+                yield path
