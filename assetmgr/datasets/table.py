@@ -75,6 +75,10 @@ def metadata_of(shape: Shape) -> dict[bytes, bytes]:
     return {_METADATA: msgspec.json.encode(shape)}
 
 
+class UndecodableError(Exception):
+    """A value that cannot be decoded; its text says which file, and why."""
+
+
 class Table:
     """A split's rows: map-style, read-only, small to pickle where it lies in a file.
 
@@ -102,10 +106,10 @@ class Table:
         except pa.ArrowException as error:
             raise ValueError(str(error)) from None
         self.shape = shape_of(self._schema.metadata)
-        self._each = self._batches[0].num_rows if self._batches else 0
+        self._each: int = self._batches[0].num_rows if self._batches else 0
         self._count: int = sum(batch.num_rows for batch in self._batches)
 
-    def __reduce__(self) -> tuple[type[Table], tuple[str | bytes]]:
+    def __reduce__(self) -> tuple[object, ...]:
         return Table, (self._source,)
 
     def __len__(self) -> int:
@@ -116,9 +120,13 @@ class Table:
         """The file that is mapped, or None where the rows are in this process's memory alone."""
         return self._source if isinstance(self._source, str) else None
 
+    def _place(self, number: int) -> tuple[int, int]:
+        """Which batch has a row, and where."""
+        return divmod(number, self._each)
+
     def row(self, number: int, names: Sequence[str]) -> list[Any]:
         """Some columns' values of one row; a medium's is its name."""
-        at, offset = divmod(number, self._each)
+        at, offset = self._place(number)
         batch = self._batches[at]
         return [self.value(name, batch.column(name)[offset].as_py()) for name in names]
 
@@ -131,7 +139,7 @@ class Table:
         # Batch by batch: Arrow's own `take` over all of them would first make one of them.
         wanted: dict[int, tuple[list[int], list[int]]] = {}
         for position, number in enumerate(numbers):
-            at, offset = divmod(number, self._each)
+            at, offset = self._place(number)
             positions, offsets = wanted.setdefault(at, ([], []))
             positions.append(position)
             offsets.append(offset)
@@ -157,6 +165,21 @@ class Table:
 
         table = pa.Table.from_batches(self._batches, self._schema)
         return table if names is None else table.select(list(names))
+
+    @property
+    def coded(self) -> frozenset[str]:
+        """The columns whose values become a sample's by `decode`; a field of a kind of media is not one."""
+        return frozenset()
+
+    def decode(self, name: str, value: Any) -> Any:
+        """What a sample has of a coded column's value.
+
+        Raises
+        ------
+        UndecodableError
+            When it cannot be had.
+        """
+        return value
 
     def value(self, name: str, value: Any) -> Any:
         """A column's value, of what the file holds for it."""
