@@ -103,6 +103,7 @@ def load_dataset(
     vis_path: VisPath | None = None,
     missing: Literal["defer", "error", "skip"] = "defer",
     transform: Callable[[dict[str, Any]], Any] | None = None,
+    config_name: str | None = None,
     manifest: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     verify: Check = "quick",
@@ -124,6 +125,9 @@ def load_dataset(
     transform
         A function that each sample is passed through; what it returns is what an index gives. For spawned workers it
         must be picklable.
+    config_name
+        Of a dataset that the `datasets` library reads: which of its configurations; else the manifest's
+        ``load: {config_name: ...}``, else the dataset's own default.
     manifest, root
         See `Workspace`.
     verify
@@ -140,5 +144,11 @@ def load_dataset(
     """
     workspace = Workspace([manifest] if manifest else None, root)
     return workspace.load_dataset(
-        name, split=split, vis_path=vis_path, missing=missing, transform=transform, verify=verify
+        name,
+        split=split,
+        vis_path=vis_path,
+        missing=missing,
+        transform=transform,
+        config_name=config_name,
+        verify=verify,
     )

@@ -16,7 +16,23 @@ from assetmgr.manifest_urls import endpoint_fault, folder_fault, mirror_fault, u
 from assetmgr.names import asset_name_fault, is_digest, is_repo, line_fault, path_fault
 
 VERSION = 1
-SAMPLE_READERS = ("caption", "vqa")
+SAMPLE_READERS = (
+    "caption",
+    "image_text",
+    "retrieval",
+    "retrieval_eval",
+    "vqa",
+    "vqa_eval",
+    "aok_vqa",
+    "aok_vqa_eval",
+    "vg_vqa",
+    "gqa",
+    "gqa_eval",
+    "nlvr",
+    "nlvr_eval",
+    "snli_ve",
+    "image_folder",
+)
 LINK_STYLES = ("symlink", "hardlink", "copy")
 TRANSPORTS = ("auto", "snapshot", "direct")
 DISTRIBUTORS = ("multiprocessing", "pyspark", "ray")
@@ -31,6 +47,7 @@ _LINES = r"^[^\u0000-\u0009\u000b-\u001f]*$"
 _SAFE_PATH = r"^(?!/)(?!(.*/)?\.{0,2}(/|$))[^\\\u0000-\u001f]+$"
 _PLACES = rf"^(files|torch|clip)$|^lavis/{_SAFE_PATH[1:]}"
 _EXTRACT_PLACES = rf"^(files|torch|clip)$|^(files|lavis)/{_SAFE_PATH[1:]}"
+_DATA_FILES_PATTERN = r"^(?![/~\\])(?!(.*/)?\.\.(/|$))(?!.*://)[^\u0000-\u001f]+$"
 _ORDINARY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _PREFIX = re.compile(r"[0-9a-f]{8,63}\Z")
@@ -149,6 +166,12 @@ def _extract_fault(text: str) -> str | None:
 
 def _script_fault(text: str) -> str | None:
     return path_fault(text) or (None if "/" not in text or text.endswith(".py") else "a script's path ends with .py")
+
+
+def _data_files_fault(text: str) -> str | None:
+    if "://" in text or text.startswith(("/", "\\", "~")) or ".." in text.split("/"):
+        return "data files are of the repo: a relative path or pattern such as 'data/train-*.parquet'"
+    return None
 
 
 def _media_fault(text: str) -> str | None:
@@ -309,10 +332,13 @@ _SPLITS = MapOf(
 _MEDIA_FOLDER = Text("a relative folder, or '.'", _media_fault, rf"^\.$|{_SAFE_PATH}")
 _MEDIA = Either("a folder, or a mapping from split to folder", (_MEDIA_FOLDER, MapOf("", _WORD_TEXT, _MEDIA_FOLDER)))
 
+_READER = Choice("a reader of samples", SAMPLE_READERS)
+_SAMPLES = Either("a reader of samples, or a mapping from split to reader", (_READER, MapOf("", _WORD_TEXT, _READER)))
+
 _READING = {
     "splits": Field(_SPLITS, "Which annotation files make up each split."),
     "media": Field(_MEDIA, "The folder of the images, sounds or films, for all splits or for each."),
-    "samples": Field(Choice("a reader of samples", SAMPLE_READERS), "Which reader understands the annotations."),
+    "samples": Field(_SAMPLES, "Which reader understands the annotations, of all splits or of each."),
 }
 
 _CLASS_NAME = Text("a class's name", _class_fault, "^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*)?$")
@@ -329,6 +355,10 @@ _LOAD = Record(
                 (Text("a device map's name"), MapOf("", Text("a module's name", empty=True), _DEVICE)),
             ),
             "Where the parts of the model go.",
+        ),
+        "max_memory": Field(
+            MapOf("a mapping from device to a size such as 10GiB", Text("a device's name or number"), Text("a size")),
+            "How much of each device's memory a device map may fill.",
         ),
         "backend": Field(_WORD_TEXT, "Which library loads the model."),
         "task": Field(_WORD_TEXT, "What the model is for."),
@@ -363,6 +393,23 @@ _LOAD = Record(
     },
 )
 
+_DATA_FILE = Text("a path or a pattern in the repo", _data_files_fault, _DATA_FILES_PATTERN)
+_DATA_FILES = ListOf("a pattern or a list of patterns", _DATA_FILE, least=1, alone=True)
+_SPLIT_FILES = MapOf("a mapping from split to patterns", _WORD_TEXT, _DATA_FILES)
+_LOAD_DATASET = Record(
+    "load",
+    {
+        "config_name": Field(Text("a configuration's name"), "Which of a hub dataset's configurations."),
+        "data_dir": Field(_PATH, "The folder of the repo where its data are."),
+        "data_files": Field(
+            Either(
+                "a pattern, a list of patterns, or a mapping from split to patterns",
+                (_DATA_FILE, ListOf("a list of patterns", _DATA_FILE, least=1), _SPLIT_FILES),
+            ),
+            "Which files of the repo are its data, for all or for each split.",
+        ),
+    },
+)
 _PREPARE = Record(
     "prepare",
     {
@@ -437,10 +484,11 @@ DATASET = Record(
             MapOf("a mapping from name to variant", _WORD_TEXT, Record("a variant", _READING)),
             "Other forms of the dataset, by name.",
         ),
+        "load": Field(_LOAD_DATASET, "How the `datasets` library reads a hub dataset that has no `splits`."),
     },
     ("hub", "files", "url_list", "script"),
     {**_NEEDS, "script": "checkout", "checkout": "script"},
-    {**_OF_A_FILE, **dict.fromkeys(_URL_LIST.fields, "the url_list"), "load": "a model", "prepare": "a model"},
+    {**_OF_A_FILE, **dict.fromkeys(_URL_LIST.fields, "the url_list"), "prepare": "a model"},
 )
 SECTIONS = MappingProxyType({"models": "model", "datasets": "dataset"})
 MANIFEST = Record(

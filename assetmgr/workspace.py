@@ -539,7 +539,14 @@ class Workspace:
         UnknownAssetError
             When no manifest, no lock and no receipt knows the name.
         """
-        return self._inventory.show(name, all_files=all_files, mirrors=self._network.mirror_names())
+        shown = self._inventory.show(name, all_files=all_files, mirrors=self._network.mirror_names())
+        if shown.kind != "model" or shown.state not in ("installed", "unproved"):
+            return shown
+        import msgspec
+
+        from assetmgr.models.fitting import fitness
+
+        return msgspec.structs.replace(shown, fit=fitness(self.installed(name, check="none")))
 
     def installed(self, name: str, *, check: Check = "quick") -> Installed:
         """One proved asset, for who loads it.
@@ -651,6 +658,7 @@ class Workspace:
         vis_path: VisPath | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         transform: Callable[[dict[str, Any]], Any] | None = None,
+        config_name: str | None = None,
         verify: Check = "quick",
     ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
@@ -669,6 +677,7 @@ class Workspace:
             vis_path=vis_path,
             missing=missing,
             transform=transform,
+            config_name=config_name,
             check=verify != "none",
             prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
         )

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
 from assetmgr.datasets.absence import rows_without
+from assetmgr.datasets.annotations import Annotation
+from assetmgr.datasets.chance import CHANCES
+from assetmgr.datasets.evaluation import LISTS, OF_CAPTIONS, of_lists
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import DamagedError, Media, named
 from assetmgr.datasets.provenance import Provenance
-from assetmgr.datasets.table import Field, Table
+from assetmgr.datasets.table import Field, Table, UndecodableError
 from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.manifest_reader import nearest
 
@@ -67,14 +70,31 @@ class Dataset:
         self.provenance = provenance
         self.transform = transform
         self.rows = rows
-        self.fields = tuple(field for field in table.shape.fields if columns is None or field.name in columns)
+        self.fields = tuple(
+            field for field in table.shape.fields if (not field.beside if columns is None else field.name in columns)
+        )
         self._media_fields = tuple(field for field in self.fields if field.is_media)
+        self._places = tuple(field.name for field in self.fields if field.kind == "place")
+        self._chance = CHANCES.get(table.shape.chance)
         self.columns = tuple(field.name for field in self.fields)
+        self._coded = tuple(name for name in self.columns if name in table.coded)
 
     @property
     def left_out(self) -> int:
         """How many rows ``missing="skip"`` left out, because a medium of theirs is not there."""
         return len(self.table) - len(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """What LAVIS's classes for evaluation have beside their samples: see `assetmgr.datasets.evaluation`."""
+        if name in OF_CAPTIONS and any(field.name == "captions" for field in self.table.shape.fields):
+            return OF_CAPTIONS[name](self._column)
+        if name in LISTS and self.table.shape.lists:
+            return of_lists(name, [Annotation(self.name, self.split, path) for path in self.annotations])
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _column(self, name: str) -> list[Any]:
+        values = self.table.column(name)
+        return values if self.rows is None else [values[row] for row in self.rows]
 
     def select_columns(self, *columns: str | Iterable[str]) -> Dataset:
         """The same rows with some of their keys: without media nothing is opened, and rows come far quicker.
@@ -174,6 +194,15 @@ class Dataset:
         sample = dict(zip(self.columns, values, strict=True))
         for field in self._media_fields:
             sample[field.name] = self._decoded(field, sample[field.name], f"sample {number}")
+        for name in self._coded:
+            try:
+                sample[name] = self.table.decode(name, sample[name])
+            except UndecodableError as error:
+                raise self.fault(f"sample {number}, column {name}: {error}") from None
+        for name in self._places:
+            sample[name] = self.media.shown(sample[name])
+        if self._chance is not None:
+            sample = self._chance(sample)
         return sample if self.transform is None else self.transform(sample)
 
     def decoded(self, name: str, value: Any) -> Any:
@@ -185,6 +214,8 @@ class Dataset:
             When it is a medium that is missing or cannot be decoded.
         """
         field = self.table.shape.named(name)
+        if field.kind == "place":
+            return self.media.shown(value)
         if not field.is_media:
             return self.table.value(name, value)
         return self._decoded(field, value, f"column {name}")
@@ -233,8 +264,10 @@ class Dataset:
         lines = [
             f"Dataset({self.name}, split {self.split})",
             f"  {len(self):,} rows of {', '.join(self.columns)}",
-            f"  annotations: {', '.join(self.annotations)}",
         ]
+        if self.annotations:
+            more = f" and {len(self.annotations) - 3:,} more" if len(self.annotations) > 3 else ""
+            lines.append(f"  annotations: {', '.join(self.annotations[:3])}{more}")
         if self._media_fields:
             lines.append(f"  media: {self.media.where}")
         lines += [f"  {line}" for line in self.provenance.lines()]
