@@ -18,7 +18,8 @@ pytestmark = pytest.mark.lavis
 COMMIT = "5" * 40
 CONFIG = """
 model: {{arch: small, load_finetuned: False, pretrained: "https://h.example/{file}", image_size: 28, drop_path_rate: 0,
-  use_grad_checkpoint: False, vit_precision: fp32, freeze_vit: True, num_query_token: 4, opt_model: org/opt, prompt: ""}}
+  use_grad_checkpoint: False, vit_precision: fp32, freeze_vit: True, num_query_token: 4, opt_model: org/opt,
+  prompt: ""}}
 preprocess:
   vis_processor: {{eval: {{name: blip_image_eval, image_size: 28}}}}
   text_processor: {{eval: {{name: blip_caption}}}}
