@@ -169,7 +169,7 @@ def test_the_error_looks_for_narrower_precisions_only() -> None:
 @pytest.mark.torch
 @pytest.mark.parametrize("how", [{"dtype": "float32"}, {"dtype": "float16"}, {"quantize": "int8"}, {"quantize": "nf4"}])
 def test_what_is_told_is_what_a_loaded_model_takes(
-    model_asset: MakeModel, blip2: dict[str, Any], how: dict[str, str]
+    model_asset: MakeModel, blip2: dict[str, Any], how: dict[str, Any]
 ) -> None:
     pytest.importorskip("bitsandbytes")
     from assetmgr.models import load
