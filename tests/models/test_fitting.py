@@ -175,7 +175,7 @@ def test_what_is_told_is_what_a_loaded_model_takes(
     from assetmgr.models import load
 
     found = model_asset(blip2)
-    loaded = load(found, device="cpu", **how)  # type: ignore[arg-type]
+    loaded = load(found, device="cpu", **how)
     (precision,) = how.values()
     assert needs(measure(found), precision) == pytest.approx(loaded.footprint, rel=0.01)
 
