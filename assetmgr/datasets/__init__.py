@@ -6,16 +6,18 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from assetmgr.datasets.annotations import Annotation
 from assetmgr.datasets.dataset import Dataset, Sample
 from assetmgr.datasets.places import Prove, VisPath, annotations_of, media_of, trusted
 from assetmgr.datasets.prepared import Recipe, opened
 from assetmgr.datasets.provenance import Provenance
 from assetmgr.datasets.readers import READERS
 from assetmgr.datasets.splits import Splits, unknown_split
+from assetmgr.datasets.table import Table
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.verify import Installed
 
-__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "trusted"]
+__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "prepared_split", "splits_of", "trusted"]
 
 Missing = Literal["defer", "error", "skip"]
 
@@ -64,7 +66,7 @@ def load(
     for module, what in (("PIL", "Pillow, which decodes its images,"), ("pyarrow", "pyarrow, which holds its rows,")):
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError(f"{found.name}: {what} is not installed", mend="pip install 'assetmgr[datasets]'")
-    splits = _splits(found)
+    splits = splits_of(found)
     if split is not None and split not in splits:
         raise unknown_split(found.name, split, splits)
     opened = {
@@ -75,7 +77,14 @@ def load(
     return Splits(found.name, opened) if split is None else opened[split]
 
 
-def _splits(found: Installed) -> dict[str, list[str]]:
+def splits_of(found: Installed) -> dict[str, list[str]]:
+    """The files of each split, as the manifest names them.
+
+    Raises
+    ------
+    UsageError
+        When it does not say.
+    """
     splits = found.use.get("splits")
     if not splits:
         raise UsageError(
@@ -96,6 +105,24 @@ def _open(
     check: bool,
     prove: Prove,
 ) -> Dataset:
+    files, table = prepared_split(found, split, named, prove)
+    media = media_of(found, required, split, vis_path, check=check, prove=prove)
+    dataset = Dataset(found.name, split, [file.path for file in files], media, table, Provenance.of(found))
+    return dataset if missing == "defer" else _without(dataset, missing)
+
+
+def prepared_split(
+    found: Installed, split: str, named: Sequence[str], prove: Prove = trusted
+) -> tuple[tuple[Annotation, ...], Table]:
+    """A split's annotation files, and its rows.
+
+    Raises
+    ------
+    UsageError
+        When the manifest does not say how to read it, or names a file that the asset does not have.
+    IntegrityError
+        When a file is not what the lock says, or not what its reader reads.
+    """
     samples = found.use.get("samples")
     reader = READERS.get(samples or "")
     if reader is None:
@@ -105,10 +132,7 @@ def _open(
             mend=f"give {found.name} one of `samples: {' | '.join(READERS)}` in the manifest",
         )
     files = annotations_of(found, split, named, prove)
-    media = media_of(found, required, split, vis_path, check=check, prove=prove)
-    table = opened(found.store, Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read))
-    dataset = Dataset(found.name, split, [file.path for file in files], media, table, Provenance.of(found))
-    return dataset if missing == "defer" else _without(dataset, missing)
+    return files, opened(found.store, Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read))
 
 
 def _without(dataset: Dataset, missing: Missing) -> Dataset:
