@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from assetmgr.errors import AssetError as AssetError
     from assetmgr.loading import load_dataset as load_dataset
     from assetmgr.loading import load_model as load_model
+    from assetmgr.loading import load_model_and_preprocess as load_model_and_preprocess
     from assetmgr.workspace import Workspace as Workspace
     from assetmgr.zoo import dataset_zoo as dataset_zoo
     from assetmgr.zoo import model_zoo as model_zoo
@@ -30,10 +31,20 @@ _HOMES = {
     "dataset_zoo": "assetmgr.zoo",
     "load_dataset": "assetmgr.loading",
     "load_model": "assetmgr.loading",
+    "load_model_and_preprocess": "assetmgr.loading",
     "model_zoo": "assetmgr.zoo",
 }
 
-__all__ = ["AssetError", "Workspace", "__version__", "dataset_zoo", "load_dataset", "load_model", "model_zoo"]
+__all__ = [
+    "AssetError",
+    "Workspace",
+    "__version__",
+    "dataset_zoo",
+    "load_dataset",
+    "load_model",
+    "load_model_and_preprocess",
+    "model_zoo",
+]
 
 
 def __getattr__(name: str) -> object:

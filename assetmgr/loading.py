@@ -1,4 +1,4 @@
-"""The two calls that research code makes: `load_model` and `load_dataset`."""
+"""The calls that research code makes: `load_model`, LAVIS's `load_model_and_preprocess`, and `load_dataset`."""
 
 from __future__ import annotations
 
@@ -63,6 +63,39 @@ def load_model(
     return workspace.load_model(name, device=device, dtype=dtype, quantize=quantize, into=into, verify=verify)
 
 
+def load_model_and_preprocess(
+    name: str, model_type: str, is_eval: bool = False, device: str | torch.device = "cpu"
+) -> tuple[Any, Any, Any]:
+    """LAVIS's own call, by LAVIS itself where it is installed: on proved files, offline, and strict about weights.
+
+    Parameters
+    ----------
+    name, model_type
+        LAVIS's names, as `model_zoo` has them: ``"blip_caption", "base_coco"``.
+    is_eval
+        Whether the model is put into evaluation mode.
+    device
+        A `torch.device` or its name.
+
+    Returns
+    -------
+    tuple
+        LAVIS's model, and its processors of images and of texts: dicts with ``train`` and ``eval``.
+
+    Raises
+    ------
+    UnknownAssetError
+        When there is no such name or type; with the nearest.
+    UsageError
+        When LAVIS is not installed here; with the twin of the model that `load_model` loads.
+    NotInstalledError
+        When the model, or what it requires, is not in the store.
+    IntegrityError
+        When a file is not what the lock says, or the weights are not those of the model.
+    """
+    return Workspace().load_model_and_preprocess(name, model_type, is_eval=is_eval, device=device)
+
+
 def load_dataset(
     name: str,
     *,
@@ -70,6 +103,7 @@ def load_dataset(
     vis_path: VisPath | None = None,
     missing: Literal["defer", "error", "skip"] = "defer",
     transform: Callable[[dict[str, Any]], Any] | None = None,
+    config_name: str | None = None,
     manifest: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     verify: Check = "quick",
@@ -91,6 +125,9 @@ def load_dataset(
     transform
         A function that each sample is passed through; what it returns is what an index gives. For spawned workers it
         must be picklable.
+    config_name
+        Of a dataset that the `datasets` library reads: which of its configurations; else the manifest's
+        ``load: {config_name: ...}``, else the dataset's own default.
     manifest, root
         See `Workspace`.
     verify
@@ -107,5 +144,11 @@ def load_dataset(
     """
     workspace = Workspace([manifest] if manifest else None, root)
     return workspace.load_dataset(
-        name, split=split, vis_path=vis_path, missing=missing, transform=transform, verify=verify
+        name,
+        split=split,
+        vis_path=vis_path,
+        missing=missing,
+        transform=transform,
+        config_name=config_name,
+        verify=verify,
     )

@@ -31,6 +31,7 @@ _LINES = r"^[^\u0000-\u0009\u000b-\u001f]*$"
 _SAFE_PATH = r"^(?!/)(?!(.*/)?\.{0,2}(/|$))[^\\\u0000-\u001f]+$"
 _PLACES = rf"^(files|torch|clip)$|^lavis/{_SAFE_PATH[1:]}"
 _EXTRACT_PLACES = rf"^(files|torch|clip)$|^(files|lavis)/{_SAFE_PATH[1:]}"
+_DATA_FILES_PATTERN = r"^(?![/~\\])(?!(.*/)?\.\.(/|$))(?!.*://)[^\u0000-\u001f]+$"
 _ORDINARY = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _PREFIX = re.compile(r"[0-9a-f]{8,63}\Z")
@@ -149,6 +150,12 @@ def _extract_fault(text: str) -> str | None:
 
 def _script_fault(text: str) -> str | None:
     return path_fault(text) or (None if "/" not in text or text.endswith(".py") else "a script's path ends with .py")
+
+
+def _data_files_fault(text: str) -> str | None:
+    if "://" in text or text.startswith(("/", "\\", "~")) or ".." in text.split("/"):
+        return "data files are of the repo: a relative path or pattern such as 'data/train-*.parquet'"
+    return None
 
 
 def _media_fault(text: str) -> str | None:
@@ -363,6 +370,23 @@ _LOAD = Record(
     },
 )
 
+_DATA_FILE = Text("a path or a pattern in the repo", _data_files_fault, _DATA_FILES_PATTERN)
+_DATA_FILES = ListOf("a pattern or a list of patterns", _DATA_FILE, least=1, alone=True)
+_SPLIT_FILES = MapOf("a mapping from split to patterns", _WORD_TEXT, _DATA_FILES)
+_LOAD_DATASET = Record(
+    "load",
+    {
+        "config_name": Field(Text("a configuration's name"), "Which of a hub dataset's configurations."),
+        "data_dir": Field(_PATH, "The folder of the repo where its data are."),
+        "data_files": Field(
+            Either(
+                "a pattern, a list of patterns, or a mapping from split to patterns",
+                (_DATA_FILE, ListOf("a list of patterns", _DATA_FILE, least=1), _SPLIT_FILES),
+            ),
+            "Which files of the repo are its data, for all or for each split.",
+        ),
+    },
+)
 _PREPARE = Record(
     "prepare",
     {
@@ -437,10 +461,11 @@ DATASET = Record(
             MapOf("a mapping from name to variant", _WORD_TEXT, Record("a variant", _READING)),
             "Other forms of the dataset, by name.",
         ),
+        "load": Field(_LOAD_DATASET, "How the `datasets` library reads a hub dataset that has no `splits`."),
     },
     ("hub", "files", "url_list", "script"),
     {**_NEEDS, "script": "checkout", "checkout": "script"},
-    {**_OF_A_FILE, **dict.fromkeys(_URL_LIST.fields, "the url_list"), "load": "a model", "prepare": "a model"},
+    {**_OF_A_FILE, **dict.fromkeys(_URL_LIST.fields, "the url_list"), "prepare": "a model"},
 )
 SECTIONS = MappingProxyType({"models": "model", "datasets": "dataset"})
 MANIFEST = Record(

@@ -28,6 +28,8 @@ from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, Store, default_root
 
 if TYPE_CHECKING:
+    import torch
+
     from assetmgr.asked import Pinned
     from assetmgr.caches.looking import CacheReport
     from assetmgr.datasets import Dataset, VisPath
@@ -625,7 +627,21 @@ class Workspace:
         if into is None:
             models.refuse_lavis(self._sheets.asset(name))
         found = self._of_kind(name, "model", verify)
-        return models.load(found, device=device, dtype=dtype, quantize=quantize, into=into)
+        for_lavis = models.is_for_lavis(found.use.get("load") or {}, of_a_hub=bool(found.entry.repo))
+        required = self._required(name, verify) if for_lavis and into is None else ()
+        return models.load(found, required, device=device, dtype=dtype, quantize=quantize, into=into)
+
+    def load_model_and_preprocess(
+        self, name: str, model_type: str, *, is_eval: bool = False, device: str | torch.device = "cpu"
+    ) -> tuple[Any, Any, Any]:
+        """See `assetmgr.load_model_and_preprocess`."""
+        from assetmgr import models
+
+        asset = models.called_by_lavis(self._sheets.catalog, name, model_type)
+        models.refuse_lavis(asset)
+        found = self._of_kind(asset.name, "model", "quick")
+        required = self._required(asset.name, "quick")
+        return models.load_as_lavis_does(found, required, is_eval=is_eval, device=device)
 
     def load_dataset(
         self,
@@ -635,6 +651,7 @@ class Workspace:
         vis_path: VisPath | None = None,
         missing: Literal["defer", "error", "skip"] = "defer",
         transform: Callable[[dict[str, Any]], Any] | None = None,
+        config_name: str | None = None,
         verify: Check = "quick",
     ) -> dict[str, Dataset] | Dataset:
         """See `assetmgr.load_dataset`."""
@@ -653,6 +670,7 @@ class Workspace:
             vis_path=vis_path,
             missing=missing,
             transform=transform,
+            config_name=config_name,
             check=verify != "none",
             prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
         )
@@ -666,6 +684,10 @@ class Workspace:
         assert receipt is not None
         if fresh := prove_needed(self.store, receipt, files):
             self._prover.keep(receipt, fresh)
+
+    def _required(self, name: str, check: Check) -> list[Installed]:
+        """All that an asset requires, and what those require, proved."""
+        return [self._installed(other, receipt, check) for other, receipt in self._receipts([name]) if other != name]
 
     def _of_kind(self, name: str, kind: str, check: Check) -> Installed:
         found = self.installed(name, check=check)

@@ -267,7 +267,10 @@ ONE_MISTAKE = {
     ): "2:38: class 'a b': it is the name of a Python class, or package.module:Class",
     model("hub: o/r, load: {lavis: {name: a}}"): ("2:31: load.lavis needs the key 'model_type': LAVIS's model type."),
     model("hub: o/r, load: {device_map: {a: -1}}"): "2:47: a '-1' is not a device's number",
-    dataset("load: {}"): "2:26: 'load' belongs in a model, not in a dataset",
+    dataset("load: {dtype: auto}"): "2:33: unknown key 'dtype' in load; it may be config_name, data_dir, data_files",
+    dataset("load: {data_files: ../a}"): (
+        "2:45: data_files '../a': data files are of the repo: a relative path or pattern such as 'data/train-*.parquet'"
+    ),
     dataset("prepare: {}"): "2:26: 'prepare' belongs in a model, not in a dataset",
     model("hub: o/r, prepare: {dtype: float16}"): (
         "2:24: prepare needs the key 'format': What the weights are converted to once they are pulled."

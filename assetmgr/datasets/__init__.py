@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NoReturn
 
 from assetmgr.datasets.annotations import Annotation
 from assetmgr.datasets.dataset import Dataset, Sample
+from assetmgr.datasets.media import Folder
 from assetmgr.datasets.places import Prove, VisPath, annotations_of, media_of, trusted
 from assetmgr.datasets.prepared import Recipe, opened
 from assetmgr.datasets.provenance import Provenance
@@ -32,6 +33,7 @@ def load(
     check: bool = True,
     prove: Prove = trusted,
     transform: Callable[[Sample], Any] | None = None,
+    config_name: str | None = None,
 ) -> dict[str, Dataset] | Dataset:
     """Open a proved dataset.
 
@@ -51,6 +53,8 @@ def load(
         ``skip`` leaves those rows out.
     transform
         A function that each sample is passed through.
+    config_name
+        Of a hub dataset without ``splits:`` in its manifest: which of its configurations.
 
     Raises
     ------
@@ -66,15 +70,43 @@ def load(
     for module, what in (("PIL", "Pillow, which decodes its images,"), ("pyarrow", "pyarrow, which holds its rows,")):
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError(f"{found.name}: {what} is not installed", mend="pip install 'assetmgr[datasets]'")
-    splits = splits_of(found)
-    if split is not None and split not in splits:
-        raise unknown_split(found.name, split, splits)
-    opened = {
-        name: _open(found, required, name, paths, vis_path, missing, check, prove).with_transform(transform)
-        for name, paths in splits.items()
-        if split in (None, name)
+    if found.entry.origin == "hub" and not found.use.keys() & {"splits", "samples"}:
+        opened = _of_the_hub(found, config_name, vis_path, prove)
+    elif config_name is not None:
+        raise UsageError(f"{found.name} has no configurations: its manifest says what its splits are")
+    else:
+        splits = splits_of(found)
+        if split is not None:
+            splits = {split: splits[split]} if split in splits else _refuse_split(found.name, split, splits)
+        opened = {
+            name: _open(found, required, name, paths, vis_path, missing, check, prove) for name, paths in splits.items()
+        }
+    opened = {name: one.with_transform(transform) for name, one in opened.items()}
+    if split is None:
+        return Splits(found.name, opened)
+    return opened[split] if split in opened else _refuse_split(found.name, split, opened)
+
+
+def _refuse_split(name: str, split: str, known: Mapping[str, object]) -> NoReturn:
+    raise unknown_split(name, split, known)
+
+
+def _of_the_hub(
+    found: Installed, config_name: str | None, vis_path: VisPath | None, prove: Prove
+) -> dict[str, Dataset]:
+    """The splits as the `datasets` library has them."""
+    if vis_path is not None:
+        raise UsageError(
+            f"{found.name}: vis_path is for datasets whose manifest says `splits:` and `samples:`", mend="leave it out"
+        )
+    from assetmgr.datasets.hub_prepared import hub_splits
+
+    prove(found, found.files)
+    media = Folder(found.folder, found.name)
+    return {
+        name: Dataset(found.name, name, split.data_files, media, split.table, Provenance.of(found))
+        for name, split in hub_splits(found, config_name).items()
     }
-    return Splits(found.name, opened) if split is None else opened[split]
 
 
 def splits_of(found: Installed) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from assetmgr.datasets.absence import rows_without
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import DamagedError, Media, named
 from assetmgr.datasets.provenance import Provenance
-from assetmgr.datasets.table import Field, Table
+from assetmgr.datasets.table import Field, Table, UndecodableError
 from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.manifest_reader import nearest
 
@@ -70,6 +70,7 @@ class Dataset:
         self.fields = tuple(field for field in table.shape.fields if columns is None or field.name in columns)
         self._media_fields = tuple(field for field in self.fields if field.is_media)
         self.columns = tuple(field.name for field in self.fields)
+        self._coded = tuple(name for name in self.columns if name in table.coded)
 
     @property
     def left_out(self) -> int:
@@ -174,6 +175,11 @@ class Dataset:
         sample = dict(zip(self.columns, values, strict=True))
         for field in self._media_fields:
             sample[field.name] = self._decoded(field, sample[field.name], f"sample {number}")
+        for name in self._coded:
+            try:
+                sample[name] = self.table.decode(name, sample[name])
+            except UndecodableError as error:
+                raise self.fault(f"sample {number}, column {name}: {error}") from None
         return sample if self.transform is None else self.transform(sample)
 
     def decoded(self, name: str, value: Any) -> Any:
@@ -233,8 +239,10 @@ class Dataset:
         lines = [
             f"Dataset({self.name}, split {self.split})",
             f"  {len(self):,} rows of {', '.join(self.columns)}",
-            f"  annotations: {', '.join(self.annotations)}",
         ]
+        if self.annotations:
+            more = f" and {len(self.annotations) - 3:,} more" if len(self.annotations) > 3 else ""
+            lines.append(f"  annotations: {', '.join(self.annotations[:3])}{more}")
         if self._media_fields:
             lines.append(f"  media: {self.media.where}")
         lines += [f"  {line}" for line in self.provenance.lines()]

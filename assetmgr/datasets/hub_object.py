@@ -9,10 +9,12 @@ import hashlib
 import importlib.util
 import itertools
 import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from assetmgr.datasets.hub_table import HubTable
 from assetmgr.datasets.media import Folder, named
 from assetmgr.errors import MissingExtraError
 from assetmgr.placing import link, make_folder
@@ -31,11 +33,23 @@ def check_library(name: str, what: str) -> None:
         )
 
 
+def decoder(features: Mapping[str, Any]) -> Callable[[str, Any], Any]:
+    """The library's decoding of a column's values; ``features`` are as it writes them into a file's schema."""
+    import datasets
+
+    known = datasets.Features.from_dict(dict(features))
+    return lambda name, value: known.decode_example({name: value})[name]
+
+
 def to_hf(dataset: Dataset) -> Any:
     """See `Dataset.to_hf`."""
     check_library(dataset.name, "has these objects")
     import datasets
 
+    if isinstance(dataset.table, HubTable):
+        paths = [_beside_which_to_write(path) for path in dataset.table.paths]
+        whole = datasets.concatenate_datasets([datasets.Dataset.from_file(path) for path in paths])
+        return whole.select_columns(list(dataset.columns))
     files = {field.name for field in dataset.fields if field.kind == "image" and isinstance(dataset.media, Folder)}
     table = _table(dataset, files)
     features = datasets.Features.from_arrow_schema(table.schema)
@@ -83,7 +97,8 @@ def _beside_which_to_write(path: str) -> str:
     """The file, or a link to it from the user's cache: the library keeps what `map` and `filter` make beside it."""
     if os.access(os.path.dirname(path), os.W_OK):
         return path
-    name = os.path.join(user_cache(), "prepared", "linked", os.path.basename(path))
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    name = os.path.join(user_cache(), "prepared", "linked", digest, os.path.basename(path))
     make_folder(os.path.dirname(name))
     link(path, name, "symlink")
     return name

@@ -20,14 +20,14 @@ from urllib.parse import quote
 import msgspec
 
 from assetmgr.datasets.annotations import Annotation
+from assetmgr.datasets.keeping import kept
 from assetmgr.datasets.table import Batch, Shape, Table, WidenError, write
 from assetmgr.digests import hash_file
 from assetmgr.errors import DiskSpaceError
-from assetmgr.mutex import held
-from assetmgr.placing import make_folder, place, remove_file, write_document
+from assetmgr.placing import place, remove_file, write_document
 from assetmgr.receipt import Stamp
 from assetmgr.reporting import Reporter, Silent
-from assetmgr.store import Store, user_cache
+from assetmgr.store import Store
 
 FORMAT = 1
 
@@ -88,22 +88,16 @@ def opened(store: Store, recipe: Recipe, reporter: Reporter = _SILENT, *, wait: 
     BusyError
         When another process makes it for longer than ``wait`` seconds.
     """
-    stores = (store, Store(user_cache()))
-    for one in stores:
-        if table := _proved(one.at(recipe.name), recipe):
-            return table
-    for one in stores:
-        path = one.at(recipe.name)
-        try:
-            make_folder(os.path.dirname(path))
-            purpose = f"preparing {recipe.asset}, split {recipe.split}"
-            with held(one.mutex(f"prepared-{recipe.key}"), purpose, wait=wait, say=reporter.say):
-                # Another process may have made it while this one waited.
-                return _proved(path, recipe) or _made(path, recipe)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or one is stores[-1]:
-                raise
-    raise AssertionError("the last store either serves or raises")
+    return kept(
+        store,
+        recipe.name,
+        recipe.key,
+        f"preparing {recipe.asset}, split {recipe.split}",
+        lambda path: _proved(path, recipe),
+        lambda path: _made(path, recipe),
+        reporter,
+        wait=wait,
+    )
 
 
 def _proved(path: str, recipe: Recipe) -> Table | None:

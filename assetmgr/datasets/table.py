@@ -8,10 +8,14 @@ Source of the format: https://arrow.apache.org/docs/format/Columnar.html#ipc-str
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
+
+from assetmgr.datasets import arrays
 
 # What a column's values are. `any` is decided by the values: numbers, texts, or, where they are mixed, JSON.
 Kind = Literal["any", "text", "int", "float", "texts", "floats", "json", "image", "video"]
@@ -71,6 +75,10 @@ def metadata_of(shape: Shape) -> dict[bytes, bytes]:
     return {_METADATA: msgspec.json.encode(shape)}
 
 
+class UndecodableError(Exception):
+    """A value that cannot be decoded; its text says which file, and why."""
+
+
 class Table:
     """A split's rows: map-style, read-only, small to pickle where it lies in a file.
 
@@ -87,6 +95,7 @@ class Table:
 
     def __init__(self, source: str | bytes) -> None:
         import pyarrow as pa
+        import pyarrow.compute  # `take` wants it: here once, not in each worker that is forked from this process
 
         self._source = source
         try:
@@ -97,10 +106,10 @@ class Table:
         except pa.ArrowException as error:
             raise ValueError(str(error)) from None
         self.shape = shape_of(self._schema.metadata)
-        self._each = self._batches[0].num_rows if self._batches else 0
+        self._each: int = self._batches[0].num_rows if self._batches else 0
         self._count: int = sum(batch.num_rows for batch in self._batches)
 
-    def __reduce__(self) -> tuple[type[Table], tuple[str | bytes]]:
+    def __reduce__(self) -> tuple[object, ...]:
         return Table, (self._source,)
 
     def __len__(self) -> int:
@@ -111,15 +120,18 @@ class Table:
         """The file that is mapped, or None where the rows are in this process's memory alone."""
         return self._source if isinstance(self._source, str) else None
 
+    def _place(self, number: int) -> tuple[int, int]:
+        """Which batch has a row, and where."""
+        return divmod(number, self._each)
+
     def row(self, number: int, names: Sequence[str]) -> list[Any]:
         """Some columns' values of one row; a medium's is its name."""
-        at, offset = divmod(number, self._each)
+        at, offset = self._place(number)
         batch = self._batches[at]
         return [self.value(name, batch.column(name)[offset].as_py()) for name in names]
 
     def rows(self, numbers: Sequence[int], names: Sequence[str]) -> list[list[Any]]:
         """Some columns' values of many rows, column by column: far quicker than one by one."""
-        import pyarrow as pa
 
         if isinstance(numbers, range) and numbers.step == 1 and numbers:
             part = self.arrow(names).slice(numbers.start, len(numbers))
@@ -127,13 +139,13 @@ class Table:
         # Batch by batch: Arrow's own `take` over all of them would first make one of them.
         wanted: dict[int, tuple[list[int], list[int]]] = {}
         for position, number in enumerate(numbers):
-            at, offset = divmod(number, self._each)
+            at, offset = self._place(number)
             positions, offsets = wanted.setdefault(at, ([], []))
             positions.append(position)
             offsets.append(offset)
         columns: list[list[Any]] = [[None] * len(numbers) for _ in names]
         for at, (positions, offsets) in wanted.items():
-            taken = self._batches[at].select(list(names)).take(pa.array(offsets, pa.int64()))
+            taken = self._batches[at].select(list(names)).take(arrays.numbers(offsets, "q"))
             for column, name in zip(columns, names, strict=True):
                 for position, value in zip(positions, self._values(name, taken.column(name)), strict=True):
                     column[position] = value
@@ -153,6 +165,21 @@ class Table:
 
         table = pa.Table.from_batches(self._batches, self._schema)
         return table if names is None else table.select(list(names))
+
+    @property
+    def coded(self) -> frozenset[str]:
+        """The columns whose values become a sample's by `decode`; a field of a kind of media is not one."""
+        return frozenset()
+
+    def decode(self, name: str, value: Any) -> Any:
+        """What a sample has of a coded column's value.
+
+        Raises
+        ------
+        UndecodableError
+            When it cannot be had.
+        """
+        return value
 
     def value(self, name: str, value: Any) -> Any:
         """A column's value, of what the file holds for it."""
@@ -234,19 +261,29 @@ def _array(field: Field, values: Sequence[Any]) -> Any:
     """An Arrow array that gives back the very values: Arrow by itself takes True for a 1, and a 1 for a 1.0."""
     import pyarrow as pa
 
-    exact = _EXACT.get(field.kind)
+    exact, told = _EXACT.get(field.kind), values
     if field.kind == "json":
         values = [None if value is None else msgspec.json.encode(value).decode() for value in values]
-    elif exact is not None and not set(map(type, values)) <= {exact, type(None)}:
+    elif field.kind == "floats":
+        exact, told = float, list(chain.from_iterable(filter(None, values)))
+    if exact is not None and not set(map(type, told)) <= {exact, type(None)}:
         raise WidenError(field.name)
     try:
-        return pa.array(values, _type(field.kind))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        # `pa.array` where values are missing: see `assetmgr.datasets.arrays`.
+        build: Callable[[Any], Any] = _BUILT.get(field.kind, arrays.texts)
+        return pa.array(values, _type(field.kind)) if None in values else build(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError):
         if field.kind == "json":
             raise
         raise WidenError(field.name) from None
 
 
+_BUILT: Mapping[str, Callable[[Any], Any]] = {
+    "int": partial(arrays.numbers, kind="q"),
+    "float": partial(arrays.numbers, kind="d"),
+    "texts": partial(arrays.lists, of=arrays.texts),
+    "floats": partial(arrays.lists, of=partial(arrays.numbers, kind="d")),
+}
 _EXACT: Mapping[str, type] = {"int": int, "float": float, "text": str, "image": str, "video": str}
 
 

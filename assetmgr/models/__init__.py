@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assetmgr.errors import UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.models.backends import BACKENDS, Request
-from assetmgr.models.for_lavis import refuse_lavis
+from assetmgr.models.for_lavis import called_by_lavis, is_for_lavis, refuse_lavis
 from assetmgr.models.loaded import LoadedModel
 from assetmgr.models.weights.files import is_weights
 from assetmgr.verify import Installed
@@ -16,7 +16,7 @@ from assetmgr.verify import Installed
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LoadedModel", "load", "refuse_lavis"]
+__all__ = ["LoadedModel", "called_by_lavis", "is_for_lavis", "load", "load_as_lavis_does", "refuse_lavis"]
 
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
 _QUANTIZATIONS = ("int8", "nf4", "none")
@@ -24,6 +24,7 @@ _QUANTIZATIONS = ("int8", "nf4", "none")
 
 def load(
     found: Installed,
+    required: Sequence[Installed] = (),
     *,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
@@ -36,6 +37,8 @@ def load(
     ----------
     found
         The model. Its manifest's ``load:`` gives ``dtype``, ``quantize``, ``device_map``, ``class`` and ``backend``.
+    required
+        What it requires, proved too.
     device
         ``auto`` (the manifest's ``device_map``; else a CUDA device, then Apple's, then the CPU), or torch's own name.
     dtype
@@ -67,6 +70,7 @@ def load(
         dtype=_known("dtype", str(dtype).removeprefix("torch."), _DTYPES),
         quantize=_known("quantize", quantize or options.get("quantize", "none"), _QUANTIZATIONS),
         options=options,
+        required=required,
         into=into,
     )
     if request.dtype == "auto":
@@ -77,16 +81,32 @@ def load(
 
         if (made := prepared(found)) is not None:
             request = request._replace(found=made.asset, weights=made.weights)
+            if request.dtype == "auto" and request.quantize == "none" and into is None:
+                # The config.json beside them tells what they were before.
+                request = request._replace(dtype=found.use["prepare"].get("dtype", "auto"))
     return library.load(request)
 
 
 def _usual_backend(found: Installed, options: Mapping[str, Any]) -> str:
     """What loads an asset whose manifest does not say: weights without a config.json are tensors and no more."""
+    if is_for_lavis(options, of_a_hub=bool(found.entry.repo)):
+        return "lavis"
     if ":" in options.get("class", ""):
         return "torch"
     names = [file.path for file in found.files]
     bare = found.entry.origin == "files" and "config.json" not in names and any(map(is_weights, names))
     return "torch" if bare else "transformers"
+
+
+def load_as_lavis_does(
+    found: Installed, required: Sequence[Installed], *, is_eval: bool, device: str | torch.device
+) -> tuple[Any, Any, Any]:
+    """What LAVIS's own ``load_model_and_preprocess`` returns: model, processors of images, processors of texts."""
+    BACKENDS["lavis"](found.name)
+    from assetmgr.models.backends import lavis
+
+    model, processors = lavis.load_own(found, required, is_eval=is_eval, device=device)
+    return model, processors.vis, processors.txt
 
 
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:

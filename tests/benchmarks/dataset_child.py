@@ -35,7 +35,7 @@ def opened(whose: str, name: str) -> Any:
 
 
 IMPORTS = {
-    "ours": ("PIL.Image", "pyarrow", "yaml", "assetmgr.datasets", "assetmgr.loading"),
+    "ours": ("PIL.Image", "pyarrow.compute", "yaml", "assetmgr.datasets", "assetmgr.loading"),
     "lavis": ("lavis.datasets.builders",),
 }
 
@@ -110,13 +110,18 @@ class Rows:
 def workers(whose: str, name: str, how: str = "fork") -> dict[str, float]:
     """The memory that the workers of a loader have in proportion, once each has read rows from all over.
 
-    ``one`` and ``eight`` are sums over the process and its workers. ``nothing`` are eight workers of an empty dataset.
+    ``one`` and ``eight`` are sums over so many workers; the others say what such workers take that have no data.
     """
     from torch.utils.data import DataLoader
 
     rows = Rows(whose, opened(whose, name))
     found = {}
-    for key, count, data in (("one", 1, rows), ("eight", 8, rows), ("nothing", 8, Nothing(len(rows)))):
+    for key, count, data in (
+        ("one without", 1, Nothing(len(rows))),
+        ("eight without", 8, Nothing(len(rows))),
+        ("one", 1, rows),
+        ("eight", 8, rows),
+    ):
         loader: Any = DataLoader(
             data,
             batch_size=BATCH,
@@ -130,7 +135,7 @@ def workers(whose: str, name: str, how: str = "fork") -> dict[str, float]:
         assert read == 200 * BATCH
         own = [worker.pid for worker in walk._workers]
         found[key] = float(sum(memory(pid) for pid in own))
-        found[f"{key} with parent"] = found[key] + memory(os.getpid())
+        found[f"{key} and parent"] = found[key] + memory(os.getpid())
         del walk, loader
     return found
 

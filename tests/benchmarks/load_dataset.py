@@ -44,7 +44,7 @@ def load_dataset(bench: Bench) -> Iterator[Row]:
     yield from _open(project, bench, count, peers)
     yield from _large(project, bench)
     yield from _rates(project, pictured, bench, peers)
-    yield from _workers(project, count, peers)
+    yield from _workers(project, peers)
 
 
 def _first(project: Project, bench: Bench, count: int) -> Iterator[Row]:
@@ -109,17 +109,18 @@ def _rates(project: Project, pictured: Project, bench: Bench, peers: Iterable[st
         yield Row(words, f"{ours:,.0f}", f"{peer:,.0f}", f"{ours / peer:.2f}", bound, holds)
 
 
-def _workers(project: Project, count: int, peers: Iterable[str]) -> Iterator[Row]:
+def _workers(project: Project, peers: Iterable[str]) -> Iterator[Row]:
     for whose in peers:
         at = {key: value / 1e6 for key, value in measure(project, "workers", whose, "coco_caption").items()}
-        one, eight = at["one with parent"], at["eight with parent"]
-        words = f"{'LAVIS: ' if whose == 'lavis' else ''}memory of 8 forked workers / of one, {count:,} captions"
-        bound = ("<= 1.3", eight <= 1.3 * one) if whose == "ours" else ("-", None)
-        yield Row(words, f"{eight:.0f} MB", f"{one:.0f} MB", f"{eight / one:.2f}", *bound)
+        label = f"{'LAVIS: ' if whose == 'lavis' else ''}memory of 8 forked workers / of one"
+        for suffix, words in ((" and parent", ""), (" without and parent", ", without data")):
+            one, eight = at["one" + suffix], at["eight" + suffix]
+            bound = ("<= 1.3", eight <= 1.3 * one) if whose == "ours" and not words else ("-", None)
+            yield Row(f"{label}{words}", f"{eight:.0f} MB", f"{one:.0f} MB", f"{eight / one:.2f}", *bound)
     at = {key: value / 1e6 for key, value in measure(project, "spawned", "ours", "coco_caption").items()}
     yield Row(
-        "memory of 8 spawned workers / of workers without data", f"{at['eight']:.0f} MB", f"{at['nothing']:.0f} MB",
-        f"{at['eight'] / at['nothing']:.2f}",
+        "memory of 8 spawned workers / of workers without data", f"{at['eight']:.0f} MB",
+        f"{at['eight without']:.0f} MB", f"{at['eight'] / at['eight without']:.2f}",
     )  # fmt: skip
 
 

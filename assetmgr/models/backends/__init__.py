@@ -33,6 +33,8 @@ class Request(NamedTuple):
         ``none``, ``int8`` or ``nf4``.
     options
         The manifest's ``load:``.
+    required
+        What the model requires, proved too.
     into
         The caller's own module, for the weights to go into.
     weights
@@ -46,6 +48,7 @@ class Request(NamedTuple):
     options: Mapping[str, Any]
     into: Any = None
     weights: Located | None = None
+    required: Sequence[Installed] = ()
 
 
 class Backend(Protocol):
@@ -101,6 +104,19 @@ def _transformers(name: str) -> Backend:
     return transformers
 
 
+def _lavis(name: str) -> Backend:
+    try:
+        from assetmgr.models.backends import lavis
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            raise MissingExtraError(
+                f"{name}: LAVIS, which loads it, is not installed",
+                mend="an environment that works: assetmgr requirements lavis",
+            ) from None
+        raise
+    return lavis
+
+
 def _torch(name: str) -> Backend:
     try:
         from assetmgr.models.backends import torch_module
@@ -116,4 +132,8 @@ def _torch(name: str) -> Backend:
 
 
 # How to get a backend; the name is that of the asset that needs it, for the error when the library is not there.
-BACKENDS: Mapping[str, Callable[[str], Backend]] = {"transformers": _transformers, "torch": _torch}
+BACKENDS: Mapping[str, Callable[[str], Backend]] = {
+    "transformers": _transformers,
+    "lavis": _lavis,
+    "torch": _torch,
+}

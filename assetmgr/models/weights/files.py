@@ -14,7 +14,8 @@ from assetmgr.verify import Installed
 # Where transformers looks, in its order: one file, or the index of several.
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_READABLE = (".safetensors", *PICKLED)
+# What TorchScript is often called is looked at too, to say what it is.
+_READABLE = (".safetensors", *PICKLED, ".jit")
 _SHOWN = 6
 
 
