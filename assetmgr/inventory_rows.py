@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from assetmgr.memory import Fitness
+
 AssetState = Literal["installed", "unproved", "incomplete", "damaged", "not installed", "not locked"]
 
 
@@ -80,8 +82,8 @@ class ShownAsset(msgspec.Struct, frozen=True):
 
     ``shown_files`` are all files, or the largest of many; ``files`` and ``bytes`` count all that it puts into the
     store. ``reasons`` says why it is there, ``other_revisions`` which others of its name are installed, ``next`` what
-    to type to have it, ``media`` how many of those that a dataset's annotations name are there. What is not known is
-    None or empty.
+    to type to have it, ``media`` how many of those that a dataset's annotations name are there, ``fit`` how much
+    memory an installed model takes. What is not known is None or empty.
     """
 
     name: str
@@ -110,3 +112,4 @@ class ShownAsset(msgspec.Struct, frozen=True):
     mirrors: tuple[str, ...]
     next: str
     media: tuple[MediaCount, ...] = ()
+    fit: Fitness | None = None

@@ -6,19 +6,18 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
-from assetmgr.datasets.annotations import Annotation
 from assetmgr.datasets.dataset import Dataset, Sample
 from assetmgr.datasets.media import Folder
-from assetmgr.datasets.places import Prove, VisPath, annotations_of, media_of, trusted
-from assetmgr.datasets.prepared import Recipe, opened
+from assetmgr.datasets.places import Prove, VisPath, media_of, trusted
+from assetmgr.datasets.prepared import opened
 from assetmgr.datasets.provenance import Provenance
-from assetmgr.datasets.readers import READERS
+from assetmgr.datasets.readers import OF_NAMES, READERS
+from assetmgr.datasets.recipes import kind_of, of_files, of_names
 from assetmgr.datasets.splits import Splits, unknown_split
-from assetmgr.datasets.table import Table
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.verify import Installed
 
-__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "prepared_split", "splits_of", "trusted"]
+__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "splits_of", "trusted"]
 
 Missing = Literal["defer", "error", "skip"]
 
@@ -137,34 +136,13 @@ def _open(
     check: bool,
     prove: Prove,
 ) -> Dataset:
-    files, table = prepared_split(found, split, named, prove)
+    kind = kind_of(found, split)
+    recipe = None if kind in OF_NAMES else of_files(found, split, named, kind, prove)
     media = media_of(found, required, split, vis_path, check=check, prove=prove)
-    dataset = Dataset(found.name, split, [file.path for file in files], media, table, Provenance.of(found))
+    recipe = recipe or of_names(found, split, named, media)
+    table = opened(found.store, recipe)
+    dataset = Dataset(found.name, split, [file.path for file in recipe.files], media, table, Provenance.of(found))
     return dataset if missing == "defer" else _without(dataset, missing)
-
-
-def prepared_split(
-    found: Installed, split: str, named: Sequence[str], prove: Prove = trusted
-) -> tuple[tuple[Annotation, ...], Table]:
-    """A split's annotation files, and its rows.
-
-    Raises
-    ------
-    UsageError
-        When the manifest does not say how to read it, or names a file that the asset does not have.
-    IntegrityError
-        When a file is not what the lock says, or not what its reader reads.
-    """
-    samples = found.use.get("samples")
-    reader = READERS.get(samples or "")
-    if reader is None:
-        what = "does not say what its samples are" if samples is None else f"asks for samples {samples!r}"
-        raise UsageError(
-            f"{found.name}: its manifest {what}",
-            mend=f"give {found.name} one of `samples: {' | '.join(READERS)}` in the manifest",
-        )
-    files = annotations_of(found, split, named, prove)
-    return files, opened(found.store, Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read))
 
 
 def _without(dataset: Dataset, missing: Missing) -> Dataset:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from assetmgr.datasets import prepared_split, splits_of
+from assetmgr.datasets import splits_of
 from assetmgr.datasets.archived import Archives
 from assetmgr.datasets.media import Folder, Media, Overlay
-from assetmgr.datasets.places import media_of
+from assetmgr.datasets.places import media_of, trusted
+from assetmgr.datasets.prepared import opened
+from assetmgr.datasets.readers import OF_NAMES
+from assetmgr.datasets.recipes import kind_of, of_files
 from assetmgr.errors import AssetError
 from assetmgr.verify import Installed
 
@@ -25,7 +28,10 @@ def counted(found: Installed, required: Sequence[Installed]) -> tuple[list[tuple
     there: dict[str, set[str]] = {}
     places: set[str] = set()
     for split, paths in splits_of(found).items():
-        _, table = prepared_split(found, split, paths)
+        kind = kind_of(found, split)
+        if kind in OF_NAMES:
+            continue  # what is there is all that is named
+        table = opened(found.store, of_files(found, split, paths, kind, trusted))
         fields = [field for field in table.shape.fields if field.is_media]
         try:
             media = media_of(found, required, split, None, check=False)
