@@ -363,6 +363,10 @@ _LOAD = Record(
             ),
             "Where the parts of the model go.",
         ),
+        "max_memory": Field(
+            MapOf("a mapping from device to a size such as 10GiB", Text("a device's name or number"), Text("a size")),
+            "How much of each device's memory a device map may fill.",
+        ),
         "backend": Field(_WORD_TEXT, "Which library loads the model."),
         "task": Field(_WORD_TEXT, "What the model is for."),
         "class": Field(

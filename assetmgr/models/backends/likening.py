@@ -104,12 +104,7 @@ def _tokens(loaded: LoadedModel, texts: Sequence[str]) -> Mapping[str, torch.Ten
 
 def _extract(loaded: LoadedModel) -> Extract | None:
     """How this model's features are had."""
-    model, kind = loaded.model, type(loaded.model).__name__
-    if kind in _FAMILIES:
-        return _FAMILIES[kind]
-    # CLIP, and those made after it: AltCLIP, Chinese CLIP, SigLIP.
-    clip = all(hasattr(model, part) for part in ("logit_scale", "get_image_features", "get_text_features"))
-    return _clip if clip else None
+    return _FAMILIES.get(type(loaded.model).__name__)
 
 
 def _as(layer: Any, states: torch.Tensor, loaded: LoadedModel) -> torch.Tensor:
@@ -190,6 +185,7 @@ def _blip2_image(loaded: LoadedModel, pixels: torch.Tensor | None, text: Mapping
 
 
 _FAMILIES: Mapping[str, Extract] = {
+    "CLIPModel": _clip,
     "BlipForImageTextRetrieval": _blip,
     "Blip2ForImageTextRetrieval": _blip2,
     # Their texts are written by a language model, and have no features beside those of the image.

@@ -152,6 +152,43 @@ def need(name: str, library: str, purpose: str, extra: str) -> None:
         ) from error
 
 
+def saved_quantization(config: Mapping[str, Any]) -> str:
+    """How the weights were quantised when they were saved: ``int8``, ``nf4``, another method's name; else ``none``."""
+    saved = config.get("quantization_config")
+    if not isinstance(saved, Mapping):
+        return "none"
+    if saved.get("load_in_8bit"):
+        return "int8"
+    if saved.get("load_in_4bit"):
+        return str(saved.get("bnb_4bit_quant_type", "fp4"))
+    return str(saved.get("quant_method", "an unknown method"))
+
+
+def mend_cpu_kernels(model: Any) -> None:
+    """Have nf4 layers of odd shapes take bitsandbytes' general way on the CPU.
+
+    Its AVX-512 kernel packs blocks of 32 rows and 64 columns, and fails where a layer is no multiple of them: a head of
+    two outputs, for instance.
+    """
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu") and (layer.out_features % 32 or layer.in_features % 64):
+            layer.support_avx512bf16_for_cpu = False
+
+
+def refuse_disk_map(name: str, wanted: Any) -> None:
+    """Raise when a device map sends a part of the model to the disk."""
+    if isinstance(wanted, Mapping) and "disk" in wanted.values():
+        raise UsageError(
+            f"{name}: its device_map leaves a part of it on the disk, which would be read anew for every token",
+            mend=f"correct `load: {{device_map: ...}}` of {name} in the manifest",
+        )
+
+
+def memory_limits(wanted: Mapping[Any, Any] | None) -> dict[Any, Any]:
+    """accelerate's ``max_memory``: its devices are numbers, or cpu."""
+    return {int(key) if str(key).isdigit() else key: limit for key, limit in (wanted or {}).items()}
+
+
 def device_map(
     name: str, wanted: Mapping[str, Any] | str | None, device: str, chosen: torch.device, quantized: bool
 ) -> Any:

@@ -7,6 +7,9 @@ is the wrong checkpoint or the wrong class, and says so here and not in the resu
 from __future__ import annotations
 
 import contextlib
+import importlib
+import json
+import os
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,10 +25,14 @@ from assetmgr.models.backends.placement import (
     device_map,
     footprint,
     main_dtype,
+    memory_limits,
+    mend_cpu_kernels,
     pick_device,
     pick_dtype,
     quantization,
     refuse_disk,
+    refuse_disk_map,
+    saved_quantization,
 )
 from assetmgr.models.backends.quiet import no_hub_kernels, quiet
 from assetmgr.models.backends.snapshot import Snapshot, examine
@@ -47,19 +54,29 @@ _BATCH = 32
 
 def load(request: Request) -> LoadedModel:
     """See `assetmgr.models.load`."""
-    found, name = request.found, request.found.name
+    found, name, options = request.found, request.found.name, request.options
     snapshot = examine(found)
     device = pick_device(request.device)
-    dtype = pick_dtype(request.dtype, request.quantize)
-    quantized = quantization(name, request.quantize, dtype, device)
-    places = device_map(name, request.options.get("device_map"), request.device, device, quantized is not None)
+    saved = saved_quantization(snapshot.config)
+    if request.quantize not in ("none", saved) and saved != "none":
+        raise UsageError(
+            f"{name}: its weights were saved in {saved}, and cannot be quantised to {request.quantize}",
+            mend=f"leave out quantize, or name the repository that {name} was quantised from",
+        )
+    kept = request.quantize if saved == "none" else saved
+    dtype = pick_dtype(request.dtype, kept)
+    quantized = quantization(name, kept, dtype, device) if kept in ("int8", "nf4") else None
+    refuse_disk_map(name, options.get("device_map"))
+    places = device_map(name, options.get("device_map"), request.device, device, kept != "none")
     how: dict[str, Any] = {_DTYPE: dtype, "use_safetensors": snapshot.safetensors}
-    if quantized is not None:
+    if quantized is not None and saved == "none":
         how["quantization_config"] = quantized
     if places is not None:
         how["device_map"] = places
-    with quiet(), no_hub_kernels(), _explained(name):
-        kind = _class(snapshot.config, request.options.get("class"), name)
+        if "max_memory" in options and places == options.get("device_map"):
+            how["max_memory"] = memory_limits(options["max_memory"])
+    with quiet(), no_hub_kernels(), _explained(name, kept):
+        kind = _class(snapshot.config, options.get("class"), name)
         model, report = kind.from_pretrained(
             found.folder,
             local_files_only=True,
@@ -68,8 +85,9 @@ def load(request: Request) -> LoadedModel:
             output_loading_info=True,
             **how,
         )
-        _check(name, model, report, chosen="class" in request.options)
+        _check(name, model, report, chosen="class" in options)
         refuse_disk(name, model)
+        mend_cpu_kernels(model)
         processor = _processor(found.folder, snapshot)
     return LoadedModel(
         name=name,
@@ -96,6 +114,14 @@ def _class(config: Mapping[str, Any], chosen: str | None, name: str) -> Any:
         kind = getattr(transformers, str(architecture), None)
         if isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel):
             return kind
+    code = config.get("auto_map")
+    if isinstance(code, dict) and config.get("model_type") not in transformers.CONFIG_MAPPING:
+        named = sorted({said for said in code.values() if isinstance(said, str)})
+        raise UsageError(
+            f"{name}: it needs code that comes with it ({', '.join(named)}), which is never run here",
+            mend=f"read that code in the folder that `assetmgr path {name}` prints; if you trust it, load the model "
+            "from there by transformers itself, with trust_remote_code=True",
+        )
     return transformers.AutoModel
 
 
@@ -103,7 +129,25 @@ def _processor(folder: str, snapshot: Snapshot) -> Any:
     if not snapshot.processor:
         return None
     kind = transformers.AutoProcessor if snapshot.processor == "processor" else transformers.AutoTokenizer
-    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except OSError:
+        if (made := _processor_of_5(folder)) is None:
+            raise
+        return made
+
+
+def _processor_of_5(folder: str) -> Any:
+    """The processor that 5.x saved. 4.x does not look for the image processor inside processor_config.json."""
+    try:
+        with open(os.path.join(folder, "processor_config.json"), "rb") as file:
+            said = json.load(file)
+        images, kind = said.pop("image_processor"), getattr(transformers, said.pop("processor_class"))
+        image_kind = getattr(transformers, images["image_processor_type"].removesuffix("Fast").removesuffix("Pil"))
+    except (OSError, ValueError, LookupError, AttributeError):
+        return None
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return kind(image_processor=image_kind.from_dict(images), tokenizer=tokenizer, **said)
 
 
 def _check(name: str, model: Any, report: Mapping[str, Any], *, chosen: bool) -> None:
@@ -123,7 +167,7 @@ def _check(name: str, model: Any, report: Mapping[str, Any], *, chosen: bool) ->
 
 
 @contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explained(name: str, quantize: str) -> Iterator[None]:
     """Turn what transformers raises over a model that it cannot load into an error that names the model."""
     try:
         yield
@@ -142,10 +186,32 @@ def _explained(name: str) -> Iterator[None]:
         ) from error
     except (OSError, ValueError, TypeError, RuntimeError, ImportError, LookupError, AttributeError) as error:
         what = f"{type(error).__name__}: {_first_line(error)}"
+        if (why := _torchvision_fault()) is not None:
+            raise AssetError(
+                f"{name}: torchvision is installed, but cannot be imported, and transformers needs it then: {why}",
+                mend=f"pip uninstall torchvision, or install the one built for torch {torch.__version__}",
+            ) from error
+        if quantize != "none" and isinstance(error, (AttributeError, TypeError, ImportError)):
+            raise AssetError(
+                f"{name}: transformers {transformers.__version__} and the installed bitsandbytes or accelerate do not "
+                f"work together: {what}",
+                mend="pip install --upgrade transformers bitsandbytes accelerate",
+            ) from error
         raise AssetError(
             f"{name}: transformers {transformers.__version__} cannot load it: {what}",
             mend=f"assetmgr verify {name} --full; if that finds nothing, another version of transformers may load it",
         ) from error
+
+
+def _torchvision_fault() -> str | None:
+    """Why an installed torchvision cannot be imported. One that was built for another torch cannot."""
+    try:
+        importlib.import_module("torchvision")
+    except ModuleNotFoundError as error:
+        return None if error.name == "torchvision" else _first_line(error)
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        return _first_line(error) or type(error).__name__
+    return None
 
 
 def _first_line(error: BaseException) -> str:
