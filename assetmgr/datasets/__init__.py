@@ -141,7 +141,14 @@ def _open(
     media = media_of(found, required, split, vis_path, check=check, prove=prove)
     recipe = recipe or of_names(found, split, named, media)
     table = opened(found.store, recipe)
-    dataset = Dataset(found.name, split, [file.path for file in recipe.files if file.asset == found.name], media, table, Provenance.of(found))
+    dataset = Dataset(
+        found.name,
+        split,
+        [file.path for file in recipe.files if file.asset == found.name],
+        media,
+        table,
+        Provenance.of(found),
+    )
     return dataset if missing == "defer" else _without(dataset, missing)
 
 

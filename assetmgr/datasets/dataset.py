@@ -13,7 +13,7 @@ from assetmgr.datasets.absence import rows_without
 from assetmgr.datasets.annotations import Annotation
 from assetmgr.datasets.chance import CHANCES
 from assetmgr.datasets.evaluation import LISTS, OF_CAPTIONS, of_lists
-from assetmgr.datasets.features import FLOW, joined, names_of
+from assetmgr.datasets.features import has_flow, joined, names_of, whole
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import DamagedError, Media, named
 from assetmgr.datasets.provenance import Provenance
@@ -254,7 +254,7 @@ class Dataset:
             return [named(self.media, stem, field.suffixes)]
         # All samples have features of the same kinds: those of the first.
         (first,) = self.table.row(0, [field.name])
-        return names_of(stem, flow=self.media.has(f"{FLOW}/{first}.npy"))
+        return names_of(stem, flow=has_flow(self.media, first))
 
     def absent(self) -> dict[str, list[str]]:
         """The media that its rows name and that are not there, by column."""
@@ -262,9 +262,8 @@ class Dataset:
         for field in self._media_fields:
             stems = self.table.distinct(field.name)
             if field.kind == "features":
-                names = {stem: self._names(field, stem) for stem in stems}
-                there = self.media.present([name for several in names.values() for name in several])
-                left = [stem for stem in stems if not there.issuperset(names[stem])]
+                there = set(whole(self.media, stems))
+                left = [stem for stem in stems if stem not in there]
             else:
                 left = stems
                 for suffix in field.suffixes:

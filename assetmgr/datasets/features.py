@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
+from assetmgr.datasets.media import Media
+
 FLOW = "i3d_flow"
 PARTS = ("i3d_rgb", "vggish")
 
@@ -16,6 +18,18 @@ PARTS = ("i3d_rgb", "vggish")
 def names_of(stem: str, *, flow: bool) -> list[str]:
     """The files that a video's features are joined from."""
     return [f"{part}/{stem}.npy" for part in ((FLOW, *PARTS) if flow else PARTS)]
+
+
+def has_flow(media: Media, stem: str) -> bool:
+    """Whether there is flow beside the others: of one video, which stands for all."""
+    return media.has(f"{FLOW}/{stem}.npy")
+
+
+def whole(media: Media, stems: Sequence[str]) -> list[str]:
+    """Those of some videos whose features are all there."""
+    names = {stem: names_of(stem, flow=has_flow(media, stems[0])) for stem in stems}
+    there = media.present([name for several in names.values() for name in several])
+    return [stem for stem in stems if there.issuperset(names[stem])]
 
 
 def joined(files: Sequence[BinaryIO], fill: int | None = None) -> Any:

@@ -10,6 +10,7 @@ The only module that imports av (PyAV, which is FFmpeg's libraries).
 from __future__ import annotations
 
 import contextlib
+import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # FFmpeg would also follow playlists and scripts, to any file or host that they name.
 _FORMATS = "asf,avi,flv,gif,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,ogg,h264,hevc,ivf,m4v,rm"
 # What a Matroska file may say to be longer than its last frame is, in seconds and as a share.
-_SHORT, _SHARE = 1.0, 0.02
+_SHORT, _SHARE = 0.3, 0.02
 # The containers that know where each packet is and when it is shown. In others, what is told after a jump is a guess.
 _SEEKABLE = ("mov", "matroska", "avi")
 # The codecs that have frames for reference alone, each in a packet of its own.
@@ -82,6 +83,8 @@ def opened(file: BinaryIO) -> Iterator[Film]:
     """
     import av
 
+    if not file.seek(0, io.SEEK_END):
+        raise DamageError("cannot be decoded: the file is empty")
     try:
         with contextlib.closing(Film(file)) as film:
             yield film
@@ -134,13 +137,13 @@ class Film:
         whole = self._is_kind("matroska")
         hiding = stream.codec_context.name in _HIDING
         for packet in self._container.demux() if whole else self._container.demux(stream):
-            if not packet.size:
-                continue
             if whole and packet.pts is not None:
                 ends = max(ends, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream_index != stream.index:
                 continue
-            packets += 1
+            packets += packet.dts is not None  # the last that is given is none, but the end
+            if not packet.size:
+                continue  # in AVI, for a frame that is shown for longer
             if packet.is_corrupt and not packet.is_discard:
                 raise DamageError("truncated, or a part of it is missing")
             if packet.is_keyframe and packet.pts is not None:
@@ -148,7 +151,7 @@ class Film:
             # What an edit list leaves out is decoded and not shown; VP8 has frames that are for reference alone.
             if not packet.is_discard and not (hiding and not bytes(packet)[0] & 0x10):
                 times.append(packet.pts)
-        if self._is_kind("mov") and packets < stream.frames:
+        if self._is_kind("mov", "avi") and packets < stream.frames:
             raise DamageError(f"truncated: of {stream.frames} frames, {packets} are there")
         declared = (self._container.duration or 0) / 1e6 if whole else 0.0
         if declared - ends > max(_SHORT, _SHARE * declared):

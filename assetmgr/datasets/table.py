@@ -18,7 +18,7 @@ import msgspec
 from assetmgr.datasets import arrays
 
 # What a column's values are. `any` is decided by the values: numbers, texts, or, where they are mixed, JSON.
-# A `place` is a medium's name, and in a sample its whole name, wherever the medium is. `tokens` are an array in a sample.
+# A `place` is a medium's name, and in a sample its whole name, wherever the medium is; `tokens` are an array there.
 Kind = Literal[
     "any", "text", "int", "float", "texts", "ints", "floats", "json", "tokens", "image", "video", "features", "place"
 ]

@@ -1,8 +1,8 @@
-"""Dialogues as numbers, as LAVIS's processor makes them with GPT-2's tokenizer. The only module that imports tokenizers.
+"""Dialogues as numbers, as LAVIS's processor makes them with GPT-2's tokenizer. The only one that imports tokenizers.
 
-Source: ``GPTDialogueProcessor`` in lavis/processors/gpt_processors.py of LAVIS 1.0.2, with its defaults: the caption and
-summary first, then at most three turns, then the question; each text ends with ``<eos>``, and the answer alone is to be
-learned.
+Source: ``GPTDialogueProcessor`` in lavis/processors/gpt_processors.py of LAVIS 1.0.2, with its defaults: the caption
+and summary first, then at most three turns, then the question; each text ends with ``<eos>``, and the answer alone is
+to be learned.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Tokens:
             lines = merges.read().decode().split("\n")
         except UnicodeDecodeError as error:
             raise merges.fault(f"not a list of merges: {error}") from None
-        pairs = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
+        pairs: Any = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
         if any(len(pair) != 2 for pair in pairs):
             raise merges.fault("not a list of merges: a line has not two parts")
         try:
@@ -63,7 +63,7 @@ class Tokens:
         # As transformers does with special tokens that are given as plain texts: the blanks around one belong to it.
         texts = ("<|endoftext|>", *_SPECIAL)
         self._tokenizer.add_special_tokens([tokenizers.AddedToken(text, lstrip=True, rstrip=True) for text in texts])
-        identity = self._tokenizer.token_to_id
+        identity: Any = self._tokenizer.token_to_id
         _, self._end, first, second, self.video, self._caption, _ = map(identity, _SPECIAL)
         self._speakers = (first, second)
 

@@ -74,9 +74,9 @@ def _process(splits: Any, root: str) -> None:
     """
     from lavis.processors.gpt_processors import GPTDialogueProcessor, GPTVideoFeatureProcessor
 
-    with contextlib.chdir(os.path.join(root, "files")):
-        features = GPTVideoFeatureProcessor(visual_ft=["i3d_flow", "i3d_rgb"], audio_ft=["vggish"])
-        dialogues = GPTDialogueProcessor()
+    os.chdir(os.path.join(root, "files"))
+    features = GPTVideoFeatureProcessor(visual_ft=["i3d_flow", "i3d_rgb"], audio_ft=["vggish"])
+    dialogues = GPTDialogueProcessor()
     for samples in splits.values():
         samples.set_processors(features, dialogues)
 

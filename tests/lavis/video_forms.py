@@ -66,7 +66,10 @@ def _retrieval(dataset: str, first: str, second: str) -> Form:
                 {"video": first, "caption": "Leute reden", "image_id": 3},
                 {"caption": "", "video": second},
             ],
-            f"{folder}/retrieval_val.json": [{"video": first, "caption": ["one", "two"]}, {"video": second, "caption": []}],
+            f"{folder}/retrieval_val.json": [
+                {"video": first, "caption": ["one", "two"]},
+                {"video": second, "caption": []},
+            ],
             f"{folder}/retrieval_test.json": [{"video": second, "caption": ["three"]}],
         },
         _videos(f"lavis/{dataset}/videos", first, second),

@@ -1,12 +1,12 @@
 """Dialogues about videos, as AVSD's documents have them, with the features of the videos.
 
-``{"dialogs": [{"image_id": NAME, "caption": TEXT, "summary": TEXT, "dialog": [{"question": ..., "answer": ...}, ...]}]}``
+``{"dialogs": [{"image_id": NAME, "caption": TEXT, "summary": TEXT, "dialog": [{"question": TEXT, "answer": TEXT}]}]}``
     To train, a row a turn, with the turns before it; to evaluate, a row a dialogue, whose last turn is asked:
     ``video_fts``, ``video_token_type_ids``, ``input_ids``, ``token_type_ids``, ``labels``, ``image_id`` and
     ``instance_id``, the row's number as a text.
 
-They are what LAVIS 1.0.2 gives with its processors ``gpt_video_ft`` and ``gpt_dialogue`` (without them its class raises;
-lavis/datasets/datasets/{dialogue,avsd_dialogue}_datasets.py), as arrays of numpy where LAVIS has tensors of torch.
+They are what LAVIS 1.0.2 gives (lavis/datasets/datasets/{dialogue,avsd_dialogue}_datasets.py) with its processors
+``gpt_video_ft`` and ``gpt_dialogue``, without which its class raises; as arrays of numpy where it has tensors of torch.
 """
 
 from __future__ import annotations
@@ -74,13 +74,18 @@ def _dialogues(files: Sequence[Annotation], tokens: Tokens, *, whole: bool) -> I
         dialogues = file.document(_Document).dialogs
         file.check_names([dialogue.image_id for dialogue in dialogues], row="dialogs[{}].image_id")
         for start in range(0, len(dialogues), _AT_ONCE):
-            batch: dict[str, list[object]] = {name: [] for name in ("image_id", "input_ids", "token_type_ids", "labels")}
+            batch: dict[str, list[object]] = {
+                name: [] for name in ("image_id", "input_ids", "token_type_ids", "labels")
+            }
             for number, dialogue in enumerate(dialogues[start : start + _AT_ONCE], start):
                 turns = dialogue.dialog
                 if whole and not turns:
                     raise file.fault("a dialogue without a turn", f"row dialogs[{number}]")
                 caption, *said = tokens.of(
-                    [f"{dialogue.caption} {dialogue.summary}", *(t for turn in turns for t in (turn.question, turn.answer))]
+                    [
+                        f"{dialogue.caption} {dialogue.summary}",
+                        *(t for turn in turns for t in (turn.question, turn.answer)),
+                    ]
                 )
                 for turn in range(len(turns) - 1 if whole else 0, len(turns)):
                     before = said[2 * max(0, turn - TURNS) : 2 * turn + 1]

@@ -115,7 +115,9 @@ def _questions(files: Sequence[Annotation]) -> Iterator[Batch]:
     for file in documents:
         numbers = file.document(dict[str, Id])
     if len(documents) != 1 and files:
-        raise files[0].fault(f"the numbers of answers are to be in one file of the split, and {len(documents)} have some")
+        raise files[0].fault(
+            f"the numbers of answers are to be in one file of the split, and {len(documents)} have some"
+        )
     if not numbers:
         raise documents[0].fault("it has no answer")
     for piece in pieces(lists, _Question):
