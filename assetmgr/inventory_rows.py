@@ -92,3 +92,12 @@ class ShownAsset(msgspec.Struct, frozen=True):
     other_revisions: tuple[str, ...]
     mirrors: tuple[str, ...]
     next: str
+
+
+class ShownSheet(msgspec.Struct, frozen=True):
+    """A contact sheet that `show --samples` wrote: where, of how many samples, and what is wrong with some of them."""
+
+    name: str
+    path: str
+    samples: int
+    faults: tuple[str, ...]
