@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from assetmgr.memory import Fitness
+
 AssetState = Literal["installed", "unproved", "incomplete", "damaged", "not installed", "not locked"]
 
 
@@ -64,7 +66,7 @@ class ShownAsset(msgspec.Struct, frozen=True):
 
     ``shown_files`` are all files, or the largest of many; ``files`` and ``bytes`` count all that it puts into the
     store. ``reasons`` says why it is there, ``other_revisions`` which others of its name are installed, ``next`` what
-    to type to have it. What is not known is None or empty.
+    to type to have it, ``fit`` how much memory an installed model takes. What is not known is None or empty.
     """
 
     name: str
@@ -92,6 +94,7 @@ class ShownAsset(msgspec.Struct, frozen=True):
     other_revisions: tuple[str, ...]
     mirrors: tuple[str, ...]
     next: str
+    fit: Fitness | None = None
 
 
 class ShownSheet(msgspec.Struct, frozen=True):

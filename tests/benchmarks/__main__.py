@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.benchmarks.adopt import adopt
 from tests.benchmarks.kills import kills
 from tests.benchmarks.load_dataset import load_dataset
+from tests.benchmarks.load_weights import load_weights
 from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
 from tests.benchmarks.pull_cold import pull_cold
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "transfer": transfer,
     "kills": kills,
     "memory": memory,
+    "load-weights": load_weights,
 }
 ROOM = 10 << 30
 MEMORY = Path("/dev/shm")
