@@ -18,6 +18,7 @@ from tests.benchmarks.load_dataset import load_dataset
 from tests.benchmarks.load_weights import load_weights
 from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
+from tests.benchmarks.packed_media import packed_media
 from tests.benchmarks.pull_cold import pull_cold
 from tests.benchmarks.pull_warm import pull_warm
 from tests.benchmarks.runner import Bench, Row, table
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "verify-quick": verify_quick,
     "look": look,
     "load-dataset": load_dataset,
+    "packed-media": packed_media,
     "pull-cold": pull_cold,
     "transfer": transfer,
     "kills": kills,

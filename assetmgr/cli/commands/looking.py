@@ -133,6 +133,9 @@ def _status(options: argparse.Namespace, output: Output) -> int:
         state = row.state + (", lock stale" if row.stale else "")
         lines.append((row.name, row.kind, state, f"{row.files:,}", size(row.bytes), revision, _when(row.proved_at)))
     output.data(table(lines, right=(3, 4)))
+    for row in rows:
+        for count in row.media:
+            output.data(f"{row.name}: {count}")
     output.say(_summary(rows))
     return 0
 
@@ -208,6 +211,8 @@ def _facts(shown: ShownAsset) -> Iterable[tuple[str, str]]:
     yield "revision", f"{shown.revision} ({shown.commit})" if shown.commit else shown.revision
     yield "licence", shown.license or "not stated"
     yield "size", "" if shown.bytes is None else f"{size(shown.bytes)} in {plural(shown.files or 0, 'file')}"
+    for number, count in enumerate(shown.media):
+        yield "" if number else "media", str(count)
     if shown.fit:
         for number, room in enumerate(shown.fit.rooms):
             yield "" if number else "fits", _fits(shown.fit, room)
