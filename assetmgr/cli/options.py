@@ -137,7 +137,7 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError("a number from 1 to 256")
 
 
-def count(text: str) -> int:
+def amount(text: str) -> int:
     if re.fullmatch(r"[0-9]{1,4}", text) and int(text):
         return int(text)
     raise argparse.ArgumentTypeError("a number from 1 to 9999")

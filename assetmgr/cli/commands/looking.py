@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from assetmgr.cli import streams
-from assetmgr.cli.options import add_mirrors, add_names, count, named, open_workspace, seconds
+from assetmgr.cli.options import add_mirrors, add_names, amount, named, open_workspace, seconds
 from assetmgr.cli.output import Output, plural, size
 from assetmgr.cli.tables import table
 from assetmgr.errors import IntegrityError, UsageError
@@ -46,7 +46,7 @@ def register(commands: Commands) -> None:
     )
     show.add_argument("name", metavar="NAME")
     show.add_argument("--files", action="store_true", help="show every file, not only the largest")
-    show.add_argument("--samples", metavar="N", type=count, help="of a dataset: write so many samples to a sheet (12)")
+    show.add_argument("--samples", metavar="N", type=amount, help="of a dataset: write so many samples to a sheet (12)")
     show.add_argument("--split", metavar="SPLIT", help="samples of this split alone")
     show.add_argument("-o", "--output", metavar="FILE", help="the sheet: FILE.html or FILE.png; one there is replaced")
     status = commands.add(
