@@ -272,7 +272,7 @@ def _accepts(spec: Spec, node: Node) -> bool:
             return isinstance(node, Scalar) and node.kind == "int"
         case Flag():
             return isinstance(node, Scalar) and node.kind == "bool"
-        case Text():  # a number too, where nothing else takes it: the complaint then says how to quote it
+        case Text() | Choice():  # a number too, where nothing else takes it: the complaint then says how to quote it
             return isinstance(node, Scalar) and node.kind != "null"
         case MapOf() | Record():
             return isinstance(node, Mapping)

@@ -16,7 +16,23 @@ from assetmgr.manifest_urls import endpoint_fault, folder_fault, mirror_fault, u
 from assetmgr.names import asset_name_fault, is_digest, is_repo, line_fault, path_fault
 
 VERSION = 1
-SAMPLE_READERS = ("caption", "vqa")
+SAMPLE_READERS = (
+    "caption",
+    "image_text",
+    "retrieval",
+    "retrieval_eval",
+    "vqa",
+    "vqa_eval",
+    "aok_vqa",
+    "aok_vqa_eval",
+    "vg_vqa",
+    "gqa",
+    "gqa_eval",
+    "nlvr",
+    "nlvr_eval",
+    "snli_ve",
+    "image_folder",
+)
 LINK_STYLES = ("symlink", "hardlink", "copy")
 TRANSPORTS = ("auto", "snapshot", "direct")
 DISTRIBUTORS = ("multiprocessing", "pyspark", "ray")
@@ -316,10 +332,13 @@ _SPLITS = MapOf(
 _MEDIA_FOLDER = Text("a relative folder, or '.'", _media_fault, rf"^\.$|{_SAFE_PATH}")
 _MEDIA = Either("a folder, or a mapping from split to folder", (_MEDIA_FOLDER, MapOf("", _WORD_TEXT, _MEDIA_FOLDER)))
 
+_READER = Choice("a reader of samples", SAMPLE_READERS)
+_SAMPLES = Either("a reader of samples, or a mapping from split to reader", (_READER, MapOf("", _WORD_TEXT, _READER)))
+
 _READING = {
     "splits": Field(_SPLITS, "Which annotation files make up each split."),
     "media": Field(_MEDIA, "The folder of the images, sounds or films, for all splits or for each."),
-    "samples": Field(Choice("a reader of samples", SAMPLE_READERS), "Which reader understands the annotations."),
+    "samples": Field(_SAMPLES, "Which reader understands the annotations, of all splits or of each."),
 }
 
 _CLASS_NAME = Text("a class's name", _class_fault, "^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*)?$")

@@ -539,7 +539,14 @@ class Workspace:
         UnknownAssetError
             When no manifest, no lock and no receipt knows the name.
         """
-        return self._inventory.show(name, all_files=all_files, mirrors=self._network.mirror_names())
+        shown = self._inventory.show(name, all_files=all_files, mirrors=self._network.mirror_names())
+        if shown.kind != "model" or shown.state not in ("installed", "unproved"):
+            return shown
+        import msgspec
+
+        from assetmgr.models.fitting import fitness
+
+        return msgspec.structs.replace(shown, fit=fitness(self.installed(name, check="none")))
 
     def installed(self, name: str, *, check: Check = "quick") -> Installed:
         """One proved asset, for who loads it.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from assetmgr.errors import ManifestError
 from assetmgr.manifest import (
+    SAMPLE_READERS,
     Asset,
     Extraction,
     FileSource,
@@ -283,6 +284,11 @@ ONE_MISTAKE = {
     model("hub: o/r, load: {args: 3}"): "2:37: args is a number, 3; it must be a list of values",
     model("hub: o/r, load: {kwargs: [3]}"): "2:39: kwargs is a list; it must be a mapping from name to value",
     dataset("samples: vga"): "2:35: samples 'vga' is not a reader of samples; did you mean 'vqa'?",
+    dataset("samples: 3"): ("2:35: samples '3' is not a reader of samples; it may be " + ", ".join(SAMPLE_READERS)),
+    dataset("samples: [vqa]"): (
+        "2:35: samples is a list; it must be a reader of samples, or a mapping from split to reader"
+    ),
+    dataset("samples: {val: vqa_evl}"): "2:41: val 'vqa_evl' is not a reader of samples; did you mean 'vqa_eval'?",
     dataset("media: /x"): "2:33: media '/x': it is absolute",
     dataset("splits: {train: ../x}"): "2:42: train '../x': it climbs out of its folder with '..'",
     dataset("splits: {train: [a, 1]}"): "2:46: train: YAML reads 1 as a number: write it in quotes: '1'",
@@ -711,10 +717,11 @@ shared = {
 patterns = free | st.lists(free, min_size=1)
 hub = st.builds("{}/{}".format, word, word)
 splits = st.dictionaries(word, path | st.lists(path, min_size=1), max_size=3)
+readers = st.sampled_from(["caption", "vqa", "gqa_eval", "image_folder"])
 reading = {
     "splits": splits,
     "media": path | st.just(".") | st.dictionaries(word, path, max_size=2),
-    "samples": st.sampled_from(["caption", "vqa"]),
+    "samples": readers | st.dictionaries(word, readers, max_size=2),
 }
 load = optional({}, dtype=st.sampled_from(["auto", "float16"]), device_map=free | st.dictionaries(free, free))
 origin = {"revision": path, "allow_patterns": patterns, "ignore_patterns": patterns}

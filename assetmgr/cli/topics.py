@@ -67,7 +67,8 @@ def _keys(record: Record, indent: str, told: set[int]) -> Iterator[str]:
         if name in again:
             continue
         told.add(id(field))
-        choices = ", ".join(field.spec.values) if isinstance(field.spec, Choice) else ""
+        options = field.spec.options if isinstance(field.spec, Either) else (field.spec,)
+        choices = ", ".join(value for option in options if isinstance(option, Choice) for value in option.values)
         words = [field.doc, f"One of {choices}." if choices else "", "Needed." if field.required else ""]
         if name in record.one_of:
             words.append(f"Either {' or '.join(record.one_of)} is needed.")

@@ -8,15 +8,16 @@ from typing import Any, Literal, NoReturn
 
 from assetmgr.datasets.dataset import Dataset, Sample
 from assetmgr.datasets.media import Folder
-from assetmgr.datasets.places import Prove, VisPath, annotations_of, media_of, trusted
-from assetmgr.datasets.prepared import Recipe, opened
+from assetmgr.datasets.places import Prove, VisPath, media_of, trusted
+from assetmgr.datasets.prepared import opened
 from assetmgr.datasets.provenance import Provenance
-from assetmgr.datasets.readers import READERS
+from assetmgr.datasets.readers import OF_NAMES, READERS
+from assetmgr.datasets.recipes import kind_of, of_files, of_names
 from assetmgr.datasets.splits import Splits, unknown_split
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.verify import Installed
 
-__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "trusted"]
+__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "splits_of", "trusted"]
 
 Missing = Literal["defer", "error", "skip"]
 
@@ -73,7 +74,7 @@ def load(
     elif config_name is not None:
         raise UsageError(f"{found.name} has no configurations: its manifest says what its splits are")
     else:
-        splits = _splits(found)
+        splits = splits_of(found)
         if split is not None:
             splits = {split: splits[split]} if split in splits else _refuse_split(found.name, split, splits)
         opened = {
@@ -107,7 +108,14 @@ def _of_the_hub(
     }
 
 
-def _splits(found: Installed) -> dict[str, list[str]]:
+def splits_of(found: Installed) -> dict[str, list[str]]:
+    """The files of each split, as the manifest names them.
+
+    Raises
+    ------
+    UsageError
+        When it does not say.
+    """
     splits = found.use.get("splits")
     if not splits:
         raise UsageError(
@@ -128,18 +136,12 @@ def _open(
     check: bool,
     prove: Prove,
 ) -> Dataset:
-    samples = found.use.get("samples")
-    reader = READERS.get(samples or "")
-    if reader is None:
-        what = "does not say what its samples are" if samples is None else f"asks for samples {samples!r}"
-        raise UsageError(
-            f"{found.name}: its manifest {what}",
-            mend=f"give {found.name} one of `samples: {' | '.join(READERS)}` in the manifest",
-        )
-    files = annotations_of(found, split, named, prove)
+    kind = kind_of(found, split)
+    recipe = None if kind in OF_NAMES else of_files(found, split, named, kind, prove)
     media = media_of(found, required, split, vis_path, check=check, prove=prove)
-    table = opened(found.store, Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read))
-    dataset = Dataset(found.name, split, [file.path for file in files], media, table, Provenance.of(found))
+    recipe = recipe or of_names(found, split, named, media)
+    table = opened(found.store, recipe)
+    dataset = Dataset(found.name, split, [file.path for file in recipe.files], media, table, Provenance.of(found))
     return dataset if missing == "defer" else _without(dataset, missing)
 
 

@@ -56,11 +56,11 @@ class Annotation(NamedTuple):
         """All of the file's bytes. Raises as `blocks` does."""
         return b"".join(self.blocks())
 
-    def first(self) -> bytes:
-        """The first byte that is not blank, or none."""
+    def first(self, *, within: bytes = b"") -> bytes:
+        """The first byte that is not blank, or none; ``within`` is one that may stand before it."""
         try:
             with open(self.path, "rb") as file:
-                return file.read(4096).lstrip()[:1]
+                return file.read(4096).lstrip().removeprefix(within).lstrip()[:1]
         except OSError as error:
             raise self.fault(f"cannot be read: {error.strerror}") from None
 

@@ -149,6 +149,9 @@ class Archives:
         found = self.index.present([self.prefix + name for name in names])
         return {name[len(self.prefix) :] for name in found}
 
+    def names(self) -> Iterator[str]:
+        return (name[len(self.prefix) :] for name in self.index.names() if name.startswith(self.prefix))
+
     def shown(self, name: str) -> str:
         row = self.index.find(self.prefix + name)
         if row is None:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
 from assetmgr.datasets.absence import rows_without
+from assetmgr.datasets.annotations import Annotation
+from assetmgr.datasets.chance import CHANCES
+from assetmgr.datasets.evaluation import LISTS, OF_CAPTIONS, of_lists
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import DamagedError, Media, named
 from assetmgr.datasets.provenance import Provenance
@@ -67,8 +70,12 @@ class Dataset:
         self.provenance = provenance
         self.transform = transform
         self.rows = rows
-        self.fields = tuple(field for field in table.shape.fields if columns is None or field.name in columns)
+        self.fields = tuple(
+            field for field in table.shape.fields if (not field.beside if columns is None else field.name in columns)
+        )
         self._media_fields = tuple(field for field in self.fields if field.is_media)
+        self._places = tuple(field.name for field in self.fields if field.kind == "place")
+        self._chance = CHANCES.get(table.shape.chance)
         self.columns = tuple(field.name for field in self.fields)
         self._coded = tuple(name for name in self.columns if name in table.coded)
 
@@ -76,6 +83,18 @@ class Dataset:
     def left_out(self) -> int:
         """How many rows ``missing="skip"`` left out, because a medium of theirs is not there."""
         return len(self.table) - len(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """What LAVIS's classes for evaluation have beside their samples: see `assetmgr.datasets.evaluation`."""
+        if name in OF_CAPTIONS and any(field.name == "captions" for field in self.table.shape.fields):
+            return OF_CAPTIONS[name](self._column)
+        if name in LISTS and self.table.shape.lists:
+            return of_lists(name, [Annotation(self.name, self.split, path) for path in self.annotations])
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _column(self, name: str) -> list[Any]:
+        values = self.table.column(name)
+        return values if self.rows is None else [values[row] for row in self.rows]
 
     def select_columns(self, *columns: str | Iterable[str]) -> Dataset:
         """The same rows with some of their keys: without media nothing is opened, and rows come far quicker.
@@ -180,6 +199,10 @@ class Dataset:
                 sample[name] = self.table.decode(name, sample[name])
             except UndecodableError as error:
                 raise self.fault(f"sample {number}, column {name}: {error}") from None
+        for name in self._places:
+            sample[name] = self.media.shown(sample[name])
+        if self._chance is not None:
+            sample = self._chance(sample)
         return sample if self.transform is None else self.transform(sample)
 
     def decoded(self, name: str, value: Any) -> Any:
@@ -191,6 +214,8 @@ class Dataset:
             When it is a medium that is missing or cannot be decoded.
         """
         field = self.table.shape.named(name)
+        if field.kind == "place":
+            return self.media.shown(value)
         if not field.is_media:
             return self.table.value(name, value)
         return self._decoded(field, value, f"column {name}")

@@ -67,7 +67,7 @@ def to_hf(dataset: Dataset) -> Any:
         split,
         fingerprint=hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16],
     )
-    rest = tuple(f for f in dataset.fields if f.name not in files and (f.is_media or f.kind == "json"))
+    rest = tuple(f for f in dataset.fields if f.name not in files and (f.is_media or f.kind in ("json", "place")))
     if rest:
         made = made.with_transform(_Decoding(dataset, tuple(field.name for field in rest)))
     return made if dataset.rows is None else made.select(dataset.rows)

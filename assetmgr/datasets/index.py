@@ -6,7 +6,7 @@ A look-up is a search by halves in the mapped memory: nothing is read at opening
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -54,6 +54,11 @@ class Index:
             if offset < len(chunk):
                 return bool(chunk[offset].as_py().startswith(prefix))
         return False
+
+    def names(self) -> Iterator[str]:
+        """All names, in order."""
+        for chunk in self._chunks:
+            yield from chunk.to_pylist()
 
     def present(self, names: Collection[str]) -> set[str]:
         """Those of the names that it has: all are looked for at once."""

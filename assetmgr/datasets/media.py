@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import BinaryIO, Protocol
 
 from assetmgr.datasets.listed import Expected, Listed, Owner
@@ -60,6 +60,9 @@ class Media(Protocol):
 
     def present(self, names: Collection[str]) -> set[str]:
         """Those of many names that are there, by as few looks as that takes."""
+
+    def names(self) -> Iterator[str]:
+        """The names of all that is there, with forward slashes, in any order."""
 
     def shown(self, name: str) -> str:
         """A medium's whole name, as a person is told."""
@@ -151,6 +154,11 @@ class Folder:
             found.update(name for name in left if self.has(name))
         return found
 
+    def names(self) -> Iterator[str]:
+        for at, _, files in os.walk(self.folder, followlinks=True):
+            below = os.path.relpath(at, self.folder).replace(os.sep, "/")
+            yield from (name if below == "." else f"{below}/{name}" for name in files)
+
     def shown(self, name: str) -> str:
         return self._path(name)
 
@@ -226,6 +234,9 @@ class Overlay:
             if len(found) < len(names):
                 found |= layer.present([name for name in names if name not in found])
         return found
+
+    def names(self) -> Iterator[str]:
+        yield from dict.fromkeys(name for layer in self.layers for name in layer.names())
 
     def _layer(self, name: str) -> Media:
         return next((layer for layer in self.layers if layer.has(name)), self.layers[-1])

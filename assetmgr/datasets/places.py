@@ -76,9 +76,10 @@ def media_of(
 ) -> Media:
     """Where a split's media are.
 
-    That is ``vis_path``; else the manifest's ``media`` in the asset, or in the first required one that has such a
-    folder; without ``media``, the folder of a required asset, or the asset's own where it requires none. Archives that
-    stay packed count as if they were unpacked where they lie, and ``media`` may name one.
+    That is ``vis_path``; else the manifest's ``media``: a folder of the store above one that a required asset fills,
+    or one in the asset, or in the first required one that has such a folder; without ``media``, the folder of a
+    required asset, or the asset's own where it requires none. Archives that stay packed count as if they were unpacked
+    where they lie, and ``media`` may name one.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def media_of(
     named = _named(found, split)
     if named is not None:
         sources: Sequence[Installed] = (found, *required)
-        looked = [(_under(root, named), asset) for asset in sources for root in _roots(asset)]
+        looked = _above(named, required)
+        looked += [(_under(root, named), asset) for asset in sources for root in _roots(asset)]
     else:
         sources = [other for other in required if other.entry.kind == "dataset"] or [found]
         for other in sources:
@@ -114,6 +116,15 @@ def media_of(
         f"{found.name}, split {split}: no folder of images: {', '.join(folder for folder, _ in looked)}",
         mend=f"correct `media:` of {found.name} in the manifest, let its patterns include the images, or pass vis_path",
     )
+
+
+def _above(named: str, required: Sequence[Installed]) -> list[tuple[str, Installed]]:
+    """The folder itself, where it is one of the store (``lavis/...``) in which a required asset fills another."""
+    filled = [
+        (asset, file.extract.place if file.extract else file.place) for asset in required for file in asset.entry.files
+    ]
+    owners = {asset.name: asset for asset, place in filled if place.startswith(f"{named}/")}
+    return [(asset.store.at(named), asset) for asset in owners.values()]
 
 
 def _own(found: Installed, vis_path: VisPath) -> Media:

@@ -139,7 +139,7 @@ def _made(path: str, recipe: Recipe) -> Table:
             remove_file(temporary)  # of a process that was killed, perhaps another user's
             try:
                 with open(temporary, "xb") as file:
-                    write(file, Shape(tuple(fields)), batches)
+                    write(file, msgspec.structs.replace(shape, fields=tuple(fields)), batches)
                 break
             except WidenError as error:
                 json_columns.add(error.name)

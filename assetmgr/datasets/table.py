@@ -18,7 +18,8 @@ import msgspec
 from assetmgr.datasets import arrays
 
 # What a column's values are. `any` is decided by the values: numbers, texts, or, where they are mixed, JSON.
-Kind = Literal["any", "text", "int", "float", "texts", "floats", "json", "image", "video"]
+# A `place` is a medium's name, and in a sample its whole name, wherever the medium is.
+Kind = Literal["any", "text", "int", "float", "texts", "ints", "floats", "json", "image", "video", "place"]
 
 MEDIA: frozenset[str] = frozenset({"image", "video"})
 # Rows in every batch of a file but the last: which batch has a row is a division.
@@ -39,22 +40,35 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
         What may follow a medium's name; the first that exists is meant.
     options
         What else its decoder wants to know.
+    beside
+        It is no key of a sample: kept for who evaluates (`assetmgr.datasets.evaluation`).
     """
 
     name: str
     kind: Kind = "any"
     suffixes: tuple[str, ...] = ("",)
     options: dict[str, Any] = {}
+    beside: bool = False
 
     @property
     def is_media(self) -> bool:
         return self.kind in MEDIA
 
 
-class Shape(msgspec.Struct, frozen=True):
-    """What a sample is made of: its keys, in the order in which a sample has them."""
+class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a sample is made of: its keys, in the order in which a sample has them.
+
+    Attributes
+    ----------
+    chance
+        What chance does to a sample each time it is asked for: a name of `assetmgr.datasets.chance`.
+    lists
+        Whether the files after the first are those of `assetmgr.datasets.evaluation.LISTS`.
+    """
 
     fields: tuple[Field, ...]
+    chance: str = ""
+    lists: bool = False
 
     def named(self, name: str) -> Field:
         return next(field for field in self.fields if field.name == name)
@@ -225,7 +239,8 @@ def write(sink: Any, shape: Shape, batches: Iterable[Batch], batch_rows: int = B
     def emit() -> None:
         nonlocal writer, schema, settled, count
         if writer is None:
-            settled = Shape(tuple(_settled(field, waiting[field.name]) for field in shape.fields))
+            fields = tuple(_settled(field, waiting[field.name]) for field in shape.fields)
+            settled = msgspec.structs.replace(shape, fields=fields)
             schema = pa.schema([(field.name, _type(field.kind)) for field in settled.fields], metadata_of(settled))
             writer = pa.ipc.new_stream(sink, schema)
         arrays = [_array(field, waiting[field.name][:batch_rows]) for field in settled.fields]
@@ -282,14 +297,21 @@ _BUILT: Mapping[str, Callable[[Any], Any]] = {
     "int": partial(arrays.numbers, kind="q"),
     "float": partial(arrays.numbers, kind="d"),
     "texts": partial(arrays.lists, of=arrays.texts),
+    "ints": partial(arrays.lists, of=partial(arrays.numbers, kind="q")),
     "floats": partial(arrays.lists, of=partial(arrays.numbers, kind="d")),
 }
-_EXACT: Mapping[str, type] = {"int": int, "float": float, "text": str, "image": str, "video": str}
+_EXACT: Mapping[str, type] = {"int": int, "float": float, "text": str, "image": str, "video": str, "place": str}
 
 
 def _type(kind: Kind) -> Any:
     import pyarrow as pa
 
-    types = {"int": pa.int64(), "float": pa.float64(), "texts": pa.list_(pa.string()), "floats": pa.list_(pa.float64())}
+    types = {
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "texts": pa.list_(pa.string()),
+        "ints": pa.list_(pa.int64()),
+        "floats": pa.list_(pa.float64()),
+    }
     # Offsets of 64 bits are for texts beyond 2 GB in one batch; a batch of rows never has them.
     return types.get(kind, pa.string())

@@ -33,12 +33,13 @@ def store_asset(
     kind: Literal["model", "dataset"] = "dataset",
     origin: Literal["hub", "files"] = "hub",
     place: str = "files",
+    places: Mapping[str, str] | None = None,
     upstream: Iterable[str] = (),
     allow_patterns: tuple[str, ...] | None = None,
 ) -> Installed:
     """Lay an asset out in the store at ``root``, hub files as blobs and links, and describe it to a loader.
 
-    ``upstream`` are files of the commit that a pattern left out.
+    ``upstream`` are files of the commit that a pattern left out. ``places`` are of files that are not at ``place``.
     """
     store = Store(root)
     hub = origin == "hub"
@@ -46,7 +47,8 @@ def store_asset(
     for path, content in files.items():
         data = content if isinstance(content, bytes) else content.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        locked.append(LockedFile(path=path, size=len(data), sha256=sha256, place="" if hub else place))
+        where = "" if hub else (places or {}).get(path, place)
+        locked.append(LockedFile(path=path, size=len(data), sha256=sha256, place=where))
     listing = None
     if hub:
         rows = [{"path": path, "size": 1, "git_sha1": "0" * 40} for path in sorted({*files, *upstream})]

@@ -94,8 +94,8 @@ def test_vis_path_replaces_the_media_folder(made: Make, tmp_path: Path) -> None:
     ("change", "complaint", "mend"),
     [
         ({"splits": None}, "does not say which files its splits are", "add `splits:"),
-        ({"samples": None}, "does not say what its samples are", "samples: caption | vqa"),
-        ({"samples": "captoin"}, "asks for samples 'captoin'", "samples: caption | vqa"),
+        ({"samples": None}, "does not say what the samples of train are", "samples: caption | image_text | "),
+        ({"samples": "captoin"}, "asks for samples 'captoin'", "samples: caption | image_text | "),
         ({"splits": {"train": ["trian.json"]}}, "no file 'trian.json'; did you mean 'train.json'", "correct `splits:`"),
         ({"splits": {"train": ["../train.json"]}}, "no file '../train.json'", "correct `splits:`"),
         ({"media": "imgs"}, "no folder of images: ", "correct `media:`"),

@@ -123,7 +123,8 @@ COCO = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id"
         ),
         ("vqa", [["q", "a", 1], ["q", "a"]], "row [1]"),
         ("vqa", [["q", "a", 1.5]], "row [0][2]"),
-        ("vqa", [{"question": "q", "answer": ["a"], "image": "a.png"}], "row [0]"),
+        ("vqa", [{"question": "q", "answer": "a", "image": "a.png"}], "row [0].answer: Expected `array`"),
+        ("vqa", [{"question": "q", "answer": ["a"], "image": "a.png"}, ["q", "a", 1]], "row [1]"),
         ("vqa", {"questions": []}, "Expected `array`"),
     ],
 )

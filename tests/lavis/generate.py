@@ -188,7 +188,8 @@ def _dataset(name: str, build: Mapping[str, Any], variants: Mapping[str, Any]) -
         "requires": media,
         "groups": ["lavis", name.split("_")[0]],
         "splits": _splits(build),
-        "samples": HAND["samples"].get(name),
+        "media": _above(build["media"], media[0]),
+        "samples": _samples(HAND["samples"].get(name), _splits(build)),
         "variants": {form: {"splits": splits} for form, splits in variants.items()},
     }
 
@@ -214,6 +215,21 @@ def _splits(build: Mapping[str, Any]) -> dict[str, list[str]]:
         for name, paths in splits.items()
         if name in ("train", "val", "test")
     }
+
+
+def _above(folder: str, name: str) -> str | None:
+    """The folder from which LAVIS's annotations name media, where it is above the one that their archive fills."""
+    folder = f"lavis/{folder.rstrip('/')}"
+    filled = [file["extract"] for file in HAND["assets"][name].get("files", ())]
+    return folder if any(place.startswith(f"{folder}/") for place in filled) else None
+
+
+def _samples(readers: str | list[str] | None, splits: Iterable[str]) -> object:
+    """The reader of all splits, or of each: what LAVIS trains with may be other than what it evaluates with."""
+    if not isinstance(readers, list):
+        return readers
+    train, evaluation = readers
+    return {split: train if split == "train" else evaluation for split in splits}
 
 
 def _listed(value: object) -> Sequence[Any]:

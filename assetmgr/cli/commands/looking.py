@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from assetmgr.cli.parser import Commands
     from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset
+    from assetmgr.memory import Fitness, FreeRoom
 
 
 def register(commands: Commands) -> None:
@@ -126,6 +127,9 @@ def _status(options: argparse.Namespace, output: Output) -> int:
         state = row.state + (", lock stale" if row.stale else "")
         lines.append((row.name, row.kind, state, f"{row.files:,}", size(row.bytes), revision, _when(row.proved_at)))
     output.data(table(lines, right=(3, 4)))
+    for row in rows:
+        for count in row.media:
+            output.data(f"{row.name}: {count}")
     output.say(_summary(rows))
     return 0
 
@@ -184,6 +188,11 @@ def _facts(shown: ShownAsset) -> Iterable[tuple[str, str]]:
     yield "revision", f"{shown.revision} ({shown.commit})" if shown.commit else shown.revision
     yield "licence", shown.license or "not stated"
     yield "size", "" if shown.bytes is None else f"{size(shown.bytes)} in {plural(shown.files or 0, 'file')}"
+    for number, count in enumerate(shown.media):
+        yield "" if number else "media", str(count)
+    if shown.fit:
+        for number, room in enumerate(shown.fit.rooms):
+            yield "" if number else "fits", _fits(shown.fit, room)
     yield "path", shown.path
     yield "shown in", ", ".join(shown.local_dirs)
     yield "groups", ", ".join(shown.groups)
@@ -194,6 +203,15 @@ def _facts(shown: ShownAsset) -> Iterable[tuple[str, str]]:
     yield "mirrors", ", ".join(shown.mirrors)
     for other in shown.other_revisions:
         yield "also", f"{other} is installed"
+
+
+def _fits(fit: Fitness, room: FreeRoom) -> str:
+    """Whether a model fits somewhere as it is loaded, and what it takes in the other precisions."""
+    said = f"{fit.precision} {size(fit.needs[fit.precision])} of {size(room.free)} free ({room.where})"
+    if fit.precision not in room.fits:
+        said = f"not in {said}"
+    others = [f"{name} {size(fit.needs[name])}" for name in room.fits if fit.needs[name] < fit.needs[fit.precision]]
+    return f"{said}; {', '.join(others)}" if others else said
 
 
 def _diff(options: argparse.Namespace, output: Output) -> int:
