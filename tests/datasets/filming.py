@@ -14,14 +14,14 @@ WIDTH, HEIGHT, BITS = 64, 48, 8
 
 def drawn(number: int) -> numpy.ndarray[Any, Any]:
     """A picture of a number: stripes, one a bit."""
-    picture = numpy.full((HEIGHT, WIDTH, 3), 60, numpy.uint8)
+    picture: numpy.ndarray[Any, Any] = numpy.full((HEIGHT, WIDTH, 3), 60, numpy.uint8)
     picture[..., 0] = numpy.linspace(0, 255, WIDTH).astype(numpy.uint8)
     for bit in range(BITS):
         picture[8:40, bit * 8 : bit * 8 + 8] = 235 if number >> bit & 1 else 16
     return picture
 
 
-def numbers_of(frames: Sequence[Any]) -> list[int]:
+def numbers_of(frames: Any) -> list[int]:
     """The numbers that are drawn on frames of that size."""
     return [
         sum(1 << bit for bit in range(BITS) if frame[12:36, bit * 8 + 2 : bit * 8 + 6].mean() > 125) for frame in frames
