@@ -23,6 +23,7 @@
     │   ├── RevisionNotFoundError    5   the repo has no such branch, tag or commit
     │   └── OfflineError             5   the network is needed and --offline forbids it
     ├── DiskSpaceError               6   it does not fit
+    ├── MemorySpaceError             6   a model's weights do not fit into the memory of their device
     ├── AccessError                  7   a token, a licence or a membership is missing
     │   └── FetchByHandError         7   a file that no program may fetch, and nobody has handed in yet
     ├── BusyError                    8   another process holds it past the wait
@@ -179,6 +180,10 @@ class OfflineError(OriginError):
 
 
 class DiskSpaceError(AssetError):
+    exit_code = 6
+
+
+class MemorySpaceError(AssetError):
     exit_code = 6
 
 

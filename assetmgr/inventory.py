@@ -10,18 +10,22 @@ import fnmatch
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from assetmgr.catalog import nearest_names
 from assetmgr.differences import Differences, compare
 from assetmgr.errors import NotLockedError, UsageError
-from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset, ShownFile
+from assetmgr.inventory_rows import AssetStatus, ListedAsset, MediaCount, ShownAsset, ShownFile
 from assetmgr.lock import Lock, LockedAsset, LockedFile, parse_differing, read_lock_file
 from assetmgr.manifest import Asset, FilesSource, HubSource, ScriptSource, UrlListSource
+from assetmgr.media_counts import media_counts
 from assetmgr.receipt import Receipt, asset_of, receipt_name
 from assetmgr.sheets import Sheet, Sheets
 from assetmgr.store import Layout, Store
 from assetmgr.summaries import LARGEST, EntrySummary, Receipts, ReceiptSummary, Sight, largest, lock_summaries
+
+if TYPE_CHECKING:
+    from assetmgr.verify import Installed
 
 
 class Known(NamedTuple):
@@ -190,7 +194,42 @@ class Inventory:
             self._store.at(Layout(entry).folder) if held else "",
             sight.looked_at if sight else None,
             sight.not_looked_at if sight else 0,
+            self._media(known, held, anew=False),
         )
+
+    def _media(self, known: Known, held: ReceiptSummary | None, *, anew: bool) -> tuple[MediaCount, ...]:
+        """How many of the media that a dataset's annotations name are there."""
+        if held is None or held.of.entry.kind != "dataset":
+            return ()
+        use = known.asset.use if known.asset and known.locked else held.receipt.use
+        if not use.get("samples"):
+            return ()
+        found: dict[str, Known] = {}
+        if held.of.entry.requires:
+            found = {one.name: one for one in self.meant([known.name]) if one.name in held.of.entry.requires}
+
+        def opening() -> tuple[Installed, list[Installed]] | None:
+            from assetmgr.verify import Installed
+
+            assets = [self._store.receipt_in(one.file) for one in (known, *found.values()) if one.file]
+            opened = [
+                Installed(
+                    receipt.entry,
+                    self._store.at(Layout(receipt.entry).folder),
+                    use if receipt.entry.name == known.name else self._use_of(receipt),
+                    self._store,
+                )
+                for receipt in assets
+                if receipt is not None
+            ]
+            return (opened[0], opened[1:]) if opened and opened[0].name == known.name else None
+
+        told = [known.file, [one.file for one in found.values()]]
+        return media_counts(self._store, known.name, told, use, opening, anew=anew)
+
+    def _use_of(self, receipt: Receipt) -> Mapping[str, Any]:
+        asset = self._sheets.asset(receipt.entry.name)
+        return receipt.use if asset is None else asset.use
 
     def _held(self, known: Known, receipts: Receipts) -> ReceiptSummary | None:
         found, locked = receipts.get(known.file) if known.file else None, known.locked
@@ -292,6 +331,7 @@ class Inventory:
             other_revisions=self._others(known),
             mirrors=tuple(mirrors),
             next=_next(name, known, sight, stale=stale),
+            media=self._media(known, held, anew=True),
         )
 
     def _files_of(

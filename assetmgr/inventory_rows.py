@@ -6,7 +6,23 @@ from typing import Literal
 
 import msgspec
 
+from assetmgr.memory import Fitness
+
 AssetState = Literal["installed", "unproved", "incomplete", "damaged", "not installed", "not locked"]
+
+
+class MediaCount(msgspec.Struct, frozen=True):
+    """How many media of a kind a dataset's annotations name, and how many of these are there, each counted once.
+
+    ``kind`` is ``images`` or ``videos``.
+    """
+
+    kind: str
+    named: int
+    present: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.present:,} of {self.named:,} present"
 
 
 class AssetStatus(msgspec.Struct, frozen=True):
@@ -14,7 +30,8 @@ class AssetStatus(msgspec.Struct, frozen=True):
 
     ``state`` is ``installed``, ``unproved`` (there, and to be hashed once), ``incomplete``, ``damaged``, ``not
     installed`` or ``not locked``; ``stale`` says that the manifest changed since the lock. ``looked_at`` is when every
-    file was last looked at (Unix seconds), and ``not_looked_at`` how many were not looked at now.
+    file was last looked at (Unix seconds), and ``not_looked_at`` how many were not looked at now. ``media`` is counted
+    for an installed dataset whose annotations can be read, or was while its folders were as they are.
     """
 
     name: str
@@ -29,6 +46,7 @@ class AssetStatus(msgspec.Struct, frozen=True):
     path: str = ""
     looked_at: int | None = None
     not_looked_at: int = 0
+    media: tuple[MediaCount, ...] = ()
 
 
 class ListedAsset(msgspec.Struct, frozen=True):
@@ -64,7 +82,8 @@ class ShownAsset(msgspec.Struct, frozen=True):
 
     ``shown_files`` are all files, or the largest of many; ``files`` and ``bytes`` count all that it puts into the
     store. ``reasons`` says why it is there, ``other_revisions`` which others of its name are installed, ``next`` what
-    to type to have it. What is not known is None or empty.
+    to type to have it, ``media`` how many of those that a dataset's annotations name are there, ``fit`` how much
+    memory an installed model takes. What is not known is None or empty.
     """
 
     name: str
@@ -92,3 +111,14 @@ class ShownAsset(msgspec.Struct, frozen=True):
     other_revisions: tuple[str, ...]
     mirrors: tuple[str, ...]
     next: str
+    media: tuple[MediaCount, ...] = ()
+    fit: Fitness | None = None
+
+
+class ShownSheet(msgspec.Struct, frozen=True):
+    """A contact sheet that `show --samples` wrote: where, of how many samples, and what is wrong with some of them."""
+
+    name: str
+    path: str
+    samples: int
+    faults: tuple[str, ...]

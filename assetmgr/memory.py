@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -35,6 +37,27 @@ class Fit(NamedTuple):
     free: int
     fits: bool
     instead: str | None = None
+
+
+class FreeRoom(msgspec.Struct, frozen=True):
+    """Memory that is free, in bytes, and the precisions in which a model fits into it with some room to work in."""
+
+    where: str
+    free: int
+    fits: tuple[str, ...]
+
+
+class Fitness(msgspec.Struct, frozen=True):
+    """How much memory a model's weights take, and where they would fit.
+
+    ``precision`` is the one in which they are loaded, ``needs`` the bytes in each. The rooms count ``margin`` of that
+    beside them for what a model computes.
+    """
+
+    precision: str
+    needs: dict[str, int]
+    margin: float
+    rooms: tuple[FreeRoom, ...]
 
 
 def weight_bytes(entry: LockedAsset) -> int:
@@ -79,14 +102,58 @@ def rooms() -> list[Room]:
     return [*_main_memory(), *_gpus()]
 
 
-def _main_memory() -> list[Room]:
+def main_memory(prefix: str = "", *, swap: bool = False) -> int | None:
+    """The bytes that a process may still take, with ``swap`` those of the disk too; None where it is not told.
+
+    A control group, such as a container's or a job's, may allow less than the machine has; what its files hold in
+    memory can be taken back. ``prefix`` stands before the paths of the system's files.
+    """
+    amounts: dict[str, int] = {}
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"{prefix}/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            name, _, rest = line.partition(":")
+            if name in ("MemAvailable", "SwapFree"):
+                amounts[name] = int(rest.split()[0]) * 1024
+    if "MemAvailable" not in amounts:
+        return None
+    free = min([amounts["MemAvailable"], *_group_rooms(prefix)])
+    return free + (amounts.get("SwapFree", 0) if swap else 0)
+
+
+def _group_rooms(prefix: str) -> Iterator[int]:
+    """What each control group that we are in still allows, of version 2 and of version 1."""
+    for line in _text(f"{prefix}/proc/self/cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = f"{prefix}/sys/fs/cgroup" + ("/memory" if controllers else "")
+        limit, used = (
+            ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        )
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        for depth in range(len(parts), -1, -1):
+            folder = "/".join([base, *parts[:depth]])
+            most, now = _text(f"{folder}/{limit}").strip(), _text(f"{folder}/{used}").strip()
+            if most.isdigit() and now.isdigit():
+                files = re.findall(
+                    r"^(?:total_)?(?:in)?active_file (\d+)$", _text(f"{folder}/memory.stat"), re.MULTILINE
+                )
+                taken = max(int(now) - sum(map(int, files[-2:])), 0)
+                yield max(int(most) - taken, 0)
+
+
+def _text(path: str) -> str:
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return [Room("memory", int(line.split()[1]) * 1024)]
-    except (OSError, ValueError, IndexError):
-        pass
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read(_CONFIG_MOST)
+    except OSError:
+        return ""
+
+
+def _main_memory() -> list[Room]:
+    free = main_memory()
+    if free is not None:
+        return [Room("memory", free)]
     try:
         return [Room("memory", os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
     except (AttributeError, ValueError, OSError):

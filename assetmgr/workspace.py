@@ -19,7 +19,7 @@ from assetmgr.errors import (
     raise_all,
 )
 from assetmgr.inventory import Inventory
-from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset
+from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset, ShownSheet
 from assetmgr.lock import LockedAsset, LockedFile, lock_path
 from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
@@ -540,7 +540,14 @@ class Workspace:
         UnknownAssetError
             When no manifest, no lock and no receipt knows the name.
         """
-        return self._inventory.show(name, all_files=all_files, mirrors=self._network.mirror_names())
+        shown = self._inventory.show(name, all_files=all_files, mirrors=self._network.mirror_names())
+        if shown.kind != "model" or shown.state not in ("installed", "unproved"):
+            return shown
+        import msgspec
+
+        from assetmgr.models.fitting import fitness
+
+        return msgspec.structs.replace(shown, fit=fitness(self.installed(name, check="none")))
 
     def installed(self, name: str, *, check: Check = "quick") -> Installed:
         """One proved asset, for who loads it.
@@ -675,6 +682,22 @@ class Workspace:
             check=verify != "none",
             prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
         )
+
+    def contact_sheet(self, name: str, path: str, *, count: int = 12, split: str | None = None) -> ShownSheet:
+        """Write some samples of a dataset to a page; those that cannot be had are on it, and told.
+
+        Raises
+        ------
+        UsageError
+            When the page cannot be written there.
+        """
+        from assetmgr.datasets.contact_sheet import cells_of, check_name, write_sheet
+
+        check_name(path)
+        opened = self.load_dataset(name, split=split)
+        cells = cells_of(opened if isinstance(opened, dict) else {opened.split: opened}, count)
+        write_sheet(path, f"{name}: {len(cells)} samples", cells)
+        return ShownSheet(name, os.path.abspath(path), len(cells), tuple(cell.fault for cell in cells if cell.fault))
 
     def _prove_needed(
         self, receipts: Mapping[str, Receipt | None], asset: Installed, files: Sequence[LockedFile]

@@ -31,6 +31,7 @@ def run(*names: str, **environment: str) -> str:
         ("kills", ["fetched again after kill -9"]),
         ("transfer", ["/ sha256 of it alone"]),
         ("look", ["list, 200 assets", "whereis, 200 assets"]),
+        ("packed-media", ["from a zip, stored", "from a zip, deflated"]),
         ("memory", ["memory, lock of", "memory, pull of"]),
     ],
 )

@@ -213,7 +213,7 @@ def make_parser() -> CommandLine:
         description="A lockfile for model weights and datasets: declare, lock, pull, verify, repair, load.",
         epilog="assetmgr COMMAND --help has examples. "
         "Exit codes: 0 done; 1 unexpected; 2 manifest or usage; 3 integrity; 4 not installed or not locked; "
-        "5 origin or network; 6 disk space; 7 access; 8 busy; 130 interrupted",
+        "5 origin or network; 6 disk or memory space; 7 access; 8 busy; 130 interrupted",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version)

@@ -17,7 +17,7 @@ from assetmgr.datasets.splits import Splits, unknown_split
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.verify import Installed
 
-__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "trusted"]
+__all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "splits_of", "trusted"]
 
 Missing = Literal["defer", "error", "skip"]
 
@@ -74,7 +74,7 @@ def load(
     elif config_name is not None:
         raise UsageError(f"{found.name} has no configurations: its manifest says what its splits are")
     else:
-        splits = _splits(found)
+        splits = splits_of(found)
         if split is not None:
             splits = {split: splits[split]} if split in splits else _refuse_split(found.name, split, splits)
         opened = {
@@ -108,7 +108,14 @@ def _of_the_hub(
     }
 
 
-def _splits(found: Installed) -> dict[str, list[str]]:
+def splits_of(found: Installed) -> dict[str, list[str]]:
+    """The files of each split, as the manifest names them.
+
+    Raises
+    ------
+    UsageError
+        When it does not say.
+    """
     splits = found.use.get("splits")
     if not splits:
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assetmgr.errors import UsageError
 from assetmgr.manifest_reader import nearest
 from assetmgr.models.backends import BACKENDS, Request
+from assetmgr.models.fitting import refuse_too_large
 from assetmgr.models.for_lavis import called_by_lavis, is_for_lavis, refuse_lavis
 from assetmgr.models.loaded import LoadedModel
 from assetmgr.models.weights.files import is_weights
@@ -56,6 +57,8 @@ def load(
         When the weights do not fit the model: some missing, left over, or of another shape.
     MissingExtraError
         When a library that is needed is not installed.
+    MemorySpaceError
+        When the weights alone are more than the device's free memory.
     """
     options = found.use.get("load") or {}
     backend = "torch" if into is not None else options.get("backend") or _usual_backend(found, options)
@@ -84,6 +87,8 @@ def load(
             if request.dtype == "auto" and request.quantize == "none" and into is None:
                 # The config.json beside them tells what they were before.
                 request = request._replace(dtype=found.use["prepare"].get("dtype", "auto"))
+    if backend != "lavis":  # its checkpoints may hold more than the model
+        refuse_too_large(request)
     return library.load(request)
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from tests.benchmarks.adopt import adopt
 from tests.benchmarks.kills import kills
 from tests.benchmarks.load_dataset import load_dataset
+from tests.benchmarks.load_weights import load_weights
 from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
+from tests.benchmarks.packed_media import packed_media
 from tests.benchmarks.pull_cold import pull_cold
 from tests.benchmarks.pull_warm import pull_warm
 from tests.benchmarks.runner import Bench, Row, table
@@ -34,10 +36,12 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "verify-quick": verify_quick,
     "look": look,
     "load-dataset": load_dataset,
+    "packed-media": packed_media,
     "pull-cold": pull_cold,
     "transfer": transfer,
     "kills": kills,
     "memory": memory,
+    "load-weights": load_weights,
 }
 ROOM = 10 << 30
 MEMORY = Path("/dev/shm")

@@ -36,6 +36,7 @@ def save(kind: str, folder: Path) -> Path:
     """Make the model of that kind: one of `KINDS`."""
     import torch
 
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     model = globals()[f"_{kind}"](folder)
     with torch.no_grad():  # freshly made ones have zeros where trained ones have not

@@ -94,7 +94,8 @@ def load(request: Request) -> LoadedModel:
         model=model.eval(),
         processor=processor,
         device=model.device,
-        dtype=main_dtype(model),
+        # Most weights have the dtype that was asked for; those of a quantised model that are left may not.
+        dtype=main_dtype(model) if dtype == "auto" else dtype,
         footprint=footprint(model),
         folder=found.folder,
     )
