@@ -14,6 +14,7 @@ from assetmgr.errors import (
     AssetError,
     NotInstalledError,
     StaleLockError,
+    UnknownAssetError,
     UsageError,
     raise_all,
 )
@@ -667,8 +668,8 @@ class Workspace:
         # A quick look proves what is about to be read; media are checked when they are touched.
         few = verify == "quick"
         whole: Check = "none" if few else verify
-        found = self._of_kind(name, "dataset", whole)
-        receipts = dict(self._receipts([name]))
+        found = self._form(name, whole)
+        receipts = dict(self._receipts([found.name]))
         required = [self._installed(other, receipts.get(other), whole) for other in found.entry.requires]
         return datasets.load(
             found,
@@ -711,6 +712,22 @@ class Workspace:
     def _required(self, name: str, check: Check) -> list[Installed]:
         """All that an asset requires, and what those require, proved."""
         return [self._installed(other, receipt, check) for other, receipt in self._receipts([name]) if other != name]
+
+    def _form(self, name: str, check: Check) -> Installed:
+        """The dataset of a name, or of ``NAME/FORM`` that form of it."""
+        base, _, form = name.rpartition("/")
+        try:
+            return self._of_kind(name, "dataset", check)
+        except UnknownAssetError as error:
+            if not base:
+                raise
+            try:
+                found = self._of_kind(base, "dataset", check)
+            except UnknownAssetError:
+                raise error from None
+        from assetmgr.datasets.variants import variant_of
+
+        return variant_of(found, form)
 
     def _of_kind(self, name: str, kind: str, check: Check) -> Installed:
         found = self.installed(name, check=check)

@@ -29,8 +29,8 @@ def opened(found: Installed, required: Any = (), **how: Any) -> Dataset:
     return dataset
 
 
-def made(root: Path, document: Any, samples: str = "video_caption", **files: Any) -> Installed:
-    data = {"train.json": json.dumps(document).encode(), "films/none": b"", **files}
+def made(root: Path, document: Any, samples: str = "video_caption", *, files: Any = None) -> Installed:
+    data = {"train.json": json.dumps(document).encode(), "films/none": b"", **(files or {})}
     use = {"splits": {"train": ["train.json"]}, "media": "films", "samples": samples}
     return store_asset(root, "made", data, use)
 
@@ -41,7 +41,7 @@ def row(video: str) -> dict[str, Any]:
 
 def test_a_video_is_decoded_when_its_frames_are_asked_for(tmp_path: Path) -> None:
     data = film(tmp_path / "a.mp4").read_bytes()
-    dataset = opened(made(tmp_path / "store", [row("a.mp4"), row("b.mp4"), row("gone.mp4")], **{
+    dataset = opened(made(tmp_path / "store", [row("a.mp4"), row("b.mp4"), row("gone.mp4")], files={
         "films/a.mp4": data, "films/b.mp4": data[:-500],
     }))  # fmt: skip
     sample = pickle.loads(pickle.dumps(dataset))[0]
@@ -54,7 +54,7 @@ def test_a_video_is_decoded_when_its_frames_are_asked_for(tmp_path: Path) -> Non
     assert "assetmgr verify made" in raised.value.mend
     with pytest.raises(IntegrityError, match=r"made, split train: sample 2: .*gone\.mp4: no such file"):
         dataset[2]
-    assert len(opened(made(tmp_path / "other", [row("a.mp4"), row("gone.mp4")], **{"films/a.mp4": data}),
+    assert len(opened(made(tmp_path / "other", [row("a.mp4"), row("gone.mp4")], files={"films/a.mp4": data}),
                       missing="skip")) == 1  # fmt: skip
     names = [sample["video"].name for sample in dataset[:2]]
     assert names == ["a.mp4", "b.mp4"]
