@@ -290,7 +290,7 @@ def test_a_mask_is_not_taken_for_indices(easy_vqa: Installed) -> None:
     import numpy
     import torch
 
-    test = opened(easy_vqa)
+    test: Any = opened(easy_vqa)
     mask = [index in (2, 4) for index in range(len(test))]
     masks: list[Any] = [mask, tuple(mask), numpy.array(mask), torch.tensor(mask)]
     for wrong in masks:
@@ -300,7 +300,7 @@ def test_a_mask_is_not_taken_for_indices(easy_vqa: Installed) -> None:
         test[2]["text_input"],
         test[4]["text_input"],
     ]
-    assert len(test[range(3)]) == len(test[iter([1, 2, 3])]) == 3  # type: ignore[call-overload]
+    assert len(test[range(3)]) == len(test[iter([1, 2, 3])]) == 3
 
 
 @pytest.mark.parametrize("how", [{"split": 0}, {"split": ["test"]}, {"vis_path": ""}, {"vis_path": ["", "/tmp"]}])
