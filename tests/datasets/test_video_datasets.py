@@ -12,6 +12,7 @@ import numpy
 import pytest
 
 from assetmgr.datasets import Dataset, load
+from assetmgr.datasets.contact_sheet import cells_of
 from assetmgr.datasets.videos import Video
 from assetmgr.errors import IntegrityError, MissingExtraError, UnsafeNameError, UsageError
 from assetmgr.verify import Installed
@@ -58,6 +59,15 @@ def test_a_video_is_decoded_when_its_frames_are_asked_for(tmp_path: Path) -> Non
                       missing="skip")) == 1  # fmt: skip
     names = [sample["video"].name for sample in dataset[:2]]
     assert names == ["a.mp4", "b.mp4"]
+
+
+def test_a_contact_sheet_has_a_videos_beginning_middle_and_end(tmp_path: Path) -> None:
+    data = film(tmp_path / "a.mp4").read_bytes()
+    found = made(tmp_path / "store", [row("a.mp4"), row("gone.mp4")], files={"films/a.mp4": data})
+    there, gone = cells_of({"train": opened(found)}, 2)
+    assert len(there.pictures) == 3
+    assert not there.fault
+    assert "gone.mp4: no such file" in gone.fault
 
 
 def test_rows_that_are_not_such_rows_are_told(tmp_path: Path) -> None:
