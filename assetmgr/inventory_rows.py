@@ -113,3 +113,12 @@ class ShownAsset(msgspec.Struct, frozen=True):
     next: str
     media: tuple[MediaCount, ...] = ()
     fit: Fitness | None = None
+
+
+class ShownSheet(msgspec.Struct, frozen=True):
+    """A contact sheet that `show --samples` wrote: where, of how many samples, and what is wrong with some of them."""
+
+    name: str
+    path: str
+    samples: int
+    faults: tuple[str, ...]

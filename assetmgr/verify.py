@@ -303,19 +303,24 @@ class Installed:
         The absolute path of its snapshot or folder.
     use
         What its manifest says to loaders.
-    proved_at
-        The oldest proof among its files (Unix seconds), as the receipt has it.
+    receipt
+        Its receipt, where it has one.
     """
 
     entry: LockedAsset
     folder: str
     use: Mapping[str, Any]
     store: Store
-    proved_at: int | None = None
+    receipt: Receipt | None = None
 
     @property
     def name(self) -> str:
         return self.entry.name
+
+    @property
+    def proved_at(self) -> int | None:
+        """The oldest proof among its files (Unix seconds), as the receipt has it."""
+        return self.receipt.proved_at() if self.receipt else None
 
     @property
     def files(self) -> Sequence[LockedFile]:
@@ -345,4 +350,4 @@ def installed(
             more = f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else ""
             raise IntegrityError(f"{wrong[0]}{more}", mend=f"assetmgr verify {entry.name} --repair")
     folder = store.at(Layout(entry).folder)
-    return Installed(entry, folder, receipt.use, store, receipt.proved_at()), receipt
+    return Installed(entry, folder, receipt.use, store, receipt), receipt

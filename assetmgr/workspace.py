@@ -14,11 +14,12 @@ from assetmgr.errors import (
     AssetError,
     NotInstalledError,
     StaleLockError,
+    UnknownAssetError,
     UsageError,
     raise_all,
 )
 from assetmgr.inventory import Inventory
-from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset
+from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset, ShownSheet
 from assetmgr.lock import LockedAsset, LockedFile, lock_path
 from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from assetmgr.whereabouts import Whereabouts
 
 Check = Literal["quick", "full", "none"]
+# What a command means, each with its receipt where it has one.
+Receipts = Mapping[str, "Receipt | None"]
 
 
 class Workspace:
@@ -633,9 +636,9 @@ class Workspace:
 
         if into is None:
             models.refuse_lavis(self._sheets.asset(name))
-        found = self._of_kind(name, "model", verify)
+        found, receipts = self._of_kind(name, "model", verify)
         for_lavis = models.is_for_lavis(found.use.get("load") or {}, of_a_hub=bool(found.entry.repo))
-        required = self._required(name, verify) if for_lavis and into is None else ()
+        required = self._required(name, receipts, verify) if for_lavis and into is None else ()
         return models.load(found, required, device=device, dtype=dtype, quantize=quantize, into=into)
 
     def load_model_and_preprocess(
@@ -646,8 +649,8 @@ class Workspace:
 
         asset = models.called_by_lavis(self._sheets.catalog, name, model_type)
         models.refuse_lavis(asset)
-        found = self._of_kind(asset.name, "model", "quick")
-        required = self._required(asset.name, "quick")
+        found, receipts = self._of_kind(asset.name, "model", "quick")
+        required = self._required(asset.name, receipts, "quick")
         return models.load_as_lavis_does(found, required, is_eval=is_eval, device=device)
 
     def load_dataset(
@@ -667,8 +670,7 @@ class Workspace:
         # A quick look proves what is about to be read; media are checked when they are touched.
         few = verify == "quick"
         whole: Check = "none" if few else verify
-        found = self._of_kind(name, "dataset", whole)
-        receipts = dict(self._receipts([name]))
+        found, receipts = self._form(name, whole)
         required = [self._installed(other, receipts.get(other), whole) for other in found.entry.requires]
         return datasets.load(
             found,
@@ -682,9 +684,23 @@ class Workspace:
             prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
         )
 
-    def _prove_needed(
-        self, receipts: Mapping[str, Receipt | None], asset: Installed, files: Sequence[LockedFile]
-    ) -> None:
+    def contact_sheet(self, name: str, path: str, *, count: int = 12, split: str | None = None) -> ShownSheet:
+        """Write some samples of a dataset to a page; those that cannot be had are on it, and told.
+
+        Raises
+        ------
+        UsageError
+            When the page cannot be written there.
+        """
+        from assetmgr.datasets.contact_sheet import cells_of, check_name, write_sheet
+
+        check_name(path)
+        opened = self.load_dataset(name, split=split)
+        cells = cells_of(opened if isinstance(opened, dict) else {opened.split: opened}, count)
+        write_sheet(path, f"{name}: {len(cells)} samples", cells)
+        return ShownSheet(name, os.path.abspath(path), len(cells), tuple(cell.fault for cell in cells if cell.fault))
+
+    def _prove_needed(self, receipts: Receipts, asset: Installed, files: Sequence[LockedFile]) -> None:
         from assetmgr.needed import prove_needed
 
         receipt = receipts.get(asset.name)
@@ -692,15 +708,32 @@ class Workspace:
         if fresh := prove_needed(self.store, receipt, files):
             self._prover.keep(receipt, fresh)
 
-    def _required(self, name: str, check: Check) -> list[Installed]:
+    def _required(self, name: str, receipts: Receipts, check: Check) -> list[Installed]:
         """All that an asset requires, and what those require, proved."""
-        return [self._installed(other, receipt, check) for other, receipt in self._receipts([name]) if other != name]
+        return [self._installed(other, receipt, check) for other, receipt in receipts.items() if other != name]
 
-    def _of_kind(self, name: str, kind: str, check: Check) -> Installed:
-        found = self.installed(name, check=check)
+    def _form(self, name: str, check: Check) -> tuple[Installed, Receipts]:
+        """The dataset of a name, or of ``NAME/FORM`` that form of it; and what it requires, with their receipts."""
+        base, _, form = name.rpartition("/")
+        try:
+            return self._of_kind(name, "dataset", check)
+        except UnknownAssetError as error:
+            if not base:
+                raise
+            try:
+                found, receipts = self._of_kind(base, "dataset", check)
+            except UnknownAssetError:
+                raise error from None
+        from assetmgr.datasets.variants import variant_of
+
+        return variant_of(found, form), receipts
+
+    def _of_kind(self, name: str, kind: str, check: Check) -> tuple[Installed, Receipts]:
+        receipts = dict(self._receipts([name]))
+        found = self._installed(name, receipts.get(name), check)
         if found.entry.kind != kind:
             raise UsageError(
                 f"{name} is a {found.entry.kind}, not a {kind}",
                 mend=f"assetmgr.load_{found.entry.kind}({name!r})",
             )
-        return found
+        return found, receipts

@@ -137,6 +137,12 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError("a number from 1 to 256")
 
 
+def amount(text: str) -> int:
+    if re.fullmatch(r"[0-9]{1,4}", text) and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError("a number from 1 to 9999")
+
+
 def seconds(text: str) -> float:
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{0,9})?", text):
         return float(text)

@@ -24,6 +24,7 @@ SHAPES = {
     "remove": "assetmgr.cli.editing_documents:RemoveDocument",
     "requirements": "[builtins:str]",
     "show": "assetmgr.inventory:ShownAsset",
+    "samples": "assetmgr.inventory_rows:ShownSheet",
     "status": "[assetmgr.inventory:AssetStatus]",
     "sync": "assetmgr.cli.documents:SyncDocument",
     "try": "assetmgr.cli.trying_documents:TryDocument",

@@ -86,6 +86,7 @@ def test_every_variable_that_the_code_reads_is_in_the_table() -> None:
         read |= set(filter(name.fullmatch, constants(tree)))
     set_for_others = {"HF_HUB_DISABLE_SHARED_BLOBS", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"}
     set_for_others |= {"PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "NO_ALBUMENTATIONS_UPDATE", "WANDB_MODE"}
+    set_for_others |= {"HF_DATASETS_OFFLINE", "USE_TORCH", "USE_TF", "USE_JAX", "LC_ALL"}
     set_for_others |= {"ASSETMGR_IMAGES"}  # ... by which a child finds its job
     assert read - set_for_others - TABLE == set()
     proxies = {one for one in TABLE if one.endswith("_PROXY")}  # which requests reads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from assetmgr.datasets import Dataset, load
 from assetmgr.datasets.media import named
 from assetmgr.errors import IntegrityError, MissingExtraError, UsageError
+from assetmgr.receipt import Receipt, Stamp
 from assetmgr.verify import Installed
 from tests.datasets.conftest import Make, png
 from tests.datasets.stored import DATA
@@ -115,8 +117,10 @@ def test_its_repr_says_how_much_of_what_from_where(coco: Installed) -> None:
 
 
 def test_its_repr_says_who_publishes_it_and_when_it_was_verified(coco: Installed) -> None:
-    proved = time.mktime((2026, 11, 23, 22, 5, 0, 0, 0, -1))
-    val = load(dataclasses.replace(coco, proved_at=int(proved)), split="val")
+    proved = int(time.mktime((2026, 11, 23, 22, 5, 0, 0, 0, -1)))
+    stamp = Stamp.of(os.stat(__file__), proved)
+    receipt = Receipt(coco.entry, (stamp,) * coco.entry.count, proved)
+    val = load(dataclasses.replace(coco, receipt=receipt), split="val")
     assert "from: hub org/coco-sample at 5555555555" in repr(val)
     assert "verified: 2026-11-23 22:05" in repr(val)
 

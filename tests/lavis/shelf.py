@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from assetmgr.catalog import Catalog, shipped_manifests
+from assetmgr.datasets.variants import variant_of
 from assetmgr.manifest import FilesSource
 from assetmgr.verify import Installed
 from tests.datasets.stored import store_asset
@@ -35,13 +36,16 @@ def shelved(root: Path, name: str, form: Form) -> tuple[Installed, list[Installe
     base, _, variant = name.partition("/")
     asset = catalog().get(name if name in catalog().names() else base)
     use: dict[str, Any] = dict(asset.use)
-    if asset.name != name:
-        use |= use["variants"][variant]
+    formed = variant if asset.name != name else ""
     annotations = {place: data for place, data in form.files().items() if place not in form.media}
     if not asset.requires:
-        return _stored(root, asset.name, form.files(), use), []
+        return _formed(_stored(root, asset.name, form.files(), use), formed), []
     required = [_stored(root, other, form.media, catalog().get(other).use) for other in asset.requires]
-    return _stored(root, asset.name, annotations, use), required
+    return _formed(_stored(root, asset.name, annotations, use), formed), required
+
+
+def _formed(found: Installed, variant: str) -> Installed:
+    return variant_of(found, variant) if variant else found
 
 
 def _stored(root: Path, name: str, files: Mapping[str, bytes], use: Mapping[str, Any]) -> Installed:

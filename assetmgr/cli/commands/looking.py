@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from assetmgr.cli import streams
-from assetmgr.cli.options import add_mirrors, add_names, named, open_workspace, seconds
+from assetmgr.cli.options import add_mirrors, add_names, amount, named, open_workspace, seconds
 from assetmgr.cli.output import Output, plural, size
 from assetmgr.cli.tables import table
+from assetmgr.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from assetmgr.cli.parser import Commands
     from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset
     from assetmgr.memory import Fitness, FreeRoom
+    from assetmgr.workspace import Workspace
 
 
 def register(commands: Commands) -> None:
@@ -40,9 +42,13 @@ def register(commands: Commands) -> None:
         _show,
         "assetmgr show minilm                  # origin, revision, files, licence, state, why it is there",
         "assetmgr show minilm --files          # with every file",
+        "assetmgr show coco_caption --samples 12 -o sheet.html  # a look at some samples of a dataset",
     )
     show.add_argument("name", metavar="NAME")
     show.add_argument("--files", action="store_true", help="show every file, not only the largest")
+    show.add_argument("--samples", metavar="N", type=amount, help="of a dataset: write so many samples to a sheet (12)")
+    show.add_argument("--split", metavar="SPLIT", help="samples of this split alone")
+    show.add_argument("-o", "--output", metavar="FILE", help="the sheet: FILE.html or FILE.png; one there is replaced")
     status = commands.add(
         "status",
         "show the state of each asset",
@@ -159,7 +165,10 @@ def _when(seconds: int | None) -> str:
 
 
 def _show(options: argparse.Namespace, output: Output) -> int:
-    shown = open_workspace(options, output).show(options.name, all_files=options.files)
+    workspace = open_workspace(options, output)
+    if options.output or options.samples or options.split:
+        return _sheet(options, workspace, output)
+    shown = workspace.show(options.name, all_files=options.files)
     if output.json:
         output.document(shown)
         return 0
@@ -174,6 +183,20 @@ def _show(options: argparse.Namespace, output: Output) -> int:
     if shown.next:
         output.say(output.typed(f"next: {shown.next}"))
     return 0
+
+
+def _sheet(options: argparse.Namespace, workspace: Workspace, output: Output) -> int:
+    if options.output is None:
+        raise UsageError("samples go to a file", mend=f"assetmgr show {options.name} --samples 12 -o sheet.html")
+    sheet = workspace.contact_sheet(options.name, options.output, count=options.samples or 12, split=options.split)
+    if output.json:
+        output.document(sheet)
+    else:
+        output.data(sheet.path, exact=True)
+        output.say(f"{plural(sheet.samples, 'sample')} of {options.name}")
+    for fault in sheet.faults:
+        output.words(fault)
+    return IntegrityError.exit_code if sheet.faults else 0
 
 
 def _facts(shown: ShownAsset) -> Iterable[tuple[str, str]]:
