@@ -25,7 +25,7 @@ from assetmgr.manifest_yaml import Mapping, Node, Problems, Scalar, Sequence, in
 
 _FOUND = {"int": "a number", "float": "a number", "bool": "true or false", "timestamp": "a date"}
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}  # YAML 1.1
-_LISTED = 16
+_LISTED = 24
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,13 @@ SAMPLE_READERS = (
     "nlvr",
     "nlvr_eval",
     "snli_ve",
+    "video_caption",
+    "video_caption_eval",
+    "video_qa",
+    "video_retrieval",
+    "video_retrieval_eval",
+    "dialogue",
+    "dialogue_eval",
     "image_folder",
 )
 LINK_STYLES = ("symlink", "hardlink", "copy")

@@ -137,11 +137,18 @@ def _open(
     prove: Prove,
 ) -> Dataset:
     kind = kind_of(found, split)
-    recipe = None if kind in OF_NAMES else of_files(found, split, named, kind, prove)
+    recipe = None if kind in OF_NAMES else of_files(found, required, split, named, kind, prove)
     media = media_of(found, required, split, vis_path, check=check, prove=prove)
     recipe = recipe or of_names(found, split, named, media)
     table = opened(found.store, recipe)
-    dataset = Dataset(found.name, split, [file.path for file in recipe.files], media, table, Provenance.of(found))
+    dataset = Dataset(
+        found.name,
+        split,
+        [file.path for file in recipe.files if file.asset == found.name],
+        media,
+        table,
+        Provenance.of(found),
+    )
     return dataset if missing == "defer" else _without(dataset, missing)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from assetmgr.datasets import splits_of
 from assetmgr.datasets.archived import Archives
+from assetmgr.datasets.features import names_of, whole
 from assetmgr.datasets.media import Folder, Media, Overlay
 from assetmgr.datasets.places import media_of, trusted
 from assetmgr.datasets.prepared import opened
@@ -31,7 +32,7 @@ def counted(found: Installed, required: Sequence[Installed]) -> tuple[list[tuple
         kind = kind_of(found, split)
         if kind in OF_NAMES:
             continue  # what is there is all that is named
-        table = opened(found.store, of_files(found, split, paths, kind, trusted))
+        table = opened(found.store, of_files(found, required, split, paths, kind, trusted))
         fields = [field for field in table.shape.fields if field.is_media]
         try:
             media = media_of(found, required, split, None, check=False)
@@ -40,14 +41,20 @@ def counted(found: Installed, required: Sequence[Installed]) -> tuple[list[tuple
         for field in fields:
             stems = table.distinct(field.name)
             named.setdefault(field.kind, set()).update(stems)
-            if media is not None:
+            if media is not None and field.kind == "features":
+                there.setdefault(field.kind, set()).update(whole(media, stems))
+                places |= _places(media, [name for stem in stems for name in names_of(stem, flow=False)])
+            elif media is not None:
                 left = stems
                 for suffix in field.suffixes:
                     present = media.present([stem + suffix for stem in left])
                     there.setdefault(field.kind, set()).update(stem for stem in left if stem + suffix in present)
                     left = [stem for stem in left if stem + suffix not in present]
                 places |= _places(media, stems)
-    counts = [(f"{kind}s", len(stems), len(there.get(kind, ()))) for kind, stems in named.items()]
+    counts = [
+        (kind if kind == "features" else f"{kind}s", len(stems), len(there.get(kind, ())))
+        for kind, stems in named.items()
+    ]
     return counts, places
 
 

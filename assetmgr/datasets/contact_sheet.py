@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assetmgr.datasets.dataset import Dataset
+from assetmgr.datasets.videos import Video
 from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.placing import write_document
 
@@ -72,9 +73,9 @@ def cells_of(splits: Mapping[str, Dataset], count: int) -> list[Cell]:
 def _cell(dataset: Dataset, number: int) -> Cell:
     try:
         sample = dataset[number]
+        pictures = tuple(_small(picture) for value in sample.values() for picture in _pictures(value))
     except IntegrityError as error:
         return Cell(dataset.split, number, fault=f"{error.message}; mend: {error.mend}")
-    pictures = tuple(_small(value) for value in sample.values() if _is_picture(value))
     texts = tuple((key, _told(value)) for key, value in sample.items() if not _is_picture(value))
     return Cell(dataset.split, number, pictures, texts)
 
@@ -83,6 +84,16 @@ def _is_picture(value: Any) -> bool:
     import PIL.Image
 
     return isinstance(value, PIL.Image.Image)
+
+
+def _pictures(value: Any) -> list[Any]:
+    """What is to be seen of a value: a picture, or a video's beginning, middle and end."""
+    if isinstance(value, Video):
+        import PIL.Image
+
+        last = value.info.frames - 1
+        return [PIL.Image.fromarray(frame) for frame in value.at(sorted({0, last // 2, last}))]
+    return [value] if _is_picture(value) else []
 
 
 def _small(image: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import operator
 from array import array
@@ -12,10 +13,12 @@ from assetmgr.datasets.absence import rows_without
 from assetmgr.datasets.annotations import Annotation
 from assetmgr.datasets.chance import CHANCES
 from assetmgr.datasets.evaluation import LISTS, OF_CAPTIONS, of_lists
+from assetmgr.datasets.features import has_flow, joined, names_of, whole
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import DamagedError, Media, named
 from assetmgr.datasets.provenance import Provenance
 from assetmgr.datasets.table import Field, Table, UndecodableError
+from assetmgr.datasets.videos import Video
 from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.manifest_reader import nearest
 
@@ -93,7 +96,7 @@ class Dataset:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _column(self, name: str) -> list[Any]:
-        values = self.table.column(name)
+        values = self.table.column(name or self.table.shape.fields[0].name)
         return values if self.rows is None else [values[row] for row in self.rows]
 
     def select_columns(self, *columns: str | Iterable[str]) -> Dataset:
@@ -221,10 +224,18 @@ class Dataset:
         return self._decoded(field, value, f"column {name}")
 
     def _decoded(self, field: Field, stem: str, where: str) -> Any:
-        name = named(self.media, stem, field.suffixes)
+        names = self._names(field, stem)
+        name = names[0]
+        if field.kind == "video":
+            if not self.media.has(name):
+                raise self.fault(f"{where}: {self.media.shown(name)}: no such file", name)
+            return Video(self.media, name, f"{self.name}, split {self.split}: {where}", self._mend(name))
         try:
-            with self.media.open(name) as file:
-                decoded = decode(file)
+            with contextlib.ExitStack() as opened:
+                files = []
+                for name in names:
+                    files.append(opened.enter_context(self.media.open(name)))
+                decoded = joined(files, field.options.get("fill")) if field.kind == "features" else decode(files[0])
         except (FileNotFoundError, NotADirectoryError):
             decoded = "no such file"
         except DamagedError as error:
@@ -237,15 +248,27 @@ class Dataset:
             raise self.fault(f"{where}: {self.media.shown(name)}: {decoded}", name)
         return decoded
 
+    def _names(self, field: Field, stem: str) -> list[str]:
+        """The media that a value is made of."""
+        if field.kind != "features":
+            return [named(self.media, stem, field.suffixes)]
+        # All samples have features of the same kinds: those of the first.
+        (first,) = self.table.row(0, [field.name])
+        return names_of(stem, flow=has_flow(self.media, first))
+
     def absent(self) -> dict[str, list[str]]:
         """The media that its rows name and that are not there, by column."""
         gone: dict[str, list[str]] = {}
         for field in self._media_fields:
             stems = self.table.distinct(field.name)
-            left = stems
-            for suffix in field.suffixes:
-                there = self.media.present([stem + suffix for stem in left])
-                left = [stem for stem in left if stem + suffix not in there]
+            if field.kind == "features":
+                there = set(whole(self.media, stems))
+                left = [stem for stem in stems if stem not in there]
+            else:
+                left = stems
+                for suffix in field.suffixes:
+                    there = self.media.present([stem + suffix for stem in left])
+                    left = [stem for stem in left if stem + suffix not in there]
             if left:
                 gone[field.name] = left
         return gone
@@ -256,9 +279,12 @@ class Dataset:
 
     def fault(self, what: str, name: str | None = None) -> IntegrityError:
         """An error about this dataset's media, or about the one of a name, to be raised."""
+        return IntegrityError(f"{self.name}, split {self.split}: {what}", mend=self._mend(name))
+
+    def _mend(self, name: str | None = None) -> str:
         mend = self.media.mend(name) if name else self.media.owner and f"assetmgr verify {self.media.owner} --repair"
         own = f"put the images into {self.media.where}, or leave vis_path out to use those of {self.name}"
-        return IntegrityError(f"{self.name}, split {self.split}: {what}", mend=mend or own)
+        return mend or own
 
     def __repr__(self) -> str:
         lines = [

@@ -38,7 +38,7 @@ def _image_of_text(column: Column) -> dict[int, int]:
 # What the column `captions`, which is beside the samples, gives.
 OF_CAPTIONS: Mapping[str, Callable[[Column], Any]] = {
     "text": _text,
-    "image": lambda column: column("image"),
+    "image": lambda column: column(""),  # the media, whatever they are: the first column
     "img2txt": _texts_of_image,
     "txt2img": _image_of_text,
 }

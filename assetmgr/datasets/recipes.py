@@ -34,10 +34,20 @@ def kind_of(found: Installed, split: str) -> str:
     )
 
 
-def of_files(found: Installed, split: str, named: Sequence[str], kind: str, prove: Prove) -> Recipe:
+def of_files(
+    found: Installed, required: Sequence[Installed], split: str, named: Sequence[str], kind: str, prove: Prove
+) -> Recipe:
     """How a split is read from its annotations. Raises as `annotations_of` does."""
     reader = READERS[kind]
     files = annotations_of(found, split, named, prove)
+    for name in reader.beside:
+        holder = next((other for other in required if any(file.path == name for file in other.files)), None)
+        if holder is None:
+            raise UsageError(
+                f"{found.name}: samples {kind!r} are read with {name}, and no asset that it requires has that file",
+                mend=f"add gpt2 to `requires:` of {found.name} in the manifest",
+            )
+        files += annotations_of(holder, split, [name], prove)
     return Recipe(found.name, split, files, f"{reader.name} {reader.version}", reader.read)
 
 

@@ -18,10 +18,12 @@ import msgspec
 from assetmgr.datasets import arrays
 
 # What a column's values are. `any` is decided by the values: numbers, texts, or, where they are mixed, JSON.
-# A `place` is a medium's name, and in a sample its whole name, wherever the medium is.
-Kind = Literal["any", "text", "int", "float", "texts", "ints", "floats", "json", "image", "video", "place"]
+# A `place` is a medium's name, and in a sample its whole name, wherever the medium is; `tokens` are an array there.
+Kind = Literal[
+    "any", "text", "int", "float", "texts", "ints", "floats", "json", "tokens", "image", "video", "features", "place"
+]
 
-MEDIA: frozenset[str] = frozenset({"image", "video"})
+MEDIA: frozenset[str] = frozenset({"image", "video", "features"})
 # Rows in every batch of a file but the last: which batch has a row is a division.
 BATCH_ROWS = 1 << 16
 _METADATA = b"assetmgr"
@@ -183,7 +185,7 @@ class Table:
     @property
     def coded(self) -> frozenset[str]:
         """The columns whose values become a sample's by `decode`; a field of a kind of media is not one."""
-        return frozenset()
+        return frozenset(field.name for field in self.shape.fields if field.kind == "tokens")
 
     def decode(self, name: str, value: Any) -> Any:
         """What a sample has of a coded column's value.
@@ -193,7 +195,9 @@ class Table:
         UndecodableError
             When it cannot be had.
         """
-        return value
+        import numpy
+
+        return numpy.array(value, numpy.int64)
 
     def value(self, name: str, value: Any) -> Any:
         """A column's value, of what the file holds for it."""
@@ -298,6 +302,7 @@ _BUILT: Mapping[str, Callable[[Any], Any]] = {
     "float": partial(arrays.numbers, kind="d"),
     "texts": partial(arrays.lists, of=arrays.texts),
     "ints": partial(arrays.lists, of=partial(arrays.numbers, kind="q")),
+    "tokens": partial(arrays.lists, of=partial(arrays.numbers, kind="q")),
     "floats": partial(arrays.lists, of=partial(arrays.numbers, kind="d")),
 }
 _EXACT: Mapping[str, type] = {"int": int, "float": float, "text": str, "image": str, "video": str, "place": str}
@@ -311,6 +316,7 @@ def _type(kind: Kind) -> Any:
         "float": pa.float64(),
         "texts": pa.list_(pa.string()),
         "ints": pa.list_(pa.int64()),
+        "tokens": pa.list_(pa.int64()),
         "floats": pa.list_(pa.float64()),
     }
     # Offsets of 64 bits are for texts beyond 2 GB in one batch; a batch of rows never has them.

@@ -14,7 +14,7 @@ import random
 import sys
 from typing import Any
 
-from tests.lavis.forms import FORMS
+from tests.lavis.every_form import FORMS
 from tests.lavis.telling import told
 
 # What chance decides in a sample is decided by this before each split's first.
@@ -57,11 +57,28 @@ def _opened(name: str, root: str) -> Any:
     base, _, variant = name.partition("/")
     builder = registry.get_builder_class(base)
     vis_path = FORMS[name].vis_path
-    return load_dataset(
+    splits = load_dataset(
         base,
         cfg_path=builder.default_config_path(variant or "default"),
         vis_path=vis_path and os.path.join(root, vis_path),
     )
+    if base == "avsd_dialogue":
+        _process(splits, root)
+    return splits
+
+
+def _process(splits: Any, root: str) -> None:
+    """Give dialogues the processors that they are made for: without, LAVIS's class raises.
+
+    They read the tokenizer ``gpt2`` from the working folder, where there is one.
+    """
+    from lavis.processors.gpt_processors import GPTDialogueProcessor, GPTVideoFeatureProcessor
+
+    os.chdir(os.path.join(root, "files"))
+    features = GPTVideoFeatureProcessor(visual_ft=["i3d_flow", "i3d_rgb"], audio_ft=["vggish"])
+    dialogues = GPTDialogueProcessor()
+    for samples in splits.values():
+        samples.set_processors(features, dialogues)
 
 
 # What the evaluation classes have beside their samples, and their users read.

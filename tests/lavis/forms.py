@@ -30,11 +30,14 @@ class Form:
     vis_path
         The folder in the store that LAVIS is told to find the media in, where its own config names a machine of its
         makers.
+    required
+        The files of what is required besides its media: asset -> path -> bytes.
     """
 
     annotations: Mapping[str, Any]
     media: Mapping[str, bytes] = field(default_factory=dict)
     vis_path: str | None = None
+    required: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
         """Everything, by place."""
@@ -363,6 +366,5 @@ CLASSES = {
     ),
 }
 
-# The forms by name, each beside its kind; videos and dialogues have a module of their own.
+# By name. Videos and dialogues have a module of their own; `every_form` has all.
 IMAGES: Mapping[str, Form] = {**CAPTIONS, **PAIRS, **RETRIEVAL, **QUESTIONS, **CLASSES}
-FORMS: Mapping[str, Form] = {**IMAGES}

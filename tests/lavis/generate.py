@@ -185,7 +185,7 @@ def _dataset(name: str, build: Mapping[str, Any], variants: Mapping[str, Any]) -
     return {
         "description": f"{elsewhere} the folder" if build["media"].startswith("/") else None,
         "files": list(_files(build).values()),
-        "requires": media,
+        "requires": [*media, *HAND["beside"].get(name, ())],
         "groups": ["lavis", name.split("_")[0]],
         "splits": _splits(build),
         "media": _above(build["media"], media[0]),
@@ -208,13 +208,14 @@ def _files(build: Mapping[str, Any]) -> dict[str, Asset]:
 
 
 def _splits(build: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The files of the splits that LAVIS builds; of two of one name, by as much of the path as tells them apart."""
-    splits = {name: _listed(split["storage"]) for name, split in build["annotations"].items()}
-    return {
-        name: [basename(str(path)) for path in paths]
-        for name, paths in splits.items()
-        if name in ("train", "val", "test")
+    """The files of the splits that LAVIS builds, and those that it reads with each of them (``ans2label``)."""
+    listed = {
+        name: [basename(str(path)) for path in _listed(split["storage"])]
+        for name, split in build["annotations"].items()
     }
+    built = {name: files for name, files in listed.items() if name in ("train", "val", "test")}
+    beside = [file for name, files in listed.items() if name not in built for file in files]
+    return {name: [*files, *beside] for name, files in built.items()}
 
 
 def _above(folder: str, name: str) -> str | None:

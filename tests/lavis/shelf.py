@@ -20,7 +20,8 @@ from assetmgr.datasets.variants import variant_of
 from assetmgr.manifest import FilesSource
 from assetmgr.verify import Installed
 from tests.datasets.stored import store_asset
-from tests.lavis.forms import FORMS, Form
+from tests.lavis.every_form import FORMS
+from tests.lavis.forms import Form
 from tests.support import Project
 
 GOLDEN = Path(__file__).with_name("samples.json")
@@ -40,7 +41,12 @@ def shelved(root: Path, name: str, form: Form) -> tuple[Installed, list[Installe
     annotations = {place: data for place, data in form.files().items() if place not in form.media}
     if not asset.requires:
         return _formed(_stored(root, asset.name, form.files(), use), formed), []
-    required = [_stored(root, other, form.media, catalog().get(other).use) for other in asset.requires]
+    required = [
+        store_asset(root, other, form.required[other], {}, kind="model", origin="files")
+        if other in form.required
+        else _stored(root, other, form.media, catalog().get(other).use)
+        for other in asset.requires
+    ]
     return _formed(_stored(root, asset.name, annotations, use), formed), required
 
 

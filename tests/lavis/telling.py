@@ -29,9 +29,10 @@ def said(value: Any) -> str:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if kind == "PIL.Image.Image":
         return f"image {value.mode} {value.size[0]}x{value.size[1]} {_digest(value.tobytes())}"
+    if kind == "assetmgr.datasets.videos.Video":
+        return repr(str(value))  # LAVIS has the path, and a video is its path too
     if kind == "torch.Tensor":
-        array = value.detach().contiguous().numpy()
-        return f"tensor {value.dtype} {tuple(value.shape)} {_digest(array.tobytes())}"
+        return said(value.detach().numpy())  # load_dataset needs no torch: it has arrays
     if kind == "numpy.ndarray":
         return f"array {value.dtype} {value.shape} {_digest(value.tobytes())}"
     # The types that JSON has say themselves in full: 1 is not 1.0 is not True, and floats are exact.

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from assetmgr.datasets import load
 from tests.lavis.by_lavis import Seeded, beside
-from tests.lavis.forms import FORMS
+from tests.lavis.every_form import FORMS
 from tests.lavis.shelf import GOLDEN, by_lavis, shelved
 from tests.lavis.telling import told
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lavis.forms import FORMS
+from tests.lavis.every_form import FORMS
 from tests.lavis.shelf import GOLDEN
 from tests.lavis.test_parity import ours
 

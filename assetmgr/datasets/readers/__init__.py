@@ -10,17 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from assetmgr.datasets import tokens
 from assetmgr.datasets.prepared import Reading
-from assetmgr.datasets.readers import aok_vqa, caption, gqa, image_text, nlvr, retrieval, snli_ve, vqa
+from assetmgr.datasets.readers import aok_vqa, caption, dialogue, gqa, image_text, nlvr, retrieval, snli_ve, video, vqa
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How one kind of samples is read. ``read`` takes the files of a split, in order; it raises `IntegrityError`."""
+    """How one kind of samples is read. ``read`` takes the files of a split, in order; it raises `IntegrityError`.
+
+    Files of the names ``beside`` are taken from what the dataset requires, and are the last that it is given.
+    """
 
     name: str
     version: int
     read: Reading
+    beside: tuple[str, ...] = ()
 
 
 # Kinds of samples without annotations, which `assetmgr.datasets.folders` reads from the names of media.
@@ -43,5 +48,12 @@ READERS: Mapping[str, Reader] = {
         Reader("nlvr", nlvr.VERSION, nlvr.read),
         Reader("nlvr_eval", nlvr.VERSION, nlvr.read_evaluation),
         Reader("snli_ve", snli_ve.VERSION, snli_ve.read),
+        Reader("video_caption", video.VERSION, video.read),
+        Reader("video_caption_eval", video.VERSION, video.read_evaluation),
+        Reader("video_qa", video.VERSION, video.read_questions),
+        Reader("video_retrieval", video.VERSION, video.read_retrieval),
+        Reader("video_retrieval_eval", video.VERSION, video.read_retrieval_evaluation),
+        Reader("dialogue", dialogue.VERSION, dialogue.read, tokens.FILES),
+        Reader("dialogue_eval", dialogue.VERSION, dialogue.read_evaluation, tokens.FILES),
     )
 }
