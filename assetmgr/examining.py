@@ -43,8 +43,9 @@ def examination(open_workspace: Callable[[], Workspace], root: str | None, secon
 
 def _told(check: str, error: AssetError | OSError) -> Finding:
     if isinstance(error, AssetError):
-        return Finding("error", check, "; ".join(error.message.splitlines()), error.mend)
-    return Finding("error", check, f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+        return Finding("error", check, "; ".join(error.message.splitlines()), error.mend or f"correct the {check}")
+    said = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+    return Finding("error", check, said, "make it readable for you" if error.filename else "")
 
 
 def _wanted(workspace: Workspace) -> Wanted:

@@ -53,6 +53,17 @@ def test_json_is_one_document(project: Project, capsys: pytest.CaptureFixture[st
     assert found["footprint_bytes"] > 1_000_000
 
 
+def test_earlier_questions_go_before_the_question(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = str(DATA / "easy-vqa" / QUESTION["image"])
+    where = ["--root", str(project.root), "--manifest", str(project.folder / "assets.yaml")]
+    turns = ["--context", "is it red?", "no", "--context", "is it a circle?", "yes"]
+    assert main([*where, "try", "m", "--image", picture, "--question", "why?", *turns, "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    prompt = "Question: is it red? Answer: no. Question: is it a circle? Answer: yes. Question: why? Answer:"
+    assert main([*where, "try", "m", "--image", picture, "--prompt", prompt, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == shown
+
+
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
@@ -60,6 +71,7 @@ def test_json_is_one_document(project: Project, capsys: pytest.CaptureFixture[st
         (["m", "--image", "none.png"], 2, "none.png: there is no such picture"),
         (["m", "--task", "match", "--text", "a cat"], 2, "match: there is no --image"),
         (["n", "--text", "a cat"], 2, "no asset 'n'"),
+        (["m", "--text", "a cat", "--context", "why?", "so"], 2, "there is none"),
         (["m", "--text", "a cat", "--device", "cpu"], 2, "it has features of images only"),
         (["m", "--text", "a cat", "--device", "gpu"], 2, "device 'gpu' cannot be used"),
         (["m", "--task", "embed", "--text", "a cat", "--device", "cpu"], 2, "it cannot embed"),

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
+# How long Ctrl-C waits for an import, in seconds, and when it was told that there is one.
+_PATIENCE = 0.3
+_waiting: list[float] = []
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
@@ -27,11 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if arguments is None:
             _on_interrupt("SIG_DFL")  # a second one waits for nothing
-        try:
-            os.write(2, b"assetmgr: interrupted; what has arrived is kept, and the same command goes on from there\n")
-        except OSError:
-            return 130  # nobody is there to be told
+        _tell()
         return 130
+
+
+def _tell() -> None:
+    try:
+        os.write(2, b"assetmgr: interrupted; what has arrived is kept, and the same command goes on from there\n")
+    except OSError:
+        return  # nobody is there to be told
 
 
 def _collect_rarely() -> None:
@@ -55,9 +63,17 @@ def _on_interrupt(what: Callable[[int, FrameType | None], object] | str) -> None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C: at once, or when an import is over. A class that C code is making does not survive an exception."""
+    """Ctrl-C: at once, or when an import is over. A class that C code is making does not survive an exception.
+
+    An import that takes longer, as torch's and transformers' do, is ended with the process: as kill -9 would, which
+    harms nothing that is kept.
+    """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _waiting.append(time.monotonic())
+            if _waiting[-1] - _waiting[0] > _PATIENCE:
+                _tell()
+                os._exit(130)
             _thread.start_new_thread(_once_more, ())
             return
         frame = frame.f_back

@@ -26,6 +26,15 @@ def check_store(evidence: Evidence) -> Iterator[Finding]:
             "error", "store", f"{store} is no folder", "name another by --root or ASSETMGR_ROOT, or remove it"
         )
         return
+    try:
+        os.lstat(store)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name that is too long, a folder on the way that is none
+        yield Finding(
+            "error", "store", f"{store} cannot be: {error.strerror or error}", "name another by --root or ASSETMGR_ROOT"
+        )
+        return
     there = _existing(store)
     new = "" if there == store else f" ({store} is made when it is needed)"
     try:

@@ -28,12 +28,15 @@ class Given:
         Texts: one beside an image; several to embed, or to have features of.
     prompt
         The beginning of a text, or beside a question the form in which it is asked.
+    context
+        Earlier questions, each with its answer.
     """
 
     image: str | None = None
     question: str | None = None
     texts: tuple[str, ...] = ()
     prompt: str | None = None
+    context: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def check_given(given: Given, task: str | None) -> None:
         if not os.path.isfile(given.image):
             raise UsageError(f"{given.image}: there is no such picture", mend="--image with the path of a file")
         open_picture(given.image)
+    if given.context and given.question is None:
+        raise UsageError("--context is what was asked before a question, and there is none", mend="add --question")
     if task is None:
         return
     lacking = [option for option, there in _needs(task, given).items() if not there]
@@ -147,7 +152,9 @@ def _do(loaded: LoadedModel, given: Given, task: str) -> Outcome:
     if task == "caption":
         return Outcome(task, text=loaded.caption(image))
     if task == "answer":
-        return Outcome(task, text=loaded.answer(image, given.question or "", prompt=given.prompt))
+        return Outcome(
+            task, text=loaded.answer(image, given.question or "", context=given.context, prompt=given.prompt)
+        )
     if task == "generate":
         return Outcome(task, text=loaded.generate(image, given.prompt or ""))
     if task == "match":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from assetmgr.cli.output import size
 from assetmgr.cli.parser import make_parser
 from assetmgr.cli.shapes import SHAPES, shape
 from tests.hub import Fault, Hub, RawEntry
-from tests.support import Project, flip_byte, hub_manifest, served
+from tests.support import REPOSITORY, Project, flip_byte, hub_manifest, served
 from tests.test_mutex import holder
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -360,6 +362,26 @@ def test_exit_130_interrupted_and_the_same_command_goes_on(hub: Hub, project: Pr
     assert "Traceback" not in words
     project.run("pull")
     project.run("verify", "--full")
+
+
+def test_ctrl_c_ends_a_command_that_imports_a_large_library(project: Project, tmp_path: Path) -> None:
+    project.run("lock")
+    project.run("pull")
+    large = tmp_path / "large"
+    begun = large / "begun"
+    (large / "torch").mkdir(parents=True)
+    (large / "torch" / "__init__.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\nfor _ in range(6000): time.sleep(0.01)\n"
+    )
+    process = project.start("try", "minilm", "--text", "a", PYTHONPATH=f"{large}{os.pathsep}{REPOSITORY}")
+    until = time.monotonic() + 30
+    while not begun.exists() and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=20)
+    assert process.returncode == 130, words
+    assert "interrupted" in words
+    assert "Traceback" not in words
 
 
 def test_exit_1_a_store_that_cannot_be_written_is_words_and_no_trace(project: Project) -> None:

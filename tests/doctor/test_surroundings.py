@@ -17,6 +17,13 @@ def test_a_store_that_is_a_file_is_found(broken: Broken) -> None:
     assert "is no folder" in broken.only("store").message
 
 
+def test_a_store_that_can_never_be_is_found(broken: Broken) -> None:
+    (broken.folder / "file").touch()
+    for name in ("a" * 300, "file/store"):
+        found = examine(changed(broken.machine(), store=str(broken.folder / name)))
+        assert [finding.check for finding in found if finding.level == "error"] == ["store"]
+
+
 def test_a_store_that_is_not_there_yet_is_no_fault(broken: Broken) -> None:
     machine = changed(broken.machine(), store=str(broken.folder / "not" / "yet"))
     assert not [finding for finding in examine(machine) if finding.is_wrong]

@@ -10,6 +10,7 @@ import pytest
 from assetmgr import models
 from assetmgr.errors import AssetError, IntegrityError, UnsafeNameError, UsageError
 from tests.datasets.stored import Content, files_of
+from tests.models import tiny
 from tests.models.conftest import MakeModel
 
 pytestmark = pytest.mark.torch
@@ -96,3 +97,37 @@ def test_damaged_documents_are_integrity_errors(
     with pytest.raises(error, match="the-model") as caught:
         models.load(model_asset(blip2 | {name: content}))
     assert complaint in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "left_out", "patterns"),
+    [
+        ("blip_caption", ("vocab.txt",), '"*.txt"'),
+        ("gpt2", ("merges.txt", "vocab.json"), '"*.json", "*.txt"'),
+    ],
+)
+def test_a_tokenizer_without_its_words_is_refused_and_not_made_of_nothing(
+    model_asset: MakeModel, tmp_path: Path, kind: str, left_out: tuple[str, ...], patterns: str
+) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    files = files_of(tiny.save(kind, folder))
+    with pytest.raises(AssetError) as caught:
+        models.load(model_asset(without(files, *left_out), upstream=left_out), device="cpu")
+    import transformers
+
+    if int(transformers.__version__.split(".")[0]) >= 5:  # 4.x finds it out by itself
+        assert isinstance(caught.value, UsageError)
+        assert "its lock has no words of its tokenizer" in caught.value.message
+        assert f"add {patterns} to allow_patterns" in caught.value.mend
+
+
+def test_an_encoder_of_two_whose_processor_is_not_there_is_no_encoder_of_texts(
+    model_asset: MakeModel, tmp_path: Path
+) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    loaded = models.load(model_asset(without(files_of(tiny.save("clip", folder)), "preprocessor_config.json")))
+    assert loaded.tasks == ()
+    with pytest.raises(UsageError, match="it cannot embed"):
+        loaded.embed("a")

@@ -37,6 +37,14 @@ def register(commands: Commands) -> None:
     trying.add_argument("--image", metavar="PICTURE", help="the image, a file")
     trying.add_argument("--question", metavar="TEXT", help="a question about the image")
     trying.add_argument(
+        "--context",
+        metavar=("QUESTION", "ANSWER"),
+        nargs=2,
+        action="append",
+        default=[],
+        help="an earlier question with its answer, put before --question; may be repeated",
+    )
+    trying.add_argument(
         "--text", metavar="TEXT", action="append", default=[], help="a text; may be repeated where texts are embedded"
     )
     trying.add_argument(
@@ -57,7 +65,13 @@ def register(commands: Commands) -> None:
 def _try(options: argparse.Namespace, output: Output) -> int:
     from assetmgr.models.trial import Given, attempt, check_given
 
-    given = Given(options.image, options.question, tuple(options.text), options.prompt)
+    given = Given(
+        options.image,
+        options.question,
+        tuple(options.text),
+        options.prompt,
+        tuple((asked, answered) for asked, answered in options.context),
+    )
     check_given(given, options.task)
     workspace = open_workspace(options, output)
     started = time.monotonic()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from assetmgr.errors import AssetError, IntegrityError, UsageError
@@ -25,6 +25,9 @@ _OWN_CODE = ("eager", "sdpa", "flex_attention", "batched_mm", "grouped_mm")
 
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _TOKENIZERS = ("tokenizer_config.json", "tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model")
+
+# What tokenizers call their words, beside the names that a class of them says.
+_WORDS = (".model", ".tiktoken", ".spm", ".vocab", ".codes", "vocab.txt", "vocab.json", "tekken.json")
 
 
 class Snapshot(NamedTuple):
@@ -86,6 +89,26 @@ def examine(found: Installed) -> Snapshot:
     kinds = {"processor": _PROCESSORS, "tokenizer": _TOKENIZERS}
     processor = next((kind for kind, files in kinds.items() if not names.isdisjoint(files)), "")
     return Snapshot(config, safetensors, processor)
+
+
+def check_vocabulary(found: Installed, named: Mapping[str, str]) -> None:
+    """Refuse a tokenizer without its words. transformers 5 makes one that knows none, and what it reads is nothing.
+
+    Parameters
+    ----------
+    named
+        The tokenizer's ``vocab_files_names``; empty where it needs no file.
+
+    Raises
+    ------
+    UsageError
+        When no file of words is in the lock.
+    """
+    names = {file.path for file in found.files}
+    if not named or "tokenizer.json" in names:
+        return
+    if names.isdisjoint(named.values()) and not any(name.endswith(_WORDS) for name in names):
+        raise _incomplete(found, "words of its tokenizer", set(named.values()))
 
 
 def _read_json(found: Installed, name: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from assetmgr.models.backends.placement import (
     saved_quantization,
 )
 from assetmgr.models.backends.quiet import no_hub_kernels, quiet
-from assetmgr.models.backends.snapshot import Snapshot, examine
+from assetmgr.models.backends.snapshot import Snapshot, check_vocabulary, examine
 from assetmgr.models.backends.writing import answer, caption, generate, writes
 from assetmgr.models.loaded import LoadedModel
 
@@ -89,6 +89,7 @@ def load(request: Request) -> LoadedModel:
         refuse_disk(name, model)
         mend_cpu_kernels(model)
         processor = _processor(found.folder, snapshot)
+        check_vocabulary(found, getattr(getattr(processor, "tokenizer", processor), "vocab_files_names", {}))
     return LoadedModel(
         name=name,
         model=model.eval(),
@@ -226,7 +227,9 @@ def tasks(loaded: LoadedModel) -> tuple[str, ...]:
 
 def _embeds(loaded: LoadedModel) -> bool:
     model, tokenizer = loaded.model, loaded.processor
-    return tokenizer is not None and hasattr(tokenizer, "model_max_length") and not model.can_generate()
+    if not hasattr(tokenizer, "model_max_length") or model.can_generate():
+        return False
+    return hasattr(model.config, "hidden_size")  # of CLIP and its like, each of the two encoders has its own
 
 
 def embed(loaded: LoadedModel, texts: Sequence[str]) -> torch.Tensor:

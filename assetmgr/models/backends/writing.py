@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,8 @@ def _write(loaded: LoadedModel, image: Picture | None, text: str | None, generat
     if image is not None:
         given["images"] = open_picture(image)
     inputs = loaded.processor(**given, return_tensors="pt")
+    if "token_type_ids" in inputs and "token_type_ids" not in inspect.signature(loaded.model.forward).parameters:
+        del inputs["token_type_ids"]  # BERT's tokenizer gives them to whom it serves, and `generate` refuses them
     for key, value in inputs.items():
         inputs[key] = value.to(loaded.device, loaded.dtype if value.is_floating_point() else value.dtype)
     if not {"max_new_tokens", "max_length", "generation_config"} & generate.keys():

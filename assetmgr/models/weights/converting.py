@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -102,7 +101,7 @@ def _count(shape: Sequence[int]) -> int:
 
 def _bytes(asset: str, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> Any:
     converted = tensor.detach().to(dtype)
-    if dtype != tensor.dtype and bool(torch.isfinite(tensor).all()) and not bool(torch.isfinite(converted).all()):
+    if dtype != tensor.dtype and not _is_finite(converted) and _is_finite(tensor):
         label = str(dtype).removeprefix("torch.")
         raise UsageError(
             f"{asset}: {name} has values beyond {label}",
@@ -113,15 +112,18 @@ def _bytes(asset: str, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> A
     return memoryview(converted.contiguous().reshape(-1).view(torch.uint8).numpy())
 
 
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # Of the types of 8 bits torch does not tell.
+    return bool(torch.isfinite(tensor.float() if tensor.itemsize == 1 else tensor).all())
+
+
 # --- the child -------------------------------------------------------------------------------------------------------
 
 
-def main() -> None:
-    """Do the one job that stands in the first line of the standard input, and answer on the standard output."""
+def main(job: Mapping[str, Any]) -> None:
+    """Do the one job, and answer on the standard output."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    job = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     _limit(job["size"])
     _forbid(job["target"])
     torch.set_num_threads(1)
@@ -143,18 +145,14 @@ def _done(job: Mapping[str, Any]) -> Sequence[str]:
     files = [Located(*file) for file in job["files"]]
     weights = open_weights(asset, files, job["key"], torch.device("cpu"))
     dtype = getattr(torch, job["dtype"]) if job["dtype"] else None
-    with open(job["target"], "xb") as file:
+    # It was made by the parent: when another has swept it away meanwhile, this child has no task any more.
+    with open(job["target"], "r+b") as file:
         try:
             convert(asset, weights, file, dtype, aliases=job["aliases"])
         except RuntimeError as error:  # torch, where memory ends
             raise IntegrityError(f"{asset}: it cannot be converted: {str(error).splitlines()[0]}") from error
         file.flush()
     return weights.left_out
-
-
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(9)
 
 
 def _limit(size: int) -> None:

@@ -16,6 +16,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ import msgspec
 
 from assetmgr import errors
 from assetmgr.digests import hash_file
-from assetmgr.errors import AssetError, DiskSpaceError, MissingExtraError
+from assetmgr.errors import AccessError, AssetError, DiskSpaceError, MissingExtraError
 from assetmgr.lock import LockedFile
 from assetmgr.models.weights.checkpoints import check_pickled
 from assetmgr.models.weights.files import Located, is_weights, weight_files
@@ -41,17 +42,21 @@ from assetmgr.verify import Installed
 
 FORMAT = 1
 FILE = "model.safetensors"
+_MAKING = ".making"
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a conversion may take: a start, and so many bytes a second.
 _PATIENCE, _RATE = 300.0, 2_000_000
-# The child sees exactly this process's import path, and never the working folder.
+# The child sees exactly this process's import path, and never the working folder. It ends when its parent does, also
+# while it imports torch.
 _START = """
-import json, sys
+import json, os, sys, threading
 sys.path[:] = json.loads(sys.argv.pop())
+job = json.loads(sys.stdin.buffer.readline())
+threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(9)), daemon=True).start()
 from assetmgr.models.weights import converting
-converting.main()
+converting.main(job)
 """
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "USERPROFILE")
 _SILENT = Silent()
@@ -154,8 +159,15 @@ def prepared(found: Installed, reporter: Reporter = _SILENT, *, wait: float = 36
         except OSError as error:
             if error.errno in _FULL:
                 raise _full(recipe, one.at(recipe.folder)) from None
-            if error.errno not in _DENIED or one is stores[-1]:
+            if error.errno not in _DENIED and one is stores[0]:
                 raise
+            if one is stores[-1]:
+                raise AccessError(
+                    f"{found.name}: there is nowhere to keep its converted weights: not in {found.store.root}, which "
+                    f"this user cannot write, and not in {one.root}: {error.strerror or error}",
+                    mend=f"assetmgr pull {found.name}, by a user who may write {found.store.root}; or set HOME or "
+                    "XDG_CACHE_HOME to a folder that can be written",
+                ) from None
     raise AssertionError("the last store either serves or raises")
 
 
@@ -225,12 +237,18 @@ def _make(store: Store, recipe: _Recipe, reporter: Reporter) -> None:
     for source, shown in _links(store, recipe):
         make_folder(os.path.dirname(shown))
         link(os.path.realpath(source), shown, "symlink", relative=store.root == recipe.found.store.root)
-    target = store.at(f"{recipe.folder}/{FILE}.making")
+    folder = store.at(recipe.folder)
+    # A name of its own: the child of a process that was killed may live a moment longer, and never meets this one.
+    target = os.path.join(folder, f"{FILE}.{secrets.token_hex(4)}{_MAKING}")
     size = sum(os.path.getsize(file.path) for file in recipe.files)
     name = recipe.found.name
     started = time.monotonic()
     try:
-        remove_file(target)  # of a process that was killed, perhaps another user's
+        for left in os.listdir(folder):  # by a process that was killed, perhaps another user's
+            if left.endswith((_MAKING, f"{_MAKING}.log")):
+                remove_file(os.path.join(folder, left))
+        with open(target, "xb"):
+            pass
         answer = _converted(recipe, target, size)
         sha256 = hash_file(target)[1]["sha256"]
         status = place(target, store.at(f"{recipe.folder}/{FILE}"))

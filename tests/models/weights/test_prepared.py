@@ -8,13 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assetmgr import models
-from assetmgr.errors import DiskSpaceError, IntegrityError, MissingExtraError, UsageError
+from assetmgr.errors import AccessError, DiskSpaceError, IntegrityError, MissingExtraError, UsageError
 from assetmgr.models.weights import prepared as prepared_weights
 from assetmgr.models.weights.prepared import prepare_after_pull, prepared
 from assetmgr.verify import Installed
@@ -318,9 +319,53 @@ def test_what_a_killed_process_left_is_swept(root: Path, tmp_path: Path) -> None
     good = path.read_bytes()
     path.unlink()
     Path(f"{path}.making").write_bytes(b"half")
+    Path(f"{path}.0a1b2c3d.making.log").write_bytes(b"words")
     assert prepared(found)
     assert path.read_bytes() == good
     assert not list(root.rglob("*.making*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such killing")
+def test_the_child_of_a_process_that_was_killed_is_in_nobodys_way(root: Path, tmp_path: Path) -> None:
+    found = stored(root, {"w.pth": saved(tmp_path, state())}, SAFE)
+    process = multiprocessing.get_context("fork").Process(target=prepared, args=(found,))
+    process.start()
+    until = time.monotonic() + 30
+    while not list(root.rglob("*.making.log")) and time.monotonic() < until:
+        time.sleep(0.005)
+    process.kill()
+    process.join()
+    assert made(root) == []
+    assert prepared(found)  # while that child may still import torch
+    assert len(made(root)) == 1
+    assert not list(root.rglob("*.making*"))
+
+
+def test_where_no_store_can_be_written_the_asset_is_named_and_the_mend(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = stored(root, {"w.pth": saved(tmp_path, state())}, SAFE)
+    folder = root / "prepared"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], check=False).returncode:
+        pytest.skip("no right to mount a file system that is read only")
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    try:
+        with pytest.raises(AccessError, match="the-model: there is nowhere to keep its converted weights") as caught:
+            prepared(found)
+        assert "assetmgr pull the-model, by a user who may write" in caught.value.mend
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_weights_of_8_bits_become_wider(root: Path, tmp_path: Path) -> None:
+    import torch
+
+    tensors = {"w": torch.ones(4, 4).to(torch.float8_e4m3fn)}
+    assert prepared(stored(root, {"w.pth": saved(tmp_path, tensors)}, SAFE | {"dtype": "float16"}))
+    (path,) = made(root)
+    assert weights_of(path.parent)["w"].dtype == torch.float16
 
 
 def test_a_store_that_cannot_be_written_has_it_in_the_users_cache(
