@@ -248,6 +248,47 @@ class Overlay:
         return self._layer(name).mend(name)
 
 
+class Below:
+    """A place whose media are known by another name too: below a folder. Their own name goes first."""
+
+    def __init__(self, media: Media, folder: str) -> None:
+        self.media, self.folder = media, folder
+
+    @property
+    def owner(self) -> str | None:
+        return self.media.owner
+
+    @property
+    def where(self) -> str:
+        return self.media.where
+
+    def _own(self, name: str) -> str:
+        """What the media call it: of a name that they do not have, what is below the folder."""
+        folder, slash, rest = name.partition("/")
+        return rest if slash and folder == self.folder and not self.media.has(name) else name
+
+    def open(self, name: str) -> BinaryIO:
+        return self.media.open(self._own(name))
+
+    def has(self, name: str) -> bool:
+        return self.media.has(self._own(name))
+
+    def present(self, names: Collection[str]) -> set[str]:
+        found = self.media.present(names)
+        start = f"{self.folder}/"
+        below = {name[len(start) :]: name for name in names if name.startswith(start) and name not in found}
+        return found | {below[name] for name in self.media.present(list(below))}
+
+    def names(self) -> Iterator[str]:
+        return self.media.names()
+
+    def shown(self, name: str) -> str:
+        return self.media.shown(self._own(name))
+
+    def mend(self, name: str) -> str | None:
+        return self.media.mend(self._own(name))
+
+
 def named(media: Media, stem: str, suffixes: Iterable[str]) -> str:
     """The name of a medium that may end in several ways: the first that exists, else the first."""
     names = [stem + suffix for suffix in suffixes]
