@@ -348,6 +348,8 @@ def installed(
         wrong, receipt = verdict.findings, verdict.receipt
         if wrong:
             more = f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else ""
-            raise IntegrityError(f"{wrong[0]}{more}", mend=f"assetmgr verify {entry.name} --repair")
+            # What a full look finds may stand behind stamps that fit, where a quick one finds nothing to repair.
+            how = "--full --repair" if check == "full" else "--repair"
+            raise IntegrityError(f"{wrong[0]}{more}", mend=f"assetmgr verify {entry.name} {how}")
     folder = store.at(Layout(entry).folder)
     return Installed(entry, folder, receipt.use, store, receipt), receipt

@@ -21,6 +21,9 @@ __all__ = ["Dataset", "Missing", "Splits", "VisPath", "load", "splits_of", "trus
 
 Missing = Literal["defer", "error", "skip"]
 
+# Of so many missing media the mend is looked for.
+_TRIED = 1000
+
 
 def load(
     found: Installed,
@@ -64,6 +67,8 @@ def load(
     MissingExtraError
         When Pillow is not installed.
     """
+    if split is not None and not isinstance(split, str):
+        raise UsageError(f"split={split!r} is not the name of one split", mend="leave it out to have all")
     if missing not in ("defer", "error", "skip"):
         raise UsageError(f"missing={missing!r} is not one of 'defer', 'error', 'skip'")
     for module, what in (("PIL", "Pillow, which decodes its images,"), ("pyarrow", "pyarrow, which holds its rows,")):
@@ -166,11 +171,14 @@ def _without(dataset: Dataset, missing: Missing) -> Dataset:
         return dataset
     if missing == "skip":
         return dataset.without(absent)
-    names = [
-        stem + "|".join(dataset.table.shape.named(column).suffixes)
-        for column, stems in absent.items()
-        for stem in stems
-    ]
+    told, tried = [], []
+    for column, stems in absent.items():
+        suffixes = dataset.table.shape.named(column).suffixes
+        told += [stem + "|".join(suffixes) for stem in stems]
+        tried += [stem + suffixes[0] for stem in stems]
     several = sum(len(dataset.table.distinct(column)) for column in absent)
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    raise dataset.fault(f"{len(names)} of {several} images are missing from {dataset.media.where}: {shown}")
+    shown = ", ".join(told[:5]) + (", ..." if len(told) > 5 else "")
+    what = f"{len(told)} of {several} images are missing from {dataset.media.where}: {shown}"
+    # One that can be had again goes before those that the asset never had.
+    mended = (name for name in tried[:_TRIED] if (dataset.media.mend(name) or "").startswith("assetmgr verify"))
+    raise dataset.fault(what, next(mended, tried[0]))

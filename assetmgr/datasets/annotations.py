@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ class Annotation(NamedTuple):
     sha256: str = ""
 
     def blocks(self) -> Iterator[bytes]:
-        """The file's bytes, in pieces.
+        """The file's bytes, in pieces; less the mark that some editors of Windows put before UTF-8.
 
         Raises
         ------
@@ -44,6 +45,9 @@ class Annotation(NamedTuple):
         digest = hashlib.sha256()
         try:
             with open(self.path, "rb") as file:
+                block = file.read(_BLOCK)
+                digest.update(block)
+                yield block.removeprefix(codecs.BOM_UTF8)
                 while block := file.read(_BLOCK):
                     digest.update(block)
                     yield block
@@ -60,7 +64,8 @@ class Annotation(NamedTuple):
         """The first byte that is not blank, or none; ``within`` is one that may stand before it."""
         try:
             with open(self.path, "rb") as file:
-                return file.read(4096).lstrip().removeprefix(within).lstrip()[:1]
+                head = file.read(4096).removeprefix(codecs.BOM_UTF8)
+                return head.lstrip().removeprefix(within).lstrip()[:1]
         except OSError as error:
             raise self.fault(f"cannot be read: {error.strerror}") from None
 

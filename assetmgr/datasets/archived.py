@@ -18,12 +18,14 @@ import msgspec
 
 from assetmgr.archives import MemberPlace, Source, member_places, read_member
 from assetmgr.archives import opened as opened_archive
+from assetmgr.archives.places import PLAIN
 from assetmgr.datasets.annotations import Annotation
 from assetmgr.datasets.index import Index, sorted_rows
 from assetmgr.datasets.listed import Owner
-from assetmgr.datasets.media import DamagedError, not_listed
+from assetmgr.datasets.media import DamagedError, not_listed, same
 from assetmgr.datasets.prepared import Recipe, Rows, opened
 from assetmgr.datasets.table import Field, Shape
+from assetmgr.digests import hash_file
 from assetmgr.errors import IntegrityError
 from assetmgr.receipt import Stamp
 from assetmgr.store import Store
@@ -182,18 +184,50 @@ def archived(store: Store, asset: str, archives: Sequence[Packed], *, check: boo
         When one is compressed as a whole.
     """
     sums = check and any(archive.owner is not None for archive in archives)
-    stamps = tuple(Stamp.of(os.stat(archive.path)) for archive in archives) if check else ()
 
     def reading(_: Sequence[Annotation]) -> Rows:
         def rows() -> Iterator[Sequence[object]]:
             for number, archive in enumerate(archives):
-                for place in member_places(archive.path, name=os.path.basename(archive.path), sums=sums):
+                for place in _members(asset, archive, sums=sums):
                     path, size, packed, crc32, method, offset, end, raw_name, has_descriptor = place
                     name = archive.base + path
                     yield name, number, path, size, packed, crc32, method, offset, end, raw_name, has_descriptor
 
         return sorted_rows(SHAPE, rows())
 
+    for archive in archives:
+        if not os.path.isfile(archive.path):
+            raise IntegrityError(f"{asset}: {archive.path}: no such file", mend=_mend(archive))
+    stamps = tuple(Stamp.of(os.stat(archive.path)) for archive in archives) if check else ()
     known = tuple(Annotation(asset, "media", archive.path, archive.identity()) for archive in archives)
     reader = f"media {VERSION} {int(sums)} {msgspec.json.encode([archive.base for archive in archives]).decode()}"
     return Archives(archives, Index(opened(store, Recipe(asset, "media", known, reader, reading))), "", stamps)
+
+
+def _members(asset: str, archive: Packed, *, sums: bool) -> Iterator[MemberPlace]:
+    """The members of an archive that is as it was locked; what is wrong with it is told with what mends it."""
+    plain = False
+    try:
+        for place in member_places(archive.path, name=f"{asset}: {archive.path}", sums=sums):
+            plain = plain or place.method == PLAIN
+            yield place
+        # A tar has no sums of its own: the index must not take those of bytes that are not the lock's.
+        if plain and sums and archive.sha256:
+            same(_sha256(archive), archive.sha256)
+    except OSError as error:
+        raise IntegrityError(f"{asset}: {archive.path}: {error.strerror or error}", mend=_mend(archive)) from None
+    except DamagedError as error:
+        raise IntegrityError(f"{asset}: {archive.path}: {error}", mend=_mend(archive)) from None
+    except IntegrityError as error:
+        if archive.sha256 and _sha256(archive) != archive.sha256:
+            raise IntegrityError(error.message, mend=_mend(archive)) from None
+        raise
+
+
+def _sha256(archive: Packed) -> str:
+    return hash_file(archive.path)[1]["sha256"]
+
+
+def _mend(archive: Packed) -> str:
+    mend = archive.owner and archive.owner.mend(archive.number, archive.path)
+    return mend or "see that it is there and may be read, or leave it out of vis_path"

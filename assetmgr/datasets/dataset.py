@@ -176,7 +176,7 @@ class Dataset:
 
     def __getitems__(self, indices: Iterable[SupportsIndex]) -> list[Sample]:
         """Several samples; what torch's DataLoader asks for where it is offered."""
-        return list(self._samples([self._number(operator.index(index)) for index in indices]))
+        return list(self._samples([self._number(operator.index(index)) for index in _numbers(indices)]))
 
     def __iter__(self) -> Iterator[Sample]:
         for start in range(0, len(self), _AHEAD):
@@ -300,3 +300,12 @@ class Dataset:
         if self.left_out:
             lines.append(f"  left out: {self.left_out:,} rows whose image is missing")
         return "\n".join(lines)
+
+
+def _numbers(indices: Iterable[SupportsIndex]) -> Iterable[SupportsIndex]:
+    """Indices, and no mask: as numbers its values would be rows 0 and 1, over and over."""
+    listed = indices if isinstance(indices, Sequence) or hasattr(indices, "dtype") else list(indices)
+    kind = str(getattr(listed, "dtype", ""))
+    if kind.endswith("bool") or (not kind and any(type(index) is bool for index in listed)):
+        raise TypeError("a mask is no list of indices: give the numbers of the rows, numpy.flatnonzero(mask)")
+    return listed

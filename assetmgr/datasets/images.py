@@ -23,6 +23,8 @@ def decode(file: BinaryIO) -> Image | str:
             # What convert() does of an RGB image, but for copying the pixels, which takes a third of the whole time.
             decoded: Image = image._new(image.im) if image.mode == "RGB" else image.convert("RGB")
             return decoded
+    except PIL.UnidentifiedImageError:
+        return "cannot be decoded: no image that Pillow knows"
     except PIL.Image.DecompressionBombError as error:
         return str(error)
     # What Pillow's decoders raise over bytes that are not what they should be.

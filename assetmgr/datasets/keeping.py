@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from assetmgr.errors import AssetError, DiskSpaceError
 from assetmgr.mutex import held
 from assetmgr.placing import make_folder
 from assetmgr.reporting import Reporter, Silent
@@ -45,6 +46,8 @@ def kept(
     ------
     BusyError
         When another process makes it for longer than ``wait`` seconds.
+    AssetError
+        When it can be kept nowhere.
     """
     stores = (store, Store(user_cache()))
     for one in stores:
@@ -58,7 +61,15 @@ def kept(
                 # Another process may have made it while this one waited.
                 found = proved(path)
                 return made(path) if found is None else found
+        except IsADirectoryError:
+            raise AssetError(f"{purpose}: a folder stands where it goes, {path}", mend="remove that folder") from None
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or one is stores[-1]:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskSpaceError(f"{purpose}: {path}: {error.strerror}", mend="free some space") from None
+            # A cache folder that is not there, and cannot be, is as good as none.
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) and one is not stores[-1]:
                 raise
-    raise AssertionError("the last store either serves or raises")
+    raise AssetError(
+        f"{purpose}: neither {store.root} nor {stores[-1].root} can be written",
+        mend="name a cache folder of your own by XDG_CACHE_HOME, or have someone load it who may write to the store",
+    )

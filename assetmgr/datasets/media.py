@@ -129,7 +129,7 @@ class Folder:
                 digest = hashlib.sha256()
                 while piece := file.read(CHUNK):
                     digest.update(piece)
-                _same(digest.hexdigest(), expected.sha256)
+                same(digest.hexdigest(), expected.sha256)
                 self._proved[path] = stamp
                 file.seek(0)
             closing.pop_all()
@@ -195,10 +195,11 @@ def _fits(status: os.stat_result, expected: Expected) -> None:
 
 def check(data: bytes, sha256: str) -> None:
     """Raise `DamagedError` where bytes are not those of a sha256."""
-    _same(hashlib.sha256(data).hexdigest(), sha256)
+    same(hashlib.sha256(data).hexdigest(), sha256)
 
 
-def _same(found: str, expected: str) -> None:
+def same(found: str, expected: str) -> None:
+    """Raise `DamagedError` where a sha256 is not the expected one; an empty one is any."""
     if found != expected and expected:
         raise DamagedError(f"altered: expected sha256 {expected}, found {found}")
 

@@ -154,6 +154,8 @@ def _own(found: Installed, vis_path: VisPath) -> Media:
     layers: list[Media] = []
     archives: list[Packed] = []
     for one in [vis_path] if isinstance(vis_path, str | os.PathLike) else vis_path:
+        if not os.fspath(one):
+            raise UsageError("vis_path is empty", mend=f"leave it out to use the images of {found.name}")
         path = os.path.abspath(os.path.expanduser(one))
         if os.path.isfile(path):
             archives.append(Packed(path))

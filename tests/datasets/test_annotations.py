@@ -66,3 +66,11 @@ def test_bytes_that_are_not_the_locks_are_refused_before_the_last_row(tmp_path: 
     (tmp_path / "a.json").write_bytes(data.replace(b"1", b"2"))
     with pytest.raises(IntegrityError, match="altered: expected sha256"):
         pieces(tmp_path / "a.json", sha256=hashlib.sha256(data).hexdigest())
+
+
+def test_a_mark_before_utf_8_is_no_part_of_the_json(tmp_path: Path) -> None:
+    data = "\ufeff[1, 2]".encode()
+    (tmp_path / "marked.json").write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert pieces(tmp_path / "marked.json", int, sha256) == [[1, 2]]
+    assert Annotation("asset", "train", str(tmp_path / "marked.json")).first() == b"["

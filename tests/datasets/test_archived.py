@@ -278,13 +278,37 @@ def test_data_loader_workers_read_archives(tmp_path: Path, context: str, expecte
     assert [(sample["image_id"], sample["image"].tobytes()) for batch in loader for sample in batch] == expected
 
 
+@pytest.mark.parametrize("kind", ["stored", "tar"])
+@pytest.mark.parametrize("at", [0, 1], ids=["in the first half", "at the end"])
+def test_a_disk_that_failed_before_the_index_was_made_is_noticed(tmp_path: Path, kind: str, at: int) -> None:
+    workspace = coco(tmp_path, KINDS[kind])
+    (path,) = (tmp_path / "store/lavis/coco/images").iterdir()
+    flip_byte(path, (path.stat().st_size - 20_000) if at else 600, keep_time=True)
+    with pytest.raises(IntegrityError, match=f"coco.*{path.name}") as caught:
+        list(val(workspace))
+    assert caught.value.mend == "assetmgr verify coco-images --full --repair"
+    assert not workspace.verify(["coco-images"], repair=True, full=True).findings
+    assert len(pixels(val(workspace))) == 25
+
+
+def test_an_archive_that_is_gone_is_named_without_verification_too(tmp_path: Path) -> None:
+    workspace = coco(tmp_path, KINDS["tar"])
+    (path,) = (tmp_path / "store/lavis/coco/images").iterdir()
+    path.unlink()
+    for verify in ("none", "quick"):
+        with pytest.raises(IntegrityError, match=rf"{path.name}.*no such file") as caught:
+            val(workspace, verify=verify)
+        assert caught.value.mend == "assetmgr verify coco-images --repair"
+
+
 def test_what_an_archive_lacks_is_counted(tmp_path: Path) -> None:
     workspace = coco(tmp_path, {"val.zip": zipped(FIRST)})
     dataset = val(workspace, missing="skip")
     assert 0 < dataset.left_out < 25
     assert f"left out: {dataset.left_out} rows" in repr(dataset)
-    with pytest.raises(IntegrityError, match=f"{len(SECOND)} of {len(PICTURES)} images are missing"):
+    with pytest.raises(IntegrityError, match=f"{len(SECOND)} of {len(PICTURES)} images are missing") as before:
         val(workspace, missing="error")
+    assert "coco-images has no file of this name" in before.value.mend
     last = val(workspace)
     with pytest.raises(IntegrityError, match="no such file") as caught:
         list(last)

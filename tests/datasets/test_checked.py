@@ -70,8 +70,9 @@ def test_a_damaged_image_is_found_when_it_is_touched_and_its_mend_mends_it(
     assert complaint in caught.value.message
     assert caught.value.mend == f"assetmgr verify coco-images {'--full ' * full}--repair"
     assert dataset[24]["image"].mode == "RGB"
-    with pytest.raises(IntegrityError, match="coco-images: val2017/"):
+    with pytest.raises(IntegrityError, match="coco-images: val2017/") as caught:
         val(workspace, verify="full")
+    assert caught.value.mend == "assetmgr verify coco-images --full --repair"
     mended = workspace.verify(["coco-images"], full=full, repair=True)
     assert not mended.findings
     assert len(mended.repaired) == 1

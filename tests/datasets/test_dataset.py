@@ -285,6 +285,30 @@ def test_numbers_of_torch_and_numpy_are_indices(easy_vqa: Installed) -> None:
         assert [sample["text_input"] for sample in test[indices]] == want
 
 
+@pytest.mark.torch
+def test_a_mask_is_not_taken_for_indices(easy_vqa: Installed) -> None:
+    import numpy
+    import torch
+
+    test: Any = opened(easy_vqa)
+    mask = [index in (2, 4) for index in range(len(test))]
+    masks: list[Any] = [mask, tuple(mask), numpy.array(mask), torch.tensor(mask)]
+    for wrong in masks:
+        with pytest.raises(TypeError, match="flatnonzero"):
+            test[wrong]
+    assert [one["text_input"] for one in test[numpy.flatnonzero(mask)]] == [
+        test[2]["text_input"],
+        test[4]["text_input"],
+    ]
+    assert len(test[range(3)]) == len(test[iter([1, 2, 3])]) == 3
+
+
+@pytest.mark.parametrize("how", [{"split": 0}, {"split": ["test"]}, {"vis_path": ""}, {"vis_path": ["", "/tmp"]}])
+def test_what_is_not_a_split_or_a_folder_is_refused(easy_vqa: Installed, how: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(how))):
+        load(easy_vqa, **how)
+
+
 def test_loading_imports_neither_torch_nor_pillow_and_says_when_pillow_is_missing(easy_vqa: Installed) -> None:
     script = """
 import pickle, sys

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from assetmgr.datasets import Dataset, load, readers
-from assetmgr.errors import DiskSpaceError, IntegrityError
+from assetmgr.errors import AssetError, DiskSpaceError, IntegrityError
 from assetmgr.verify import Installed
 from tests.datasets.conftest import Make
 from tests.support import flip_byte, truncate, without_root_powers
@@ -138,6 +138,45 @@ print(load(pickle.load(sys.stdin.buffer), split="train").table.path)
             folder.chmod(0o755)
     assert done.returncode == 0, done.stderr.decode()
     assert Path(done.stdout.decode().strip()).is_relative_to(own)
+
+
+def test_where_nothing_can_be_written_that_is_said(made: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = made(ROWS)
+    root = Path(found.store.root)
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    script = """
+import pickle, sys
+from assetmgr import errors
+from assetmgr.datasets import load
+try:
+    load(pickle.load(sys.stdin.buffer), split="train")
+except errors.AssetError as error:
+    print(error.message, error.mend)
+"""
+    for folder in (root, root / ".assetmgr"):
+        folder.chmod(0o555)
+    command = [*without_root_powers(), sys.executable, "-c", script]
+    try:
+        done = subprocess.run(command, input=pickle.dumps(found), capture_output=True, check=False)
+    finally:
+        for folder in (root, root / ".assetmgr"):
+            folder.chmod(0o755)
+    assert b"can be written" in done.stdout, done.stderr.decode()
+    assert b"XDG_CACHE_HOME" in done.stdout
+
+
+@pytest.mark.parametrize("which", ["", ".json"])
+def test_a_folder_where_a_table_goes_is_named(made: Make, which: str) -> None:
+    found = made(ROWS)
+    path = opened(found).table.path
+    assert path is not None
+    Path(path + which).unlink()
+    Path(path + which).mkdir()
+    with pytest.raises(AssetError, match=f"a folder stands .*{Path(path).name}"):
+        opened(found)
+    Path(path + which).rmdir()
+    assert len(opened(found)) == 100
 
 
 def test_numbers_and_texts_in_one_column_keep_their_types(made: Make) -> None:
