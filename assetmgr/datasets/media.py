@@ -240,7 +240,9 @@ class Overlay:
         yield from dict.fromkeys(name for layer in self.layers for name in layer.names())
 
     def _layer(self, name: str) -> Media:
-        return next((layer for layer in self.layers if layer.has(name)), self.layers[-1])
+        """The place that has a name; of one that none has, the place that would."""
+        lists = (layer for layer in self.layers if isinstance(layer, Below) and name.startswith(f"{layer.folder}/"))
+        return next((layer for layer in self.layers if layer.has(name)), next(lists, self.layers[-1]))
 
     def shown(self, name: str) -> str:
         return self._layer(name).shown(name)
@@ -250,7 +252,7 @@ class Overlay:
 
 
 class Below:
-    """A place whose media are known by another name too: below a folder. Their own name goes first."""
+    """Shards whose media are known by another name too: below a folder. Their own name goes first."""
 
     def __init__(self, media: Media, folder: str) -> None:
         self.media, self.folder = media, folder
@@ -287,7 +289,13 @@ class Below:
         return self.media.shown(self._own(name))
 
     def mend(self, name: str) -> str | None:
-        return self.media.mend(self._own(name))
+        own = self._own(name)
+        if "://" not in own and not self.media.has(own) and "://" in next(self.media.names(), ""):
+            return (
+                f"the shards of {self.owner} know their images by URL, and the annotations name files: give vis_path "
+                f"a folder or an archive of the files; load_dataset({self.owner!r}) has what is in the shards"
+            )
+        return self.media.mend(own)
 
 
 def named(media: Media, stem: str, suffixes: Iterable[str]) -> str:

@@ -130,6 +130,8 @@ def shards_of(
         prove(found, found.files)
         return whole_shards(found, named, None, check=check)
     paths = [vis_path] if isinstance(vis_path, str | os.PathLike) else vis_path
+    if not paths or not all(map(os.fspath, paths)):
+        raise UsageError("vis_path is empty", mend=f"leave it out to use the shards of {found.name}")
     return whole_shards(found, named, [os.fspath(path) for path in paths], check=True)
 
 

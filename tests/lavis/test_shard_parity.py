@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from assetmgr.datasets import load
+from assetmgr.datasets import Dataset, load
+from assetmgr.models.backends.lavis_files import import_lavis
 from tests.datasets.stored import store_asset
 from tests.datasets.test_webdataset import SHARD, USE
 from tests.lavis.telling import said
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.lavis
 
 
 def test_every_sample_of_a_shard_is_one_that_lavis_draws(tmp_path: Path) -> None:
+    import_lavis("laion2B_multi")
     from lavis.datasets.datasets.laion_dataset import LaionDataset
     from lavis.processors.base_processor import BaseProcessor
 
@@ -28,6 +30,7 @@ def test_every_sample_of_a_shard_is_one_that_lavis_draws(tmp_path: Path) -> None
     location = str(Path(found.folder) / "00000.tar")
     theirs = LaionDataset(BaseProcessor(), BaseProcessor(), location).inner_dataset
     drawn = list(islice(iter(theirs), 40))  # of two: that one is never drawn is one in 2**39
+    assert isinstance(mine, Dataset)
     assert len(mine) == 2
     assert {_told(sample) for sample in mine} == {_told(sample) for sample in drawn}
 

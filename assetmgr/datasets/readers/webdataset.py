@@ -1,8 +1,8 @@
 """Webdataset shards by their rows: what `url_list` fetches, and what LAVIS reads laion2B_multi from.
 
-A member ``KEY.jpg`` beside a ``KEY.json`` that has a ``caption`` gives a row of ``image`` and ``text_input``: what LAVIS
-1.0.2 gives (lavis/datasets/datasets/laion_dataset.py), where LAVIS draws shards and rows by chance without end. Here a
-row is there once, in the order of shards and keys. What lacks one of the two, or its caption, is passed over there too.
+A ``KEY.jpg`` beside a ``KEY.json`` that has a ``caption`` gives a row of ``image`` and ``text_input``: what LAVIS
+1.0.2 gives (lavis/datasets/datasets/laion_dataset.py), which draws shards and rows by chance without end. Here a row is
+there once, in the order of shards and keys. What lacks one of the two, or its caption, is passed over there too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _AT_ONCE = 4096
 
 
 class _Row(msgspec.Struct, gc=False):
-    caption: str | None | msgspec.UnsetType = msgspec.UNSET
+    caption: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _ROW = msgspec.json.Decoder(_Row)
