@@ -116,9 +116,11 @@ class Catalog:
     def find(self, name: str) -> Asset | None:
         """Look one asset up; None when no manifest declares it."""
         asset = self._user.get(name) or self._shipped.get(name)
-        while asset is None and self._unread:
-            self._read_one()
-            asset = self._shipped.get(name)
+        # Reading a manifest takes far longer than looking whether the name stands in it at all.
+        if asset is None and any(_may_declare(entry, name) for entry in self._unread):
+            while asset is None and self._unread:
+                self._read_one()
+                asset = self._shipped.get(name)
         return asset
 
     def ships(self, asset: Asset) -> bool:
@@ -137,6 +139,16 @@ class Catalog:
         self._unread.pop()
         for name, asset in {asset.name: asset for asset in manifest.assets}.items():
             self._shipped.setdefault(name, asset)
+
+
+def _may_declare(entry: Manifest | Path, name: str) -> bool:
+    """Whether a name may be one of a shipped manifest's, which writes each as it is, without a YAML escape."""
+    if isinstance(entry, Manifest):
+        return True
+    try:
+        return name.encode(errors="surrogatepass") in entry.read_bytes()
+    except OSError:  # reading it says why
+        return True
 
 
 class _Walk:

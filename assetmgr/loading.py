@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from assetmgr.typed import Typed
 from assetmgr.workspace import Check, Workspace
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def load_model(
     IntegrityError
         When a file is not what the lock says.
     """
-    workspace = Workspace([manifest] if manifest else None, root)
-    return workspace.load_model(name, device=device, dtype=dtype, quantize=quantize, into=into, verify=verify)
+    with Typed.of(manifest, root).errors():
+        workspace = Workspace([manifest] if manifest else None, root)
+        return workspace.load_model(name, device=device, dtype=dtype, quantize=quantize, into=into, verify=verify)
 
 
 def load_model_and_preprocess(
@@ -142,13 +144,17 @@ def load_dataset(
     IntegrityError
         When a file is not what the lock says.
     """
-    workspace = Workspace([manifest] if manifest else None, root)
-    return workspace.load_dataset(
-        name,
-        split=split,
-        vis_path=vis_path,
-        missing=missing,
-        transform=transform,
-        config_name=config_name,
-        verify=verify,
-    )
+    typed = Typed.of(manifest, root)
+    with typed.errors():
+        loaded = Workspace([manifest] if manifest else None, root).load_dataset(
+            name,
+            split=split,
+            vis_path=vis_path,
+            missing=missing,
+            transform=transform,
+            config_name=config_name,
+            verify=verify,
+        )
+    for dataset in loaded.values() if isinstance(loaded, dict) else [loaded]:
+        dataset.typed = typed
+    return loaded

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetmgr.catalog import Catalog, find_manifest, shipped_manifests
-from assetmgr.errors import ManifestError, SeveralErrors, UnknownAssetError
+from assetmgr.errors import AssetError, ManifestError, SeveralErrors, UnknownAssetError
 from assetmgr.manifest import HubSource, Manifest, load_manifest, parse_manifest
 
 NOWHERE = Path("/nowhere/shipped.yaml")  # a look-up that reads it fails
@@ -183,3 +183,18 @@ def test_what_ships_is_found_and_valid() -> None:
     paths = shipped_manifests()
     assert paths
     assert len(Catalog([], paths).names()) >= len({a.name for path in paths for a in load_manifest(path).assets})
+
+
+def test_a_shipped_manifest_is_read_only_where_the_name_may_be_in_it(tmp_path: Path) -> None:
+    """What does not hold the name is not even parsed; what ships writes every name as it is."""
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("version: 1\nmodels: [mine\n")
+    for name in ("other", "\ud800", "ä"):
+        assert Catalog([], [broken]).find(name) is None
+    with pytest.raises(ManifestError):
+        Catalog([], [broken]).find("mine")
+    with pytest.raises(AssetError):
+        Catalog([], [tmp_path / "gone.yaml"]).find("mine")
+    for path in shipped_manifests():
+        text = path.read_text(encoding="utf-8")
+        assert [asset.name for asset in load_manifest(path).assets if asset.name not in text] == []

@@ -21,11 +21,13 @@ from assetmgr.datasets.table import Field, Table, UndecodableError
 from assetmgr.datasets.videos import Video
 from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.manifest_reader import nearest
+from assetmgr.typed import Typed
 
 Sample = dict[str, Any]
 
 # How many rows' plain values are read at once while iterating: enough to be quick, few enough to be nothing.
 _AHEAD = 1024
+_AS_IT_IS = Typed()
 
 
 class Dataset:
@@ -50,6 +52,8 @@ class Dataset:
         The columns that a sample has, and what each is.
     rows
         The table's rows that it has, in order; None: all.
+    typed
+        How the commands that its errors name are typed.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Dataset:
         rows: array[int] | None = None,
         columns: Sequence[str] | None = None,
         transform: Callable[[Sample], Any] | None = None,
+        typed: Typed = _AS_IT_IS,
     ) -> None:
         self.name = name
         self.split = split
@@ -72,6 +77,7 @@ class Dataset:
         self.table = table
         self.provenance = provenance
         self.transform = transform
+        self.typed = typed
         self.rows = rows
         self.fields = tuple(
             field for field in table.shape.fields if (not field.beside if columns is None else field.name in columns)
@@ -126,7 +132,7 @@ class Dataset:
         return self._with(transform=transform)
 
     def _with(self, **changed: Any) -> Dataset:
-        kept = {"rows": self.rows, "columns": self.columns, "transform": self.transform}
+        kept = {"rows": self.rows, "columns": self.columns, "transform": self.transform, "typed": self.typed}
         parts = (self.name, self.split, self.annotations, self.media, self.table, self.provenance)
         return Dataset(*parts, **{**kept, **changed})
 
@@ -284,7 +290,7 @@ class Dataset:
     def _mend(self, name: str | None = None) -> str:
         mend = self.media.mend(name) if name else self.media.owner and f"assetmgr verify {self.media.owner} --repair"
         own = f"put the images into {self.media.where}, or leave vis_path out to use those of {self.name}"
-        return mend or own
+        return self.typed(mend or own)
 
     def __repr__(self) -> str:
         lines = [

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.benchmarks.adopt import adopt
 from tests.benchmarks.kills import kills
 from tests.benchmarks.load_dataset import load_dataset
+from tests.benchmarks.load_model import load_model
 from tests.benchmarks.load_weights import load_weights
 from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "verify-quick": verify_quick,
     "look": look,
     "load-dataset": load_dataset,
+    "load-model": load_model,
     "packed-media": packed_media,
     "pull-cold": pull_cold,
     "transfer": transfer,
