@@ -39,6 +39,7 @@ SAMPLE_READERS = (
     "dialogue",
     "dialogue_eval",
     "image_folder",
+    "webdataset",
 )
 LINK_STYLES = ("symlink", "hardlink", "copy")
 TRANSPORTS = ("auto", "snapshot", "direct")

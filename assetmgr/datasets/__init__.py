@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 from assetmgr.datasets.dataset import Dataset, Sample
-from assetmgr.datasets.media import Folder
-from assetmgr.datasets.places import Prove, VisPath, media_of, trusted
+from assetmgr.datasets.media import Folder, Media
+from assetmgr.datasets.places import Prove, VisPath, media_of, shards_of, trusted
 from assetmgr.datasets.prepared import opened
 from assetmgr.datasets.provenance import Provenance
-from assetmgr.datasets.readers import OF_NAMES, READERS
-from assetmgr.datasets.recipes import kind_of, of_files, of_names
+from assetmgr.datasets.readers import OF_NAMES, READERS, SHARDS
+from assetmgr.datasets.recipes import kind_of, of_files, of_names, of_shards
 from assetmgr.datasets.splits import Splits, unknown_split
 from assetmgr.errors import MissingExtraError, UsageError
 from assetmgr.verify import Installed
@@ -142,9 +142,16 @@ def _open(
     prove: Prove,
 ) -> Dataset:
     kind = kind_of(found, split)
-    recipe = None if kind in OF_NAMES else of_files(found, required, split, named, kind, prove)
-    media = media_of(found, required, split, vis_path, check=check, prove=prove)
-    recipe = recipe or of_names(found, split, named, media)
+    media: Media
+    if kind == SHARDS:
+        media = shards_of(found, named, vis_path, check=check, prove=prove)
+        recipe = of_shards(found, split, media)
+    elif kind in OF_NAMES:
+        media = media_of(found, required, split, vis_path, check=check, prove=prove)
+        recipe = of_names(found, split, named, media)
+    else:
+        recipe = of_files(found, required, split, named, kind, prove)
+        media = media_of(found, required, split, vis_path, check=check, prove=prove)
     table = opened(found.store, recipe)
     dataset = Dataset(
         found.name,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from assetmgr.datasets import splits_of
 from assetmgr.datasets.archived import Archives
 from assetmgr.datasets.features import names_of, whole
-from assetmgr.datasets.media import Folder, Media, Overlay
+from assetmgr.datasets.media import Below, Folder, Media, Overlay
 from assetmgr.datasets.places import media_of, trusted
 from assetmgr.datasets.prepared import opened
 from assetmgr.datasets.readers import OF_NAMES
@@ -61,6 +61,8 @@ def counted(found: Installed, required: Sequence[Installed]) -> tuple[list[tuple
 def _places(media: Media, names: Iterable[str]) -> set[str]:
     if isinstance(media, Archives):
         return {archive.path for archive in media.archives}
+    if isinstance(media, Below):
+        return _places(media.media, names)
     if isinstance(media, Overlay):
         return {place for layer in media.layers for place in _places(layer, names)}
     places = set()

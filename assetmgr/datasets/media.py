@@ -240,13 +240,62 @@ class Overlay:
         yield from dict.fromkeys(name for layer in self.layers for name in layer.names())
 
     def _layer(self, name: str) -> Media:
-        return next((layer for layer in self.layers if layer.has(name)), self.layers[-1])
+        """The place that has a name; of one that none has, the place that would."""
+        lists = (layer for layer in self.layers if isinstance(layer, Below) and name.startswith(f"{layer.folder}/"))
+        return next((layer for layer in self.layers if layer.has(name)), next(lists, self.layers[-1]))
 
     def shown(self, name: str) -> str:
         return self._layer(name).shown(name)
 
     def mend(self, name: str) -> str | None:
         return self._layer(name).mend(name)
+
+
+class Below:
+    """Shards whose media are known by another name too: below a folder. Their own name goes first."""
+
+    def __init__(self, media: Media, folder: str) -> None:
+        self.media, self.folder = media, folder
+
+    @property
+    def owner(self) -> str | None:
+        return self.media.owner
+
+    @property
+    def where(self) -> str:
+        return self.media.where
+
+    def _own(self, name: str) -> str:
+        """What the media call it: of a name that they do not have, what is below the folder."""
+        folder, slash, rest = name.partition("/")
+        return rest if slash and folder == self.folder and not self.media.has(name) else name
+
+    def open(self, name: str) -> BinaryIO:
+        return self.media.open(self._own(name))
+
+    def has(self, name: str) -> bool:
+        return self.media.has(self._own(name))
+
+    def present(self, names: Collection[str]) -> set[str]:
+        found = self.media.present(names)
+        start = f"{self.folder}/"
+        below = {name[len(start) :]: name for name in names if name.startswith(start) and name not in found}
+        return found | {below[name] for name in self.media.present(list(below))}
+
+    def names(self) -> Iterator[str]:
+        return self.media.names()
+
+    def shown(self, name: str) -> str:
+        return self.media.shown(self._own(name))
+
+    def mend(self, name: str) -> str | None:
+        own = self._own(name)
+        if "://" not in own and not self.media.has(own) and "://" in next(self.media.names(), ""):
+            return (
+                f"the shards of {self.owner} know their images by URL, and the annotations name files: give vis_path "
+                f"a folder or an archive of the files; load_dataset({self.owner!r}) has what is in the shards"
+            )
+        return self.media.mend(own)
 
 
 def named(media: Media, stem: str, suffixes: Iterable[str]) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable, Sequence
 
 from assetmgr.archives.places import COMPRESSED, SUFFIXES
 from assetmgr.datasets.annotations import Annotation
-from assetmgr.datasets.archived import Packed, archived
+from assetmgr.datasets.archived import Archives, Packed, archived
 from assetmgr.datasets.listed import Owner, listed_below
-from assetmgr.datasets.media import Folder, Media, Overlay
-from assetmgr.datasets.shards import shards
+from assetmgr.datasets.media import Below, Folder, Media, Overlay
+from assetmgr.datasets.shards import shards, whole_shards
 from assetmgr.errors import UsageError
 from assetmgr.lock import LockedFile
 from assetmgr.manifest_reader import nearest
@@ -104,10 +105,8 @@ def media_of(
         looked += [(_under(root, named), asset) for asset in sources for root in _roots(asset)]
     else:
         sources = [other for other in required if other.entry.kind == "dataset"] or [found]
-        for other in sources:
-            if other.entry.origin == "url_list":
-                prove(other, other.files)
-                return shards(other, check=check)
+        if layers := [_shards(other, check, prove) for other in sources if other.entry.origin == "url_list"]:
+            return layers[0] if len(layers) == 1 else Overlay(layers)
         looked = [(_under(root, _named(other, split) or "."), other) for other in sources for root in _roots(other)]
     for folder, asset in looked:
         if media := _at(found, sources, folder, asset, check=check, prove=prove):
@@ -116,6 +115,31 @@ def media_of(
         f"{found.name}, split {split}: no folder of images: {', '.join(folder for folder, _ in looked)}",
         mend=f"correct `media:` of {found.name} in the manifest, let its patterns include the images, or pass vis_path",
     )
+
+
+def shards_of(
+    found: Installed,
+    named: Sequence[str],
+    vis_path: VisPath | None,
+    *,
+    check: bool = True,
+    prove: Prove = trusted,
+) -> Archives:
+    """The shards of a split whose samples are in them: those of ``vis_path``, else the asset's own."""
+    if vis_path is None:
+        prove(found, found.files)
+        return whole_shards(found, named, None, check=check)
+    paths = [vis_path] if isinstance(vis_path, str | os.PathLike) else vis_path
+    if not paths or not all(map(os.fspath, paths)):
+        raise UsageError("vis_path is empty", mend=f"leave it out to use the shards of {found.name}")
+    return whole_shards(found, named, [os.fspath(path) for path in paths], check=True)
+
+
+def _shards(asset: Installed, check: bool, prove: Prove) -> Media:
+    """The images of a list: as it names them, or below the last folder of their place (``val/`` of ``shards/val``)."""
+    prove(asset, asset.files)
+    found = shards(asset, check=check)
+    return Below(found, posixpath.basename(asset.folder.replace(os.sep, "/")))
 
 
 def _above(named: str, required: Sequence[Installed]) -> list[tuple[str, Installed]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from assetmgr.datasets.annotations import Annotation
+from assetmgr.datasets.archived import Archives
 from assetmgr.datasets.media import Media
 from assetmgr.datasets.places import Prove, annotations_of
 from assetmgr.datasets.prepared import Recipe
-from assetmgr.datasets.readers import OF_NAMES, READERS, image_folder
+from assetmgr.datasets.readers import OF_NAMES, READERS, image_folder, webdataset
 from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.verify import Installed
 
@@ -72,3 +74,10 @@ def of_names(found: Installed, split: str, named: Sequence[str], media: Media) -
     told = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
     reader = f"image_folder {image_folder.VERSION} {folder} {told}"
     return Recipe(found.name, split, (), reader, lambda _: image_folder.rows(names, folder))
+
+
+def of_shards(found: Installed, split: str, media: Archives) -> Recipe:
+    """How a split is read from the rows that its shards have."""
+    files = tuple(Annotation(found.name, split, shard.path, shard.identity()) for shard in media.archives)
+    reader = f"webdataset {webdataset.VERSION} {' '.join(shard.base for shard in media.archives)}"
+    return Recipe(found.name, split, files, reader, lambda _: webdataset.read(media, found.name))

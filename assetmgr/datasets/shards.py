@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 
 import msgspec
 
 from assetmgr.archives.places import PLAIN
 from assetmgr.datasets.annotations import Annotation
-from assetmgr.datasets.archived import SHAPE, Archives, Packed
+from assetmgr.datasets.archived import SHAPE, Archives, Packed, archived
 from assetmgr.datasets.index import Index, sorted_rows
 from assetmgr.datasets.listed import Owner
 from assetmgr.datasets.prepared import Recipe, Rows, opened
 from assetmgr.digests import hash_file
-from assetmgr.errors import IntegrityError
+from assetmgr.errors import IntegrityError, UsageError
 from assetmgr.receipt import Stamp
+from assetmgr.store import Layout
 from assetmgr.verify import Installed
 
 INDEX = "index.json"
@@ -70,3 +72,52 @@ def shards(asset: Installed, *, check: bool) -> Archives:
     annotation = Annotation(asset.name, "media", path, known or "")
     recipe = Recipe(asset.name, "media", (annotation,), f"shards {VERSION} {' '.join(tars)}", reading)
     return Archives(packed, Index(opened(asset.store, recipe)), "", stamps, asset.name)
+
+
+def whole_shards(found: Installed, named: Sequence[str], own: Sequence[str] | None, *, check: bool) -> Archives:
+    """Shards with all that is in them: members are named ``SHARD.tar/MEMBER``, in the shards' order.
+
+    Parameters
+    ----------
+    named
+        Which of the asset's files, by patterns such as ``*.tar``.
+    own
+        Shards of the user's own, or folders of them, in place of the asset's.
+
+    Raises
+    ------
+    UsageError
+        When there is none.
+    IntegrityError
+        When one is damaged.
+    """
+    if own is None:
+        layout = Layout(found.entry)
+        packed = [
+            Packed(found.store.at(layout.name(file)), "", file.sha256 or "", Owner.of(found), number)
+            for number, file in enumerate(found.files)
+            if file.path.endswith(".tar") and any(fnmatchcase(file.path, one) for one in named)
+        ]
+    else:
+        packed = [Packed(path) for one in own for path in _tars(os.path.abspath(os.path.expanduser(one)))]
+    if not packed:
+        where = ", ".join(named if own is None else own)
+        raise UsageError(
+            f"{found.name}: no shard (*.tar) is in {where}",
+            mend=f"correct `splits:` of {found.name} in the manifest, or give vis_path a folder of shards",
+        )
+    packed.sort(key=lambda shard: shard.path)
+    above = os.path.commonpath([os.path.dirname(shard.path) for shard in packed])
+    packed = [shard._replace(base=f"{os.path.relpath(shard.path, above)}/".replace(os.sep, "/")) for shard in packed]
+    try:
+        return archived(found.store, found.name, packed, check=check)
+    except OSError as error:
+        mend = f"assetmgr verify {found.name} --full --repair"
+        raise IntegrityError(f"{found.name}: {error.filename}: {error.strerror}", mend=mend) from None
+
+
+def _tars(path: str) -> list[str]:
+    """A shard, or the shards in a folder."""
+    if not os.path.isdir(path):
+        return [path] if os.path.isfile(path) else []
+    return [os.path.join(path, name) for name in os.listdir(path) if name.endswith(".tar")]

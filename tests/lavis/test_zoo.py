@@ -155,7 +155,8 @@ def test_a_datasets_splits_are_lavis_own_and_name_its_files(name: str) -> None:
     assert set(splits) == set(recorded["media"]) or not recorded["files"]
     paths = [file.path for file in fetched(asset).values()]
     named = {entry for entries in splits.values() for entry in entries}
-    if asset.use.get("samples") == "image_folder":  # there are no annotations: a split is a folder of media
+    # There are no annotations: a split is a folder of media, or shards.
+    if asset.use.get("samples") in ("image_folder", "webdataset"):
         assert not paths
         named = set()
     assert all(paths.count(entry) == 1 for entry in named)

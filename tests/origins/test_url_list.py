@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from assetmgr.datasets import Dataset
+from assetmgr.workspace import Workspace
 from tests.hub import Fault, Hub
 from tests.origins.images import VARIABLE, Listed, img2dataset_python, indexed
 from tests.origins.test_script import processes
@@ -266,3 +268,17 @@ def test_offline_no_image_is_asked_for(hub: Hub, project: Project) -> None:
     project.run("lock")
     assert "--offline" in pull(project, "--offline", code=5).err
     assert not hub.requests
+
+
+def test_what_a_pull_fetched_is_a_dataset(hub: Hub, project: Project) -> None:
+    listed = Listed(hub, 12, dead=3)
+    listed.publish()
+    listed.write(project, "shard_size: 5")
+    manifest = project.folder / "assets.yaml"
+    manifest.write_text(manifest.read_text() + '\n    splits: {train: ["*.tar"]}\n    samples: webdataset\n')
+    project.run("lock")
+    pull(project)
+    samples = Workspace([manifest], project.root).load_dataset("pictures", split="train", missing="error")
+    assert isinstance(samples, Dataset)
+    assert [sample["text_input"] for sample in samples] == [f"é {number}" for number in range(3, 12)]
+    assert {str(sample["image"].size) for sample in samples} == {"(24, 16)"}

@@ -28,8 +28,9 @@ class Reader:
     beside: tuple[str, ...] = ()
 
 
-# Kinds of samples without annotations, which `assetmgr.datasets.folders` reads from the names of media.
-OF_NAMES = ("image_folder",)
+# Kinds of samples without annotations, which `assetmgr.datasets.recipes` reads from the media themselves.
+SHARDS = "webdataset"
+OF_NAMES = ("image_folder", SHARDS)
 
 READERS: Mapping[str, Reader] = {
     reader.name: reader
