@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex, overload
 from assetmgr.datasets.absence import rows_without
 from assetmgr.datasets.annotations import Annotation
 from assetmgr.datasets.chance import CHANCES
-from assetmgr.datasets.evaluation import LISTS, OF_CAPTIONS, of_lists
+from assetmgr.datasets.evaluation import LISTS, OF_CAPTIONS, class_names, of_lists
 from assetmgr.datasets.features import has_flow, joined, names_of, whole
 from assetmgr.datasets.images import decode
 from assetmgr.datasets.media import DamagedError, Media, named
@@ -99,6 +99,8 @@ class Dataset:
             return OF_CAPTIONS[name](self._column)
         if name in LISTS and self.table.shape.lists:
             return of_lists(name, [Annotation(self.name, self.split, path) for path in self.annotations])
+        if name == "classnames" and self.name == "imagenet":
+            return class_names()
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _column(self, name: str) -> list[Any]:

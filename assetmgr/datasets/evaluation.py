@@ -3,6 +3,7 @@
 Of retrieval: ``text``, all captions; ``image``, the images' names; ``img2txt`` and ``txt2img``, which of one belong to
 which of the other. Of questions: ``answer_list``, the answers to choose among; ``coco_fmt_qust_file`` and
 ``coco_fmt_anno_file``, the paths of the questions and annotations in COCO's form; None where there is no such file.
+Of ImageNet: ``classnames``, the names of its 1,000 classes.
 """
 
 from __future__ import annotations
@@ -50,3 +51,11 @@ def of_lists(name: str, files: Sequence[Annotation]) -> Any:
     if at >= len(files):
         return None
     return files[at].document(list[Any]) if name == "answer_list" else files[at].path
+
+
+def class_names() -> list[str]:
+    """The names of ImageNet's classes, in the order of their folders."""
+    from importlib.resources import files as resources
+
+    text = resources("assetmgr.datasets").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if not line.startswith("#")]
