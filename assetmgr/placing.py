@@ -83,7 +83,7 @@ def write_document(
     path = os.fspath(path)
     folder = os.path.dirname(path) or "."
     make_folder(folder)
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-")
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=_writing(path))
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
@@ -288,6 +288,20 @@ def _copy(source: str, name: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _writing(path: str) -> str:
+    """How the names begin under which a document is written before it stands at its own."""
+    return f".writing-{os.path.basename(path)[:100]}-"
+
+
+def sweep_unwritten(path: str | os.PathLike[str]) -> None:
+    """Remove what a killed `write_document` left beside a document. Only for who holds the document's lock."""
+    folder, begins = os.path.dirname(path) or ".", _writing(os.fspath(path))
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(begins):
+                remove_file(os.path.join(folder, name))
 
 
 def sweep_temporary(folder: str) -> None:

@@ -40,7 +40,7 @@ from assetmgr.lock import (
 from assetmgr.manifest import Asset, HubSource, Manifest, ScriptSource, UrlListSource
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
-from assetmgr.placing import write_document
+from assetmgr.placing import sweep_unwritten, write_document
 from assetmgr.store import Store, check_places
 
 if TYPE_CHECKING:
@@ -294,6 +294,7 @@ class Sheets:
         """Hold a lock file against others who write it; what was read of it before does not count."""
         key = f"lock-{sha256_text(os.path.realpath(sheet.lock_file))[:32]}"
         with held(self._store.mutex(key), f"locking {sheet.lock_file}", wait=wait, say=say):
+            sweep_unwritten(sheet.lock_file)
             self._locks.pop(sheet.lock_file, None)
             yield
 

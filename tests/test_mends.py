@@ -25,6 +25,7 @@ from tests.support import Done, Project, flip_byte, served, truncate
 from tests.test_errors import leaves
 from tests.test_mutex import holder
 
+DATA = Path(__file__).parent / "data"
 BODY = b"0123456789" * 300
 TOKEN = "hf_" + "a" * 32
 FILES = "version: 1\nmodels:\n  m:\n    files: [{url: '{endpoint}/f/w.bin'}]\n"
@@ -347,6 +348,23 @@ def the_network_is_forbidden(world: World) -> None:
     world.works("pull", "--offline")
 
 
+@befalls(errors.UnknownSplitError)
+def a_split_is_misspelt(world: World) -> None:
+    pytest.importorskip("pyarrow")
+    world.hub.publish("/f/a.json", b'[{"image": "a.jpg", "caption": "x", "image_id": 1}]')
+    world.hub.publish("/f/a.jpg", (DATA / "coco-sample/val2017/000000002149.jpg").read_bytes())
+    world.project.write(
+        "version: 1\ndatasets:\n  d:\n    files: [{url: '{endpoint}/f/a.json'}, {url: '{endpoint}/f/a.jpg'}]\n"
+        "    splits: {train: a.json}\n    samples: caption\n"
+    )
+    world.works("lock")
+    world.works("pull")
+    show = ("show", "d", "--samples", "1", "-o", "sheet.html", "--split")
+    mend = world.fails(errors.UnknownSplitError, *show, "trian", says="error: d has no split 'trian'.*train")
+    assert mend == "its splits are train"
+    world.works(*show, "train")
+
+
 # --- 6, 7, 8: the disk, leave, and others ----------------------------------------------------------------------------
 
 
@@ -360,6 +378,25 @@ def the_disk_is_too_small(world: World) -> None:
     )
     assert "name fewer assets" in mend
     world.works("pull", "m")
+
+
+@befalls(errors.MemorySpaceError)
+def a_model_is_larger_than_what_is_free(world: World) -> None:
+    pytest.importorskip("transformers")
+    weights = sum(path.stat().st_size for path in (DATA / "tiny_blip2_vqa").glob("*.safetensors"))
+    world.hub.create("org/blip2").commit_folder(DATA / "tiny_blip2_vqa")
+    world.project.write("version: 1\nmodels:\n  m:\n    hub: org/blip2\n")
+    world.works("lock")
+    world.works("pull")
+    done = world.project.python(
+        "import sys, assetmgr\nfrom assetmgr import errors\nfrom assetmgr.models import fitting\n"
+        "fitting.main_memory = lambda *, swap: int(sys.argv[1])\n"
+        "load_model = assetmgr.load_model\n"
+        "try: load_model('m', device='cpu', dtype='float32')\n"
+        "except errors.MemorySpaceError as error: print(error.exit_code, eval(error.mend.split(', which')[0]).dtype)\n",
+        str(weights * 7 // 10),
+    )
+    assert done.out == "6 torch.float16\n"
 
 
 @befalls(errors.AccessError)

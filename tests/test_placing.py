@@ -15,7 +15,16 @@ import pytest
 
 from assetmgr.errors import AssetError, DiskSpaceError
 from assetmgr.lock import LockedAsset, LockedFile
-from assetmgr.placing import LinkStyle, link, make_folder, place, remove_empty_folders, remove_file, write_document
+from assetmgr.placing import (
+    LinkStyle,
+    link,
+    make_folder,
+    place,
+    remove_empty_folders,
+    remove_file,
+    sweep_unwritten,
+    write_document,
+)
 from assetmgr.receipt import Receipt, receipt_name
 from assetmgr.store import Store
 from tests.support import Project, files_below
@@ -504,3 +513,11 @@ def test_a_link_planted_at_a_mutex_is_not_followed(project: Project, victim: Pat
 def test_an_asset_error_is_no_os_error() -> None:
     # `link` and `write_document` turn some OSErrors into ours: what cleans up must catch both.
     assert not issubclass(AssetError, OSError)
+
+
+def test_what_a_killed_writer_left_goes_and_that_of_other_documents_stays(tmp_path: Path) -> None:
+    write_document(tmp_path / "a.json", b"1")
+    for name in (".writing-a.json-x", ".writing-b.json-x"):
+        (tmp_path / name).touch()
+    sweep_unwritten(tmp_path / "a.json")
+    assert files_below(tmp_path) == {"a.json", ".writing-b.json-x"}

@@ -36,4 +36,6 @@ class Splits(dict[str, Dataset]):
 
 def unknown_split(name: str, split: str, known: Mapping[str, object]) -> UnknownSplitError:
     """The error about a split that there is not; a `KeyError` too, as a dict raises."""
-    return UnknownSplitError(f"{name} has no split {split!r}{nearest(split, known)}")
+    return UnknownSplitError(
+        f"{name} has no split {split!r}{nearest(split, known)}", mend=f"its splits are {', '.join(known)}"
+    )
