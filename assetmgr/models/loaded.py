@@ -33,7 +33,8 @@ class LoadedModel:
     device
         Where its inputs go, as a `torch.device`.
     dtype
-        The `torch.dtype` of most of its floating-point weights. (Some models keep a part in float32.)
+        The `torch.dtype` that was asked for; where none was, that of most of its floating-point weights. (Some models
+        keep a part in float32.)
     footprint
         The bytes of its parameters and buffers, as they are held: quantised ones by what they take.
     folder
@@ -129,8 +130,14 @@ class LoadedModel:
         Returns
         -------
         torch.Tensor
-            Shape (texts, hidden size), float32, on `device`: the mean of each text's token vectors, of length 1, so
-            that a dot product is a cosine similarity.
+            Shape (texts, hidden size), float32, on `device`: the mean of each text's token vectors (or the first
+            token's, where the repository's ``1_Pooling/config.json`` says so), of length 1, so that a dot product is a
+            cosine similarity.
+
+        Raises
+        ------
+        UsageError
+            When the model cannot do that, or its repository asks for another way of pooling.
         """
         return self._backend.embed(self, [texts] if isinstance(texts, str) else list(texts))
 

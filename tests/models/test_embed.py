@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,36 @@ def test_an_embedding_is_the_normalised_mean_of_the_last_layer(model_asset: Make
         states = loaded.model(**loaded.processor("dog", return_tensors="pt")).last_hidden_state[0]
     mean = states.mean(0)
     assert torch.allclose(vectors[1], mean / mean.norm(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("said", "pooling"),
+    [
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "word_embedding_dimension": 16}, "cls"),
+        ({"pooling_mode": "cls"}, "cls"),
+        ({"pooling_mode_lasttoken": True}, "pooling_mode_lasttoken"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "mean, pooling_mode_max_tokens"),
+        ([], "nothing that can be read"),
+    ],
+)
+def test_the_repositorys_own_pooling_is_done_or_refused(
+    model_asset: MakeModel, bert_copy: Path, said: object, pooling: str
+) -> None:
+    import torch
+
+    (bert_copy / "1_Pooling").mkdir()
+    (bert_copy / "1_Pooling" / "config.json").write_text(json.dumps(said))
+    loaded = models.load(model_asset(bert_copy))
+    if pooling not in ("mean", "cls"):
+        with pytest.raises(UsageError, match=f"the-model: its .*config.json asks for pooling by {pooling}"):
+            loaded.embed("dog")
+        return
+    vectors = loaded.embed(["dog", "the cat sat on the mat"])
+    with torch.no_grad():
+        states = loaded.model(**loaded.processor("dog", return_tensors="pt")).last_hidden_state[0]
+    expected = states.mean(0) if pooling == "mean" else states[0]
+    assert torch.allclose(vectors[0], expected / expected.norm(), atol=1e-6)
 
 
 def test_neighbours_and_batches_do_not_change_an_embedding(model_asset: MakeModel, bert: Path) -> None:

@@ -34,6 +34,7 @@ from assetmgr.models.backends.placement import (
     refuse_disk_map,
     saved_quantization,
 )
+from assetmgr.models.backends.pooling import pooling_of
 from assetmgr.models.backends.quiet import no_hub_kernels, quiet
 from assetmgr.models.backends.snapshot import Snapshot, check_vocabulary, examine
 from assetmgr.models.backends.writing import answer, caption, generate, writes
@@ -237,6 +238,7 @@ def embed(loaded: LoadedModel, texts: Sequence[str]) -> torch.Tensor:
     model, tokenizer = loaded.model, loaded.processor
     if not _embeds(loaded):
         raise cannot(loaded, "embed")
+    pooling = pooling_of(loaded.name, loaded.folder)
     # A tokenizer that was saved without its limit says a number beyond all reason.
     longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or 2**20)
     vectors = [torch.zeros(0, model.config.hidden_size, device=loaded.device)]
@@ -248,6 +250,8 @@ def embed(loaded: LoadedModel, texts: Sequence[str]) -> torch.Tensor:
         with torch.no_grad():
             states = model.base_model(**inputs).last_hidden_state.float()
         weights = inputs["attention_mask"].unsqueeze(-1).to(states.device, states.dtype)
+        if pooling == "cls":  # the first token that is one: a tokenizer may fill up on the left
+            weights = weights * (weights.cumsum(1) == 1)
         means = (states * weights).sum(1) / weights.sum(1).clamp(min=1)
         vectors.append(torch.nn.functional.normalize(means, dim=1).to(loaded.device))
     return torch.cat(vectors)
