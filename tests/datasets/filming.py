@@ -7,6 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytest.importorskip("av")
+pytest.importorskip("numpy")
+
 import numpy
 
 WIDTH, HEIGHT, BITS = 64, 48, 8

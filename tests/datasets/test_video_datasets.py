@@ -8,7 +8,6 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
 
 from assetmgr.datasets import Dataset, load
@@ -19,6 +18,8 @@ from assetmgr.verify import Installed
 from tests.datasets.filming import film, numbers_of
 from tests.datasets.stored import store_asset
 from tests.lavis.video_forms import VIDEOS, gpt2
+
+numpy = pytest.importorskip("numpy")
 
 pytest.importorskip("av")
 AVSD = VIDEOS["avsd_dialogue"]

@@ -10,7 +10,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy
 import pytest
 
 from assetmgr.datasets.frames import sampled
@@ -18,6 +17,8 @@ from assetmgr.datasets.media import Folder
 from assetmgr.datasets.videos import Video
 from assetmgr.errors import IntegrityError, MissingExtraError, UsageError
 from tests.datasets.filming import FILMS, cut, film, numbers_of, turned
+
+numpy = pytest.importorskip("numpy")
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not installed")
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from assetmgr.datasets import Dataset, load
-from assetmgr.models.backends.lavis_files import import_lavis
 from tests.datasets.stored import store_asset
 from tests.datasets.test_webdataset import SHARD, USE
 from tests.lavis.telling import said
@@ -21,6 +20,8 @@ pytestmark = pytest.mark.lavis
 
 
 def test_every_sample_of_a_shard_is_one_that_lavis_draws(tmp_path: Path) -> None:
+    from assetmgr.models.backends.lavis_files import import_lavis  # which imports torch
+
     import_lavis("laion2B_multi")
     from lavis.datasets.datasets.laion_dataset import LaionDataset
     from lavis.processors.base_processor import BaseProcessor

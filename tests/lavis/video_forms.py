@@ -10,9 +10,14 @@ import json
 import random
 from collections.abc import Mapping
 
-import numpy
+import pytest
 
 from tests.lavis.forms import Form
+
+pytest.importorskip("av")
+pytest.importorskip("numpy")
+
+import numpy
 
 
 def _videos(folder: str, *names: str) -> dict[str, bytes]:
