@@ -136,8 +136,9 @@ def test_the_splits_are_a_dict_that_says_what_it_holds(coco: Installed) -> None:
     for wrong in (lambda: splits["vall"], lambda: again["vall"], lambda: load(coco, split="vall")):
         with pytest.raises(KeyError) as caught:
             wrong()
-        assert str(caught.value) == "coco-sample has no split 'vall'; did you mean 'val'?"
         assert isinstance(caught.value, UsageError)
+        assert caught.value.message == "coco-sample has no split 'vall'; did you mean 'val'?"
+        assert caught.value.mend == "its splits are train, val"
 
 
 def test_a_column_is_not_an_index_and_a_word_says_what_is(easy_vqa: Installed) -> None:

@@ -36,9 +36,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("clip/RN50", "it has no twin on the hub", "in LAVIS's environment call "),
     ],
 )
-def test_a_checkpoint_of_lavis_is_refused_with_its_twin(name: str, said: str, mend: str, tmp_path: Path) -> None:
+def test_a_checkpoint_of_lavis_is_refused_with_its_twin(
+    name: str, said: str, mend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSETMGR_ROOT", str(tmp_path))
     with pytest.raises(UsageError) as caught:
-        assetmgr.load_model(name, root=tmp_path)
+        assetmgr.load_model(name)
     assert caught.value.message.startswith(f"{name} is a checkpoint in LAVIS's own form")
     assert said in caught.value.message
     assert caught.value.mend is not None
