@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from assetmgr.asked import Pinned
     from assetmgr.caches.looking import CacheReport
+    from assetmgr.carried import Carriage
     from assetmgr.datasets import Dataset, VisPath
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
@@ -343,6 +344,39 @@ class Workspace:
                 for one in pinned:
                     error = told(error, one.reference, one.asset)
                 raise error from None
+
+    def pull_carried(self, carriage: Carriage) -> list[Pulled]:
+        """Pull what a bundle, a registry or a server tells of, in just those bytes. No manifest or lock has a say."""
+        from assetmgr.install import Wish
+
+        self._network.renew()
+        wishes = [
+            Wish(
+                each.entry,
+                use=each.use,
+                endpoint=each.endpoint,
+                receipt=self.store.read_receipt(each.entry),
+                pins=each.pins,
+                made=each.made,
+            )
+            for each in carriage.assets
+        ]
+        with self._network.origins() as origins:
+            return self._run(self._pull(wishes, origins))
+
+    def carriage(self, names: Iterable[str] = ()) -> Carriage:
+        """What another machine is to be told of installed assets, and of all that they require.
+
+        Raises
+        ------
+        NotInstalledError
+            When one is not in the store.
+        """
+        from assetmgr.carried import carriage
+
+        found = self._receipts(names)
+        raise_all([self._not_installed(name) for name, receipt in found if receipt is None])
+        return carriage(receipt for _, receipt in found if receipt is not None)
 
     def _asked_for(self, pinned: Pinned) -> Wish:
         from assetmgr.install import Wish
