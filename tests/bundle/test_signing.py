@@ -106,11 +106,9 @@ def test_what_is_wrong_with_the_keys_is_told_with_its_mend(
     keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told(fails: type[AssetError], what: str) -> None:
+        key = str(tmp_path / "key")
         with pytest.raises(fails) as caught:
-            if what == "sign":
-                sign(DATA, str(tmp_path / "key"))
-            else:
-                verify(DATA, "x", str(tmp_path / "key"))
+            sign(DATA, key) if what == "sign" else verify(DATA, "x", key)
         assert caught.value.mend
 
     told(UsageError, "sign")
