@@ -3,8 +3,8 @@
 Why SSH signatures and not a library such as OpenSSF's model-signing: whoever keeps a lab's machines has an SSH key
 already, often in an agent or on a token, and the lab knows whose it is; ``ssh-keygen`` (8.2 and newer) is on each of
 those machines, air-gapped ones too, with no package to bring there and no service to ask; and its ``allowed_signers``
-file says who may sign, for what and until when, as git has it. What model-signing does besides, a list of files with their
-digests, the bundle is already: one signature over it covers every byte.
+file says who may sign, for what and until when, as git has it. What model-signing does besides, a list of files with
+their digests, the bundle is already: one signature over it covers every byte.
 
 The format is that of OpenSSH's PROTOCOL.sshsig. A signature counts only in its namespace: one that was made over a git
 commit, or for a login, is none over a bundle.
