@@ -57,7 +57,9 @@ def carried(catalog: Catalog, name: str) -> Answer:
     receipts = catalog.closure(name)
     try:
         if receipts is None:
-            raise RefusedError(404, f"{name} requires what this server does not hold; on the server: assetmgr pull {name}")
+            raise RefusedError(
+                404, f"{name} requires what this server does not hold; on the server: assetmgr pull {name}"
+            )
         document = dump_carriage(carriage(receipts))
     except AssetError as error:
         raise RefusedError(404, f"{name}: {error.message}") from None

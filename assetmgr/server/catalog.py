@@ -110,7 +110,7 @@ class Catalog:
         return Held(path, stamp, f"{shelf.entry.name}: {file.path}", _mend(shelf))
 
     def blob(self, sha256: str) -> Held | None:
-        """A file or a listing of this sha256, by any receipt that proves it: one that still fits, where there is one."""
+        """A file or a listing of this sha256, by a receipt that proves it: one that still fits, where there is one."""
         found = None
         for shelf in self.shelves:
             at = shelf.blobs.get(sha256)
@@ -166,7 +166,7 @@ class Catalogs:
         self._folder = os.path.join(store.state, "receipts")
         self._kept: dict[str, tuple[tuple[int, int, int], Shelf | None]] = {}
         self._lock = threading.Lock()
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int] | None = (0, 0)  # as no folder is
         self._settled = False
         self._made = -_AGAIN
         self._catalog = Catalog(0, store, (), {}, {})
@@ -185,6 +185,10 @@ class Catalogs:
         if self._seen != self._version():
             return False
         return self._settled or time.monotonic() - self._made < _AGAIN
+
+    def look_again(self) -> None:
+        """Read the folder of receipts at the next look, whatever its time says."""
+        self._seen = (0, 0)
 
     def _version(self) -> tuple[int, int] | None:
         try:
@@ -257,7 +261,8 @@ def _commit(sha: str, shelves: Sequence[Shelf]) -> Commit:
     files: dict[str, tuple[Shelf, int]] = {}
     for shelf in shelves:
         for at, file in enumerate(shelf.files):
-            if file.path not in files or shelf.stamps[at] is not None and files[file.path][0].stamps[files[file.path][1]] is None:
+            other = files.get(file.path)
+            if other is None or (other[0].stamps[other[1]] is None and shelf.stamps[at] is not None):
                 files[file.path] = shelf, at
     return Commit(sha, tuple(shelves), files)
 

@@ -7,8 +7,6 @@ import os
 import time
 from collections.abc import Callable
 
-
-
 from assetmgr.server.access_log import AccessLog
 from assetmgr.server.answers import Answer, Part, head_of, json_answer, part_of, refusal
 from assetmgr.server.catalog import Catalogs
@@ -21,7 +19,7 @@ from assetmgr.server.requests import RefusedError, Request
 from assetmgr.server.routes import Outlook, check_token, route
 from assetmgr.server.wire import CutError, Wire
 
-# Bytes up to which a file is answered by the loop itself, once it has been given out; and how many such are remembered.
+# Bytes up to which a file is answered by the loop itself once it has been given out, and how many such are remembered.
 SMALL = 64 << 10
 _READY_MOST = 20_000
 _CLOSING_STATUSES = {400, 408, 411, 413, 414, 431}
@@ -123,7 +121,9 @@ class Exchange:
         except CutError:
             raise
         except Exception as error:  # noqa: BLE001 - one request's fault ends no server; it is told where it can be read
-            self._report(f"this is a bug in assetmgr: {request.method} {request.target[:200]}: {type(error).__name__}: {error}")
+            self._report(
+                f"this is a bug in assetmgr: {request.method} {request.target[:200]}: {type(error).__name__}: {error}"
+            )
             return json_answer({"error": "the server failed; see its words"}, status=500), -1
 
     def _found(self, request: Request, wire: Wire) -> tuple[Answer, int]:
@@ -136,6 +136,7 @@ class Exchange:
         except RefusedError as error:
             if self._through is None or not self._through.bring(request, error, lambda: self._wait_on(request, wire)):
                 raise
+            self._catalogs.look_again()
             catalog = self._catalogs.now()
             answer = route(request, catalog, self._outlook)
             file = self._opened(answer)

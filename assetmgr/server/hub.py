@@ -137,14 +137,18 @@ def whoami(request: Request, *, checked: bool) -> Answer:
     if not checked and not request.headers.get("authorization", ""):
         raise RefusedError(401, "Invalid username or password.")
     access = {"type": "access_token", "accessToken": {"displayName": "assetmgr serve", "role": "read"}}
-    return json_answer({"type": "user", "id": "0", "name": "assetmgr", "fullname": "assetmgr", "orgs": [], "auth": access})
+    return json_answer(
+        {"type": "user", "id": "0", "name": "assetmgr", "fullname": "assetmgr", "orgs": [], "auth": access}
+    )
 
 
 def _commit(repo: Repo, revision: str) -> Commit:
     commit = repo.commit(revision)
     if commit is None:
         there = ", ".join([*sorted(repo.revisions), *repo.commits][:20])
-        raise RefusedError(404, f"this server holds no revision {revision!r} of {repo.id}; there is {there}", "RevisionNotFound")
+        raise RefusedError(
+            404, f"this server holds no revision {revision!r} of {repo.id}; there is {there}", "RevisionNotFound"
+        )
     return commit
 
 
@@ -156,7 +160,10 @@ def _no_entry(path: str, repo: Repo, commit: Commit) -> RefusedError:
 def unproved(what: str, mend: str, headers: Headers = ()) -> RefusedError:
     """The refusal of a file that is not what was proved, or never was."""
     return RefusedError(
-        404, f"{what} is not given out: on the server's disk it is not as it was proved; {mend}", "RevisionNotFound", headers
+        404,
+        f"{what} is not given out: on the server's disk it is not as it was proved; {mend}",
+        "RevisionNotFound",
+        headers,
     )
 
 
@@ -166,7 +173,9 @@ def _told_mend(name: str) -> str:
 
 def _file_answer(held: Held, blob: str, path: str, told: Headers, *, lfs: bool) -> Answer:
     name = path.rpartition("/")[2]
-    plain = "".join(letter if letter.isascii() and letter.isprintable() and letter not in '"\\' else "_" for letter in name)
+    plain = "".join(
+        letter if letter.isascii() and letter.isprintable() and letter not in '"\\' else "_" for letter in name
+    )
     headers: Headers = (
         ("Content-Type", "application/octet-stream"),
         ("Content-Disposition", f"inline; filename*=UTF-8''{quote(name, safe='')}; filename=\"{plain}\";"),
@@ -221,5 +230,9 @@ def _paths_info(request: Request, tree: Tree) -> list[dict[str, Any]]:
     paths = [paths] if isinstance(paths, str) else paths
     if not isinstance(paths, list) or len(paths) > _PATHS_MOST or not all(isinstance(path, str) for path in paths):
         raise RefusedError(400, f"the body names no list of up to {_PATHS_MOST:,} paths")
-    rows = [tree.files[path].listed() if path in tree.files else tree.folder(path) for path in paths if path in tree.files or path in tree.folders]
+    rows = [
+        tree.files[path].listed() if path in tree.files else tree.folder(path)
+        for path in paths
+        if path in tree.files or path in tree.folders
+    ]
     return rows

@@ -1,13 +1,14 @@
 """The one thread that watches all connections: takes them, reads requests off them, answers what is small and known.
 
-A connection that asks nothing costs a place in a table, not a thread; one that drips its request costs no more, and ends
-in time. What may take longer goes to the crew, and comes back when it is answered.
+A connection that asks nothing costs a place in a table, not a thread; one that drips its request costs no more, and
+ends in time. What may take longer goes to the crew, and comes back when it is answered.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import selectors
 import socket
 import ssl
@@ -166,8 +167,8 @@ class Loop:
             if goes_on is None or connection.rest:
                 self._selector.unregister(connection.socket)
                 connection.state = "busy"
-                job = request if goes_on is None else None
-                self._crew.do(lambda: self._serve(connection, job, goes_on=bool(goes_on)))
+                job = None if connection.rest else request
+                self._crew.do(functools.partial(self._serve, connection, job, goes_on=bool(goes_on)))
                 return
             if not goes_on:
                 self._drain(connection)

@@ -40,7 +40,11 @@ class Metrics:
         values += [(name, words, "gauge", value) for name, (words, value) in gauges.items()]
         values.append(("start_time_seconds", "When the server was started, in Unix seconds.", "gauge", self._started))
         for name, words, kind, value in values:
-            lines += [f"# HELP assetmgr_{name} {words}", f"# TYPE assetmgr_{name} {kind}", f"assetmgr_{name} {value:.15g}"]
+            lines += [
+                f"# HELP assetmgr_{name} {words}",
+                f"# TYPE assetmgr_{name} {kind}",
+                f"assetmgr_{name} {value:.15g}",
+            ]
         return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,10 @@ from html import escape
 from typing import Any
 
 _COLUMNS = ("name", "kind", "from", "revision", "commit", "files", "bytes", "proved")
-_STYLE = "body{font:15px sans-serif;margin:2em}table{border-collapse:collapse}td,th{padding:.3em .8em;text-align:left;border-bottom:1px solid #ddd}td.n{text-align:right}"
+_STYLE = (
+    "body{font:15px sans-serif;margin:2em}table{border-collapse:collapse}td.n{text-align:right}"
+    "td,th{padding:.3em .8em;text-align:left;border-bottom:1px solid #ddd}"
+)
 
 
 def page(assets: Iterable[dict[str, Any]], address: str) -> str:
@@ -39,4 +42,3 @@ def _row(asset: dict[str, Any]) -> str:
     numbers = (asset["files"], asset["bytes"])
     cells = "".join(f"<td>{escape(word)}</td>" for word in words)
     return f"<tr>{cells}{''.join(f'<td class=n>{one:,}</td>' for one in numbers)}<td>{proved}</td></tr>"
-

@@ -63,7 +63,7 @@ class PullThrough:
         RefusedError
             When it cannot be brought.
         """
-        if refused.status not in (403, 404) or request.method == "POST" and refused.code == "":
+        if refused.status not in (403, 404):
             return False
         name = self._wanted(request)
         if name is None:
@@ -106,9 +106,8 @@ class PullThrough:
         """The pull of an asset: the one that is under way, or a new one."""
         with self._lock:
             flight = self._flights.get(name)
-            if flight is not None and not (flight.done.is_set() and time.monotonic() - flight.ended > _REST):
-                if not flight.done.is_set() or flight.error:
-                    return flight
+            if flight is not None and (not flight.done.is_set() or time.monotonic() - flight.ended < _REST):
+                return flight
             flight = self._flights[name] = _Flight(name)
         threading.Thread(target=self._fly, args=(flight,), name=f"serve-pull-{name}", daemon=True).start()
         return flight
@@ -135,7 +134,10 @@ def _has_blob(entry: LockedAsset, sha256: str) -> bool:
 def _fits(entry: LockedAsset, kind: str, repo: str, revision: str, path: str) -> bool:
     if entry.origin != "hub" or (entry.kind, entry.repo) != (kind, repo):
         return False
-    if revision and revision.removeprefix("refs/heads/").removeprefix("refs/tags/") not in (entry.revision, entry.commit):
+    if revision and revision.removeprefix("refs/heads/").removeprefix("refs/tags/") not in (
+        entry.revision,
+        entry.commit,
+    ):
         return False
     return not path or any(file.path == path for file in entry.files)
 

@@ -127,7 +127,9 @@ def parse_head(head: bytes) -> Request:
     method, target, minor = found[1].decode(), found[2].decode(), int(found[3])
     length = _length(headers)
     if method not in ("GET", "HEAD", "POST"):
-        raise RefusedError(405, f"{method} is not answered: this server is read-only", headers=(("Allow", "GET, HEAD"),))
+        raise RefusedError(
+            405, f"{method} is not answered: this server is read-only", headers=(("Allow", "GET, HEAD"),)
+        )
     if target[0] != "/":
         raise RefusedError(400, "only paths of this server are answered, nothing of other servers")
     if "#" in target:

@@ -53,7 +53,9 @@ def route(request: Request, catalog: Catalog, outlook: Outlook) -> Answer:
     if len(segments) > 2 and segments[0] == "api" and segments[1] in KINDS:
         return Hub(catalog).api(request, outlook.origin(request))
     if request.method == "POST":
-        raise RefusedError(405, "POST is not answered here: this server is read-only", headers=(("Allow", "GET, HEAD"),))
+        raise RefusedError(
+            405, "POST is not answered here: this server is read-only", headers=(("Allow", "GET, HEAD"),)
+        )
     fixed = _FIXED.get(path)
     if fixed is not None:
         return fixed(request, catalog, outlook)
@@ -74,13 +76,19 @@ def check_token(request: Request, token: str | None) -> None:
     scheme, _, shown = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode()):
         return
-    words = "this server asks for its token (HF_TOKEN, for the hub's clients)" if not shown else "that is not the token of this server"
+    words = (
+        "this server asks for its token (HF_TOKEN, for the hub's clients)"
+        if not shown
+        else "that is not the token of this server"
+    )
     raise RefusedError(401, words, headers=(("WWW-Authenticate", 'Bearer realm="assetmgr"'),))
 
 
 def _page(_: Request, catalog: Catalog, outlook: Outlook) -> Answer:
     text = page((assets.told(shelf) for shelf in catalog.assets.values()), outlook.origin(_))
-    return text_answer(text, "text/html", (("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),))
+    return text_answer(
+        text, "text/html", (("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),)
+    )
 
 
 _FIXED: dict[str, Callable[[Request, Catalog, Outlook], Answer]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ipaddress
 import socket
 import ssl
@@ -47,7 +48,7 @@ class Settings:
     tls_certificate: str | None = None
     tls_key: str | None = None
     access_log: str | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 class Server:
@@ -140,7 +141,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         kind = BusyError if isinstance(error, OSError) and "in use" in words else UsageError
-        raise kind(f"{host}:{port} cannot be listened at: {words}", mend="choose another with --host or --port") from None
+        raise kind(
+            f"{host}:{port} cannot be listened at: {words}", mend="choose another with --host or --port"
+        ) from None
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
@@ -153,8 +156,9 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError) as error:
+        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
-            f"{settings.tls_certificate}: no certificate with its key can be read: {getattr(error, 'strerror', None) or error}",
+            f"{settings.tls_certificate}: no certificate with its key can be read: {words}",
             mend="name PEM files: --tls-cert CERTIFICATE --tls-key KEY",
         ) from None
     return context
@@ -166,8 +170,6 @@ def _no_password() -> str:
 
 def _within_files(limits: Limits) -> Limits:
     """As many connections as this process may have open files for; it is allowed all that the system lets it have."""
-    import dataclasses
-
     try:
         import resource
     except ImportError:
@@ -181,5 +183,3 @@ def _within_files(limits: Limits) -> Limits:
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     most = limits.connections if soft == resource.RLIM_INFINITY else max(1, min(limits.connections, (soft - 128) // 2))
     return dataclasses.replace(limits, connections=most)
-
-

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from assetmgr.server.limits import Limits, Rates
 
-# Bytes that the kernel is given to send at a time, and that are read at a time where it cannot.
-_SEND_MOST = 16 << 20
+# Bytes that the kernel is given to send at a time (with more, one client gets less), and that are read where it cannot.
+_SEND_MOST = 512 << 10
 _READ = 256 << 10
 _MORE = getattr(socket, "MSG_MORE", 0)
 
