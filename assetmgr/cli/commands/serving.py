@@ -131,6 +131,8 @@ class _StoppedBySignals:
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # as nohup, or a shell's background, has it
                 self._before[number] = signal.signal(number, self._stop)
 
     def __exit__(self, *_: object) -> None:
