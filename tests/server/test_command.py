@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from assetmgr.cli import main
@@ -18,6 +17,8 @@ from assetmgr.cli.shapes import shape
 from tests.hub import Hub
 from tests.server.support import FILES, MANIFEST, manifest, stocked
 from tests.support import Project
+
+jsonschema = pytest.importorskip("jsonschema")
 
 
 @pytest.fixture(scope="module")
