@@ -55,15 +55,9 @@ class Loop:
         for one in (listener, self._waker, self._woken):
             one.setblocking(False)
 
-    @property
-    def open(self) -> int:
-        """How many connections there are."""
-        return len(self._connections)
-
-    @property
-    def busy(self) -> int:
-        """How many of them are being answered."""
-        return sum(one.state == "busy" for one in list(self._connections))
+    def connections(self, state: str | None = None) -> int:
+        """How many connections there are, or are in a state."""
+        return sum(state in (None, one.state) for one in self._connections.copy())
 
     def stop(self) -> None:
         """Take no more; answer what was asked, for a while; then `run` returns. From any thread or signal handler."""
