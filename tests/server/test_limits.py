@@ -152,7 +152,7 @@ def test_what_happens_is_counted_and_logged_on_one_line_each(workspace: Workspac
         assert get(server, "/healthz").status == 200
     lines = (tmp_path / "rotated.log").read_text().splitlines()
     assert ['"GET /none%0a%22x HTTP/1.1" 400' in line for line in lines].count(True) == 1
-    assert lines[0].endswith('"a\\xe9[31m\\"b\\\\"')
+    assert lines[0].endswith('"a\\xc3\\xa9[31m\\"b\\\\"')
     assert '"GET /healthz HTTP/1.1" 200 3' in log.read_text()
 
 
