@@ -124,7 +124,7 @@ KILLED = 'version: 1\nmodels:\n  big: {hub: {repo: org/big, endpoint: "ENDPOINT"
 @pytest.mark.hub
 def test_a_server_that_is_killed_and_started_again_in_the_middle_lets_every_client_end(tmp_path: Path) -> None:
     hub = Hub()
-    weights = random.Random(3).randbytes(12_000_000)
+    weights = random.Random(3).randbytes(8_000_000)
     hub.create("org/big").commit({"big.bin": weights, "config.json": b"{}"})
     stocked(tmp_path / "lab", hub, KILLED)
     lab = Project(tmp_path / "lab")
