@@ -54,9 +54,7 @@ def held(
         lock.release()
 
 
-def _wait(
-    lock: BaseFileLock, path: Path, mode: int, purpose: str, wait: float, say: Callable[[str], object]
-) -> None:
+def _wait(lock: BaseFileLock, path: Path, mode: int, purpose: str, wait: float, say: Callable[[str], object]) -> None:
     """Wait for a lock that another process holds, and tell for whom, each time that this changes."""
     started = told_at = time.monotonic()
     told = _holder(path)
@@ -183,8 +181,8 @@ def _holder(path: Path) -> str:
 def _read_note(path: Path) -> str | None:
     try:
         note = json.loads(_note(path).read_bytes())
-        user = f" of {note['user']}" if "user" in note else ""
+        user = f"user {note['user']}: " if "user" in note else ""
         since = f"{note['purpose']} since {note['since']}"
-        return f"process {note['pid']}{user} on {note['host']} ({note['command']}), {since}"
+        return f"process {note['pid']} on {note['host']} ({user}{note['command']}), {since}"
     except (OSError, ValueError, KeyError, TypeError):
         return None

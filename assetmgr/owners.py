@@ -57,19 +57,25 @@ def is_refusal(error: OSError) -> bool:
 
 def refused(error: OSError, name: str = "") -> AccessError:
     """What the system refused to this user, and who may do it."""
-    path = os.fspath(error.filename or "") if not isinstance(error.filename, (int, bytes)) else ""
+    path = _path(error.filename)
+    if (to := _path(error.filename2)) and not os.access(os.path.dirname(to), os.W_OK | os.X_OK):
+        path = to  # of a rename: where it was to go
     seen = path
     while seen and not os.path.exists(seen) and os.path.dirname(seen) != seen:
         seen = os.path.dirname(seen)
     where = path if seen == path else f"{path}, in {seen}"
     whose = f" ({owner(seen)}; you are {user_name()})" if seen else ""
-    mend = "have it done by who may write there, or be let in (`assetmgr doctor` looks at a store that users share)"
+    mend = "have it done by who may, or be let in (`assetmgr doctor` looks at a store that users share)"
     if error.errno == errno.EROFS:
         mend = "have it done where this is not mounted read-only"
     return AccessError(
         f"{name}{where or 'the system'}: {error.strerror or error}{whose}",
         mend=f"{mend}, or name another store: --root, or ASSETMGR_ROOT",
     )
+
+
+def _path(name: object) -> str:
+    return name if isinstance(name, str) else os.fspath(name) if isinstance(name, os.PathLike) else ""
 
 
 def give(descriptor: int, folder: str | os.PathLike[str]) -> None:

@@ -309,7 +309,7 @@ class Store:
         return damaged
 
     def unreadable(self, name: str) -> AssetError | None:
-        """Why a name that has a receipt seems to have none: it is not for this user to read. None where it is not so."""
+        """Why a name that has a receipt seems to have none: this user may not read it. None where it is not so."""
         for file in self.receipt_files():
             if asset_of(file) == name:
                 try:

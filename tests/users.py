@@ -89,6 +89,7 @@ class User:
     folder: Path = Path()
     umask: int = 0o022
     _count: int = 0
+    _running: int = 0
 
     def start(self, *words: str, code: str = "", **env: str) -> int:
         """Start `assetmgr` with these words, or Python ``code``; return the process's id. See `finish`."""
@@ -98,22 +99,28 @@ class User:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        return int(self._line())
+        self._running = int(self._line())
+        return self._running
 
     def _line(self) -> Any:
         assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline())
 
+    def said(self) -> str:
+        """What the command that runs has written so far."""
+        names = [self.home / f"said-{self._count - 1}.{stream}" for stream in ("out", "err")]
+        return "".join(name.read_text() for name in names if name.exists())
+
     def finish(self, expect: int | None = 0) -> Done:
         """Wait for what was started; fail unless it ends with the expected code (None: any)."""
-        done = Done(*self._line())
+        done, self._running = Done(*self._line()), 0
         assert "Traceback" not in done.err, done.err
         assert expect is None or done.code == expect, f"{done.code}\n{done.out}\n{done.err}"
         return done
 
-    def run(self, *words: str, expect: int | None = 0, **more: Any) -> Done:
+    def run(self, *words: str, expect: int | None = 0, code: str = "", **env: str) -> Done:
         """Run `assetmgr`, or Python by ``code=``; fail unless it ends with the expected code (None: any)."""
-        self.start(*words, **more)
+        self.start(*words, code=code, **env)
         return self.finish(expect)
 
     def write(self, text: str) -> None:
@@ -124,7 +131,11 @@ class User:
         path.chmod(0o600)
 
     def visit(self, root: Path) -> None:
-        """Go to a store, with an empty folder to work in."""
+        """Go to a store, with an empty folder to work in. What is still running is ended."""
+        if self._running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._running, 9)
+            self.finish(None)
         self.root, self.umask = root, 0o022
         self.folder = self.home / str(len(os.listdir(self.home)))
         self.folder.mkdir(mode=0o700)
