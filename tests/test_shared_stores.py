@@ -185,7 +185,8 @@ def test_what_a_killed_member_had_fetched_another_goes_on_with(lab: Lab, killed:
         lambda: any(path.stat().st_size > LARGE // 4 for path in lab.store.glob(".assetmgr/partial/*"))
     ), arrived
     said = lab.two.run("pull", "--wait", "0", expect=8).err
-    assert re.search(rf"process {process} on \S+ \(user {first.uid or 'root'}: assetmgr pull\), pulling large since 20\d\d-", said)
+    told = rf"process {process} on \S+ \(user {first.uid or 'root'}: assetmgr pull\), pulling large since 20\d\d-"
+    assert re.search(told, said)
     os.killpg(process, 9)
     first.finish(-9)
     lab.hub.faults.clear()

@@ -8,7 +8,7 @@ import shutil
 import stat
 import threading
 
-from assetmgr.owners import give
+from assetmgr.owners import give, is_shared
 from assetmgr.placing import file_mode, make_folder, remove_file
 
 # The most that is received, written and hashed at a time. Measured: 64 to 256 kB are best.
@@ -73,13 +73,14 @@ def _taken_over(theirs: int, path: str) -> int:
 
 
 def _new(path: str) -> int:
-    """Make a file that its folder's readers may read: another user of a shared store can go on with it."""
+    """Make a file for its owner alone; in a shared store for the group too, whose other members may go on with it."""
     descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
     if hasattr(os, "fchmod"):
         folder = os.path.dirname(path)
         give(descriptor, folder)
-        with contextlib.suppress(OSError):
-            os.fchmod(descriptor, file_mode(folder) | 0o600)
+        if is_shared(folder):
+            with contextlib.suppress(OSError):
+                os.fchmod(descriptor, file_mode(folder) | 0o600)
     return descriptor
 
 
