@@ -37,6 +37,7 @@ TARGETS = [
     "/api/models/" + "a/" * 1000,
     "/api/models/org/name?" + "&".join(f"a{at}=1" for at in range(1000)),
 ]
+POST = b"POST /api/models/org/name/paths-info/main HTTP/1.1\r\nHost: h\r\n"
 RAW = {
     b"GET http://169.254.169.254/latest/meta-data HTTP/1.1\r\nHost: h\r\n\r\n": 400,
     b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: h\r\n\r\n": 405,
@@ -44,8 +45,8 @@ RAW = {
     b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 100_000: 431,
     b"GET /" + b"a" * 100_000: 414,
     b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 200 + b"\r\n": 431,
-    b"POST /api/models/org/name/paths-info/main HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n": 400,
-    b"POST /api/models/org/name/paths-info/main HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999\r\n\r\n": 413,
+    POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n": 400,
+    POST + b"Content-Length: 99999999999\r\n\r\n": 413,
     b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n": 400,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": 400,
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n": 400,
@@ -87,44 +88,16 @@ def test_bytes_that_are_no_request_are_refused_and_the_connection_ends(server: S
     ],
 )
 def test_a_body_that_asks_for_no_paths_is_refused(server: Server, body: bytes, kind: str, status: int) -> None:
-    head = "POST /api/models/org/name/paths-info/main HTTP/1.1\r\nHost: h\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n"
     with Client(server.port) as client:
-        client.send(head.format(kind, len(body)).encode() + body)
+        client.send(POST + f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         assert client.read().status == status
 
 
 words = st.sampled_from(
-    [
-        "api",
-        "models",
-        "datasets",
-        "org",
-        "name",
-        "resolve",
-        "main",
-        "v1",
-        "refs",
-        "tree",
-        "revision",
-        "paths-info",
-        "blobs",
-    ]
-    + [
-        "sha256",
-        "assetmgr",
-        "assets",
-        "config.json",
-        "data",
-        "..",
-        ".",
-        "",
-        "%2e%2e",
-        "%2f",
-        "%00",
-        "%ff",
-        "whole",
-        "a" * 300,
-    ]
+    (
+        "api models datasets org name resolve main v1 refs tree revision paths-info blobs sha256 assetmgr assets whole "
+        f"config.json data . .. %2e%2e %2f %00 %ff {'a' * 300}"
+    ).split(" ")
 )
 targets = st.lists(words | st.text(max_size=5), max_size=9).map(lambda parts: "/" + "/".join(parts))
 fields = st.lists(
