@@ -96,5 +96,6 @@ _FIXED: dict[str, Callable[[Request, Catalog, Outlook], Answer]] = {
     "/metrics": lambda request, catalog, outlook: text_answer(outlook.metrics(), "text/plain; version=0.0.4"),
     "/api/whoami-v2": lambda request, catalog, outlook: whoami(request, checked=outlook.token is not None),
     "/assetmgr/v1/assets": lambda request, catalog, outlook: assets.listed(catalog),
+    "/assetmgr/v1/assets.json": lambda request, catalog, outlook: assets.listed(catalog),
     "/robots.txt": lambda request, catalog, outlook: text_answer("User-agent: *\nDisallow: /\n"),
 }
