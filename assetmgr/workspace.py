@@ -438,7 +438,7 @@ class Workspace:
         return self._network.adopted()
 
     def push(self, target: str, names: Iterable[str] = (), *, full: bool = False) -> PushReport:
-        """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets.
+        """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets, and what tells of them.
 
         What is there in its size is not sent again, unless ``full`` finds other bytes in it. What is damaged in the
         store is told in the report's errors, and the rest is pushed.
@@ -450,21 +450,28 @@ class Workspace:
         OriginError, AccessError, DiskSpaceError
             When the target fails. What was pushed stays, and is not sent again.
         """
-        from assetmgr.mirrors.pushing import HeldFile, held_files, open_target
+        from assetmgr.carried import carriage
+        from assetmgr.mirrors.pushing import HeldFile, held_files, open_target, whole
 
         place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self.wait)
         errors: list[AssetError] = []
-        files: list[HeldFile] = []
-        for name, receipt in self._receipts(names):
+        damaged: set[str] = set()
+        files: dict[str, list[HeldFile]] = {}
+        receipts = self._receipts(names)
+        for name, receipt in receipts:
             if receipt is None:
                 errors.append(self._not_installed(name))
-            else:
-                for held in held_files(self.store, receipt, self.reporter):
-                    if isinstance(held, HeldFile):
-                        files.append(held)
-                    else:
-                        errors.append(held)
-        report = place.put(files, full=full)
+                continue
+            found = list(held_files(self.store, receipt, self.reporter))
+            faults = [held for held in found if not isinstance(held, HeldFile)]
+            files.setdefault(name, []).extend(held for held in found if isinstance(held, HeldFile))
+            if faults:
+                errors += faults
+                damaged.add(name)
+        report = place.put([held for each in files.values() for held in each], full=full)
+        sound = {name: held for name, held in files.items() if name not in damaged}
+        if told := whole((receipt for _, receipt in receipts if receipt is not None), sound, report.lacking):
+            place.tell(carriage(told))
         return dataclasses.replace(report, errors=(*errors, *report.errors))
 
     # --- look and prove ------------------------------------------------------------------------------------------
