@@ -13,6 +13,7 @@ from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
     AssetError,
     NotInstalledError,
+    OriginError,
     StaleLockError,
     UnknownAssetError,
     UsageError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
     from assetmgr.install import Pulled, Wish
+    from assetmgr.mirrored import Asking
     from assetmgr.mirrors.pushing import PushReport
     from assetmgr.mirrors.run import TrafficReport
     from assetmgr.models import LoadedModel
@@ -208,20 +210,64 @@ class Workspace:
         """Bring assets, and all that they require, from the lock into the store, proved.
 
         The lock of a manifest of yours is never written. A name that only a shipped manifest declares is pinned in the
-        store, the first time that it is asked for.
+        store, the first time that it is asked for. A name that no manifest and no lock here knows is pulled as the
+        first mirror has it that tells of it, and a word says whose pins these are.
 
-        ``locked=True`` refuses that, and a lock that the manifest has outrun; otherwise the locked bytes are pulled and
+        ``locked=True`` refuses both, and a lock that the manifest has outrun; otherwise the locked bytes are pulled and
         a word is said.
         """
         self._network.renew()
         errors: list[AssetError] = []
         said = self._sheets.names(names)
         with self._network.origins() as origins:
+            asking = self._asking(origins, said, errors, locked=locked)
+            said = tuple(name for name in said if name not in asking)
             if not locked:
-                said = self._sheets.lock_shipped(origins, said, errors)
-            pull = self._pull(self._declared(said, errors, locked=locked) if said else [], origins)
+                said = self._lock_shipped(origins, said, errors, asking)
+            wishes = self._declared(said, errors, locked=locked) if said else []
+            known = {wish.entry.name for wish in wishes}
+            told = [wish for wish in asking.wishes.values() if wish.entry.name not in known]
+            pull = self._pull([*wishes, *told], origins)
             pull.errors += errors
             return self._run(pull)
+
+    def _asking(self, origins: Origins, names: Sequence[str], errors: list[AssetError], *, locked: bool) -> Asking:
+        """What mirrors tell of the names that nothing here knows."""
+        from assetmgr.mirrored import Asking, is_unknown
+
+        asking = Asking(self._sheets, origins, self._pulled_before, self._pinned)
+        if origins.context.mirrors:
+            asking.want_all([name for name in names if is_unknown(name, self._sheets)], errors, locked=locked)
+        return asking
+
+    def _lock_shipped(
+        self, origins: Origins, names: Sequence[str], errors: list[AssetError], asking: Asking
+    ) -> tuple[str, ...]:
+        """Pin what only a shipped manifest declares; where no origin answers for that, mirrors are asked."""
+        failed: list[AssetError] = []
+        pinned = self._sheets.lock_shipped(origins, names, failed)
+        left = [name for name in names if name not in pinned]
+        if origins.context.mirrors and failed and all(isinstance(error, OriginError) for error in failed):
+            untold: list[AssetError] = []
+            asking.want_all(left, untold, locked=False)
+            if not untold:
+                self.reporter.say(f"{', '.join(left)}: pinned as a mirror has it, since: {failed[0].message}")
+                failed = []
+        errors += failed
+        return pinned
+
+    def _pinned(self, name: str) -> list[Wish]:
+        errors: list[AssetError] = []
+        wishes = self._wishes([name], errors)
+        raise_all(errors)
+        return wishes
+
+    def _pulled_before(self, name: str) -> list[Wish]:
+        if name not in self.store.installed_names():
+            return []
+        found = [receipt for _, receipt in self._receipts([name])]
+        whole = [receipt for receipt in found if receipt is not None]
+        return [self._wish(receipt.entry, receipt) for receipt in reversed(whole)] if len(whole) == len(found) else []
 
     def _run(self, pull: Pull) -> list[Pulled]:
         """Pull, and take the steps that follow a pull for all that came, whatever else failed."""
@@ -541,6 +587,22 @@ class Workspace:
     ) -> list[ListedAsset]:
         """All that is declared, locked or installed, by name. A pattern is a glob or a part of a name."""
         return self._inventory.listed(pattern, kind=kind, installed=installed, groups=groups)
+
+    def on_mirrors(
+        self, mirrors: Sequence[str], pattern: str | None = None, *, kind: str | None = None
+    ) -> list[ListedAsset]:
+        """What mirrors tell that they have, by name; the ``state`` is that of the same bytes here.
+
+        Raises
+        ------
+        OriginError
+            When none of them tells.
+        """
+        from assetmgr.mirrored import on_mirrors
+        from assetmgr.mirrors.chosen import named_mirrors
+
+        with self._network.origins(mirrors=named_mirrors(mirrors)) as origins:
+            return on_mirrors(origins, Inventory(self._sheets, self.store), pattern, kind=kind)
 
     def lock_file(self) -> str:
         """The lock of the user's manifest, of several the last one's.

@@ -1,9 +1,10 @@
 """Mirrors: places that give bytes by their sha256, asked before the origin. One module a kind, behind one Protocol.
 
 Every mirror has the same layout, that of an OCI image: a blob lies at ``blobs/sha256/<64 hex digits>`` below the
-folder, the http address or the bucket's prefix. Beside them may lie what it tells of assets (`mirrors.telling`). Nothing of a mirror is believed: what it gives is hashed as it
-arrives, and a mirror that lies, stalls or fails is left out for the rest of the run. No login and no token is ever
-sent to one; a bucket is asked as its own library's settings say.
+folder, the http address or the bucket's prefix; beside the blobs may stand what it tells of assets
+(`assetmgr.mirrors.telling`). Nothing of a mirror is believed: what it gives is hashed as it arrives, and a mirror that
+lies, stalls or fails is left out for the rest of the run. No login and no token is ever sent to one; a bucket is asked
+as its own library's settings say.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from assetmgr.errors import AssetError, IntegrityError, OriginError
 from assetmgr.mirrors import blob_path
 from assetmgr.mirrors.bucket import PIECE, bucket_failure, check_library, open_filesystem
 from assetmgr.mirrors.pushing import HeldFile, PushReport, damaged, unique
-from assetmgr.mirrors.telling import tell
+from assetmgr.mirrors.telling import write_told
 from assetmgr.reporting import Progress, Reporter
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.rate import Bucket
@@ -108,7 +108,7 @@ class BucketTarget:
             filesystem.pipe_file(f"{prefix}/{path}", data)
 
         try:
-            tell(told, read, write)
+            write_told(told, read, write)
         except AssetError:
             raise
         except Exception as error:  # noqa: BLE001 - every library raises what it likes

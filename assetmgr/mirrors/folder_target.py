@@ -19,7 +19,7 @@ from assetmgr.digests import hash_file, in_parallel, sha256_text
 from assetmgr.errors import AccessError, AssetError, DiskSpaceError, IntegrityError, OriginError, UsageError
 from assetmgr.mirrors import blob_path
 from assetmgr.mirrors.pushing import HeldFile, PushReport, store_fault, unique
-from assetmgr.mirrors.telling import tell
+from assetmgr.mirrors.telling import write_told
 from assetmgr.mutex import held
 from assetmgr.placing import make_folder, place, remove_file, sync_folder, write_document
 from assetmgr.reporting import Reporter
@@ -62,7 +62,7 @@ class FolderTarget:
         purpose = f"telling of assets in {self._folder}"
         try:
             with held(Path(self._folder, ".pushing", "told.lock"), purpose, wait=self._wait, say=self._reporter.say):
-                tell(told, self._note, lambda path, data: write_document(self._at(path), data))
+                write_told(told, self._note, lambda path, data: write_document(self._at(path), data))
         except OSError as error:
             raise self._fault(disk_error(self._folder, error)) from None
 

@@ -129,9 +129,7 @@ def whole(
         name = receipt.entry.name
         if name in held and all(file.sha256 not in lacking for file in held[name]):
             found[name] = receipt
-    short = True
-    while short:
-        short = [name for name, each in found.items() if not all(other in found for other in each.entry.requires)]
+    while short := [name for name, each in found.items() if not found.keys() >= set(each.entry.requires)]:
         for name in short:
             del found[name]
     return list(found.values())

@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from assetmgr.carried import LARGEST, MEDIA_TYPE, Carriage, Told, dump_carriage, dump_list, parse_carriage, parse_list, told
+from assetmgr.carried import (
+    LARGEST,
+    MEDIA_TYPE,
+    Carriage,
+    Told,
+    dump_carriage,
+    dump_list,
+    parse_carriage,
+    parse_list,
+    told,
+)
 from assetmgr.digests import sha256_text
 from assetmgr.errors import LockError
 from assetmgr.mirrors import Read, blob_path
@@ -59,7 +69,7 @@ def listed(at: At, read: Read) -> Sequence[Told] | None:
     return list(found.values()) if is_layout else None
 
 
-def tell(document: Carriage, read: Callable[[str], bytes | None], write: Callable[[str, bytes], object]) -> None:
+def write_told(document: Carriage, read: Callable[[str], bytes | None], write: Callable[[str, bytes], object]) -> None:
     """Write down what a place tells of assets, each and in its list. A list that cannot be read is written anew.
 
     Parameters

@@ -70,9 +70,7 @@ def published_size(source: Source, wire: Wire, *, label: str, say: Callable[[str
     return _patiently(look, wire, source, f"{label}: {safe_url(source.url)}", say)
 
 
-def _patiently(
-    ask: Callable[[], _T], wire: Wire, source: Source, label: str, say: Callable[[str], object]
-) -> _T:
+def _patiently(ask: Callable[[], _T], wire: Wire, source: Source, label: str, say: Callable[[str], object]) -> _T:
     attempts = Attempts(wire.limits_of(source))
     while True:
         try:
