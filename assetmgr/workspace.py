@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from assetmgr.proving import Verification
     from assetmgr.pull import Pull
     from assetmgr.references import Details
+    from assetmgr.server.server import Server, Settings
     from assetmgr.syncing import Synced
     from assetmgr.verify import Finding, Installed
     from assetmgr.whereabouts import Whereabouts
@@ -519,6 +520,26 @@ class Workspace:
         if told := whole((receipt for _, receipt in receipts if receipt is not None), sound, report.lacking):
             place.tell(carriage(told))
         return dataclasses.replace(report, errors=(*errors, *report.errors))
+
+    def server(self, settings: Settings, *, fresh: Callable[[], Workspace] | None = None) -> Server:
+        """A server of what is installed, which listens already; its `run` serves.
+
+        ``fresh`` makes a workspace like this one: with it, what the locks name and is not here is pulled when a client
+        asks for it.
+
+        Raises
+        ------
+        UsageError, AccessError, BusyError
+            When it cannot listen there, or a certificate cannot be read.
+        """
+        from assetmgr.server.server import Server
+
+        if fresh is None:
+            return Server(self.store, settings, report=self.reporter.say)
+        from assetmgr.through import Through
+
+        through = Through(fresh, self.reporter.say)
+        return Server(self.store, settings, pinned=through.pinned, pull=through.pull, report=self.reporter.say)
 
     # --- look and prove ------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ OURS: Sequence[Variable] = (
         ("ASSETMGR_LOCAL_CACHES",),
         "more folders to look into before fetching, separated as in PATH; off: none at all",
     ),
+    Variable(("ASSETMGR_SERVE_TOKEN",), "the token that `serve` asks for, where its options name none"),
     Variable(("ASSETMGR_LIMIT_RATE",), "bytes a second for a whole run, where --limit-rate says nothing: 20M"),
     Variable(("ASSETMGR_TRANSPORT",), "how a hub's bytes are moved, over every manifest: auto, direct or snapshot"),
     Variable(

@@ -20,6 +20,7 @@ from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, LockError, NotLockedError, OriginError, UnknownAssetError
 from assetmgr.mirrored import judge
 from tests.mirrors.support import stock
+from tests.server.support import serving
 from tests.support import flip_byte
 from tests.transfer.support import Words
 
@@ -105,11 +106,22 @@ def bundle_of(mirror: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["folder", "server", "bundle", "server of a bundle"])
-def test_what_a_mirror_tells_of_is_pulled_and_used_without_a_manifest(mirror: Path, tmp_path: Path, kind: str) -> None:
-    place = bundle_of(mirror, tmp_path / "bundle") if "bundle" in kind else mirror
+@contextlib.contextmanager
+def offered(kind: str, mirror: Path, folder: Path) -> Iterator[str]:
+    """The same assets by every kind of mirror."""
+    if kind == "assetmgr serve":
+        with serving(Workspace([], mirror.parent / "first" / "store")) as server:
+            yield f"http://127.0.0.1:{server.port}"
+        return
+    place = bundle_of(mirror, folder) if "bundle" in kind else mirror
     with plain_server(place) if "server" in kind else contextlib.nullcontext(str(place)) as where:
-        there, said = empty(tmp_path / "there", where, offline="server" not in kind)
+        yield where
+
+
+@pytest.mark.parametrize("kind", ["folder", "server", "bundle", "server of a bundle", "assetmgr serve"])
+def test_what_a_mirror_tells_of_is_pulled_and_used_without_a_manifest(mirror: Path, tmp_path: Path, kind: str) -> None:
+    with offered(kind, mirror, tmp_path / "bundle") as where:
+        there, said = empty(tmp_path / "there", where, offline=kind in ("folder", "bundle"))
         listed = there.on_mirrors([where])
         assert [(row.name, row.state, row.mirror) for row in listed] == [
             (name, "not installed", where) for name in ("org/model", "rows", "words")
