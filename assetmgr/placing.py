@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from assetmgr.errors import DiskSpaceError
+from assetmgr.owners import give
 
 LinkStyle = Literal["symlink", "hardlink", "copy"]
 
@@ -47,12 +48,23 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
             os.mkdir(new)
         except FileExistsError:
             continue
+        _give_folder(new)
         parent = stat.S_IMODE(os.stat(new.parent).st_mode)
         if parent & stat.S_ISGID:
             # The umask must not shut the group out of a store that its owner opened to it. A parent that is not ours
             # to imitate leaves the umask's choice.
             with contextlib.suppress(PermissionError):
                 os.chmod(new, parent & 0o2777)
+
+
+def _give_folder(folder: Path) -> None:
+    if os.name == "nt" or os.geteuid() != 0:
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        give(descriptor, folder.parent)
+    finally:
+        os.close(descriptor)
 
 
 def _readers(folder: str | int) -> int:
@@ -92,6 +104,8 @@ def write_document(
             if like is not None and hasattr(os, "chown"):
                 with contextlib.suppress(PermissionError):
                     os.chown(temporary, like.st_uid, like.st_gid)
+            elif like is None:
+                give(file.fileno(), folder)
             given = _readers(folder) | 0o600 | (mode & 0o020)
             os.chmod(temporary, given if like is None else stat.S_IMODE(like.st_mode))
             if sync:
@@ -135,6 +149,7 @@ def place(staged: str, final: str, *, sync: bool = True) -> os.stat_result:
     descriptor = os.open(staged, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     try:
         if os.name != "nt":  # Windows can neither sync a descriptor open for reading nor rename an open file
+            give(descriptor, folder)
             os.fchmod(descriptor, mode)
             if sync:
                 os.fsync(descriptor)

@@ -24,6 +24,7 @@ from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset, ShownS
 from assetmgr.lock import LockedAsset, LockedFile, lock_path
 from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
+from assetmgr.owners import is_shared
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
@@ -702,7 +703,9 @@ class Workspace:
             found = dataclasses.replace(found, use=dict(asset.use))
         return found
 
-    def _not_installed(self, name: str) -> NotInstalledError:
+    def _not_installed(self, name: str) -> AssetError:
+        if unreadable := self.store.unreadable(name):
+            return unreadable
         locked = name in self._sheets.locked(self._sheets.of(name)).assets
         steps = f"assetmgr pull {name}" if locked else f"assetmgr lock {name} && assetmgr pull {name}"
         return NotInstalledError(f"{name}: not installed", mend=steps)
@@ -723,6 +726,8 @@ class Workspace:
 
         manifests = [os.path.abspath(manifest.path) for manifest in self.manifests] if self._chosen else []
         writable = not os.path.isdir(self.store.root) or os.access(self.store.root, os.W_OK)
+        # `datasets` shuts the group out of what it makes, and stops at what another user made.
+        writable = writable and not is_shared(self.store.root)
         return changes(self.store.root, os.environ, manifests=manifests, writable=writable, online=online, hook=hook)
 
     def require(self, names: Iterable[str]) -> None:
