@@ -51,7 +51,9 @@ def told(shelf: Shelf) -> dict[str, Any]:
 
 
 def carried(catalog: Catalog, name: str) -> Answer:
-    """Answer ``/assetmgr/v1/assets/NAME``: all that another assetmgr needs besides the bytes."""
+    """Answer ``/assetmgr/v1/assets/NAME[.json]``: all that another assetmgr needs besides the bytes."""
+    if name not in catalog.assets:
+        name = name.removesuffix(".json")  # as a folder of plain files has it
     if name not in catalog.assets:
         raise RefusedError(404, f"this server holds no asset {name!r}")
     receipts = catalog.closure(name)

@@ -112,6 +112,10 @@ class Exchange:
         self._done(connection.address, request, part.status, part.end, time.perf_counter())
         return head_of(request, answer, part, keeps=False) + answer.body
 
+    def tell_bug(self, what: str, error: Exception) -> None:
+        """Tell who runs the server of what cannot be."""
+        self._report(f"this is a bug in assetmgr: {what}: {type(error).__name__}: {error}")
+
     def _answer(self, request: Request, wire: Wire) -> tuple[Answer, int]:
         """The answer, and the open file that is its body; -1 where none is."""
         try:
@@ -121,9 +125,7 @@ class Exchange:
         except CutError:
             raise
         except Exception as error:  # noqa: BLE001 - one request's fault ends no server; it is told where it can be read
-            self._report(
-                f"this is a bug in assetmgr: {request.method} {request.target[:200]}: {type(error).__name__}: {error}"
-            )
+            self.tell_bug(f"{request.method} {request.target[:200]}", error)
             return json_answer({"error": "the server failed; see its words"}, status=500), -1
 
     def _found(self, request: Request, wire: Wire) -> tuple[Answer, int]:

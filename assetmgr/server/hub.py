@@ -35,7 +35,7 @@ class Hub:
         segments = request.segments
         kind, parts = KINDS[segments[1]], segments[2:]
         at = next((at for at in (1, 2) if len(parts) > at and parts[at] in _VERBS), len(parts))
-        repo = self._repo(kind, "/".join(parts[:at]))
+        repo = self._repo(kind, parts[:at])
         verb = parts[at] if at < len(parts) else "info"
         if (verb == "paths-info") != (request.method == "POST"):
             raise RefusedError(405, f"{request.method} is not answered here")
@@ -57,7 +57,7 @@ class Hub:
     def resolve(self, kind: str, parts: Sequence[str]) -> Answer:
         """Answer ``[datasets/]ORG/NAME/resolve/REVISION/PATH``."""
         at = 1 if len(parts) > 1 and parts[1] == "resolve" else 2
-        repo = self._repo(kind, "/".join(parts[:at]))
+        repo = self._repo(kind, parts[:at])
         revision, path = revision_and_path(parts[at + 1 :])
         commit = _commit(repo, revision)
         told: Headers = (("X-Repo-Commit", commit.sha),)
@@ -70,7 +70,10 @@ class Hub:
             raise unproved(path, _told_mend(shelf.entry.name), told)
         return _file_answer(held, shelf.files[number].blob, path, told, lfs=shelf.files[number].git_sha1 is None)
 
-    def _repo(self, kind: str, name: str) -> Repo:
+    def _repo(self, kind: str, parts: Sequence[str]) -> Repo:
+        if any("/" in part for part in parts):
+            raise RefusedError(400, "a repo's slash is not escaped")
+        name = "/".join(parts)
         repo = self._catalog.repos.get((kind, name))
         if repo is None:
             raise RefusedError(404, f"this server holds no {kind} {name!r}", "RepoNotFound")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import functools
 import selectors
 import socket
@@ -55,15 +56,9 @@ class Loop:
         for one in (listener, self._waker, self._woken):
             one.setblocking(False)
 
-    @property
-    def open(self) -> int:
-        """How many connections there are."""
-        return len(self._connections)
-
-    @property
-    def busy(self) -> int:
-        """How many of them are being answered."""
-        return sum(one.state == "busy" for one in list(self._connections))
+    def connections(self, state: str | None = None) -> int:
+        """How many connections there are, or are in a state."""
+        return sum(state in (None, one.state) for one in self._connections.copy())
 
     def stop(self) -> None:
         """Take no more; answer what was asked, for a while; then `run` returns. From any thread or signal handler."""
@@ -83,7 +78,7 @@ class Loop:
             while not self._stopping:
                 for key, _ in self._selector.select(_TICK):
                     if key.data is not None:
-                        self._read(key.data)
+                        self._attend(key.data)
                     elif key.fileobj is self._listener:
                         self._accept()
                     else:
@@ -101,7 +96,9 @@ class Loop:
         for _ in range(64):
             try:
                 accepted, address = self._listener.accept()
-            except OSError:  # none is waiting any more; or there are too many open files, and the next look tries again
+            except OSError as error:  # none is waiting any more
+                if error.errno in (errno.EMFILE, errno.ENFILE) and not self._make_room():
+                    self._ending.wait(0.05)
                 return
             self._metrics.count("connections")
             if len(self._connections) >= self._limits.connections and not self._make_room():
@@ -138,6 +135,14 @@ class Loop:
             return False
         self._close(min(idle, key=lambda one: one.until))
         return True
+
+    def _attend(self, connection: Connection) -> None:
+        """Read, and answer: whatever goes wrong with one connection, the others go on."""
+        try:
+            self._read(connection)
+        except Exception as error:  # noqa: BLE001 - told where it can be read
+            self._exchange.tell_bug("a connection", error)
+            self._close(connection)
 
     def _read(self, connection: Connection) -> None:
         got = connection.receive()
@@ -216,6 +221,9 @@ class Loop:
                 connection.wire.send(self._exchange.refuse(connection, error))
         except CutError:
             goes_on = False
+        except Exception as error:  # noqa: BLE001 - as in `_attend`
+            goes_on = False
+            self._exchange.tell_bug("an answer", error)
         self._back.append((connection, goes_on))
         self._wake()
 
@@ -230,6 +238,8 @@ class Loop:
                 connection.wire.send(self._exchange.refuse(connection, error))
         except (CutError, OSError):
             self._metrics.count("requests_cut")
+        except Exception as error:  # noqa: BLE001 - as in `_attend`
+            self._exchange.tell_bug("an answer", error)
         self._back.append((connection, False))
         self._wake()
 

@@ -85,7 +85,7 @@ class PullThrough:
             return self._named(lambda entry: _has_blob(entry, segments[2]))
         if request.target.startswith("/assetmgr/v1/assets/"):
             asked = "/".join(segments[3:])
-            return self._named(lambda entry: entry.name == asked)
+            return self._named(lambda entry: asked in (entry.name, f"{entry.name}.json"))
         if len(segments) > 2 and segments[0] == "api" and segments[1] in KINDS:
             kind, parts = KINDS[segments[1]], segments[2:]
         else:

@@ -86,8 +86,8 @@ class Server:
 
         def told() -> str:
             gauges = {
-                "connections_open": ("Connections that are open.", float(self._loop.open)),
-                "connections_busy": ("Connections that are being answered.", float(self._loop.busy)),
+                "connections_open": ("Connections that are open.", float(self.connections())),
+                "connections_busy": ("Connections that are being answered.", float(self.connections("busy"))),
                 "assets": ("Assets that are given out.", float(len(catalogs.now().assets))),
             }
             return metrics.text(gauges)
@@ -96,6 +96,10 @@ class Server:
         exchange = Exchange(catalogs, outlook, limits, metrics, log, through, report)
         self._loop = Loop(listener, exchange, limits, metrics, log, tls)
         self._thread: threading.Thread | None = None
+
+    def connections(self, state: str | None = None) -> int:
+        """How many connections there are, or are in a state: see `assetmgr.server.connection.Connection`."""
+        return self._loop.connections(state)
 
     def run(self) -> None:
         """Serve until `stop`, and then for as long as who is being answered needs, within limits."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +20,7 @@ from assetmgr.cli import main
 from assetmgr.cli.shapes import shape
 from tests.hub import Hub
 from tests.server.support import FILES, MANIFEST, manifest, stocked
-from tests.support import Project
+from tests.support import Project, eventually
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -110,3 +114,67 @@ def test_a_port_that_is_taken_is_busy(project: Project, capsys: pytest.CaptureFi
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+# --- killed and started again -----------------------------------------------------------------------------------------
+
+KILLED = 'version: 1\nmodels:\n  big: {hub: {repo: org/big, endpoint: "ENDPOINT"}}\n'
+
+
+@pytest.mark.hub
+def test_a_server_that_is_killed_and_started_again_in_the_middle_lets_every_client_end(tmp_path: Path) -> None:
+    hub = Hub()
+    weights = random.Random(3).randbytes(8_000_000)
+    hub.create("org/big").commit({"big.bin": weights, "config.json": b"{}"})
+    stocked(tmp_path / "lab", hub, KILLED)
+    lab = Project(tmp_path / "lab")
+
+    def begin(port: int) -> tuple[subprocess.Popen[str], str]:
+        process = lab.start("--root", str(lab.root), "serve", "--port", str(port), "--rate-limit", "8M")
+        return process, address_of(process)
+
+    server, address = begin(0)
+    client = Project(tmp_path / "client", address, env={"HF_HUB_DOWNLOAD_TIMEOUT": "30"})
+    client.write("version: 1\nmodels:\n  big: {hub: org/big}\n")
+    shutil.copy(tmp_path / "lab" / "assets.lock.json", client.lock_file)
+    cache = tmp_path / "cache"
+    plain = [sys.executable, "-c", DOWNLOAD, address, str(cache)]
+    try:
+        ours = client.start("pull", "big")
+        hubs = subprocess.Popen(plain, env=client.environment(), stderr=subprocess.PIPE, text=True)
+        assert eventually(lambda: partly(client.root) > 1_000_000 and partly(cache) > 1_000_000)
+        server.kill()
+        server.communicate()
+        server, again = begin(int(address.rpartition(":")[2]))
+        assert again == address
+        _, words = ours.communicate(timeout=60)
+        assert ours.returncode == 0, words
+        _, words = hubs.communicate(timeout=60)
+        if hubs.returncode:  # some of the hub's clients give up, and go on when they are asked again
+            done = subprocess.run(
+                plain, env=client.environment(), capture_output=True, text=True, timeout=60, check=False
+            )
+            assert done.returncode == 0, words + done.stderr
+    finally:
+        server.kill()
+        server.communicate()
+    assert (client.path("big") / "big.bin").read_bytes() == weights
+    (there,) = cache.glob("models--org--big/snapshots/*/big.bin")
+    assert there.read_bytes() == weights
+
+
+DOWNLOAD = """
+import sys
+import huggingface_hub
+huggingface_hub.hf_hub_download("org/big", "big.bin", endpoint=sys.argv[1], cache_dir=sys.argv[2], token=False)
+"""
+
+
+def partly(folder: Path) -> int:
+    """Bytes on disk of the largest file that has begun to come."""
+    sizes = [0]
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                sizes.append(path.stat().st_blocks * 512)
+    return max(sizes)
