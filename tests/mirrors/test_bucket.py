@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from assetmgr.errors import AssetError, OriginError, UsageError
+from assetmgr.errors import AssetError, OriginError, UnknownAssetError, UsageError
 from assetmgr.mirrors import open_mirror
 from assetmgr.mirrors.bucket import PIECE, BucketMirror
 from assetmgr.mirrors.bucket_target import PART, BucketTarget
