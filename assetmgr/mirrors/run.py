@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from assetmgr.errors import AssetError, OriginError
 from assetmgr.lock import LockedFile
-from assetmgr.mirrors import Mirror, open_mirror
+from assetmgr.mirrors import Mirror, Read, open_mirror
 from assetmgr.mirrors.standing import MirrorReport, Standing, Turn
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import safe_url
+
+if TYPE_CHECKING:
+    from assetmgr.transfer.engine import Engine
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,35 @@ class Mirrors:
             ways = self._ways(mirror, standing, file)
             (first if turn is Turn.FIRST else last).extend(ways)
         return first, last
+
+    def ask(
+        self, question: Callable[[Mirror, Read], _Answer], engine: Engine
+    ) -> list[tuple[str, _Answer | AssetError]]:
+        """What each mirror answers to a question, in order, by its name. One that is down is left out of the run."""
+        answers: list[tuple[str, _Answer | AssetError]] = []
+        for mirror, standing in self._mirrors:
+            try:
+                answers.append((mirror.name, question(mirror, self._reader(mirror, standing, engine))))
+            except OriginError as error:
+                standing.fails(error)
+                answers.append((mirror.name, error))
+            except AssetError as error:
+                answers.append((mirror.name, error))
+        return answers
+
+    def _reader(self, mirror: Mirror, standing: Standing, engine: Engine) -> Read:
+        watch = _Asked(standing, self._absent, (mirror.name, ""), mirror.is_local)
+
+        def read(source: Source, /, *, most: int) -> bytes | None:
+            asked = replace(source, token=None, logins=False, limits=self._limits, watch=watch)
+            try:
+                return engine.read(asked, most=most, label=f"mirror {mirror.name}").data
+            except OriginError as error:
+                if error.is_absent:
+                    return None
+                raise
+
+        return read
 
     def _ways(self, mirror: Mirror, standing: Standing, file: LockedFile) -> Sequence[Source]:
         try:

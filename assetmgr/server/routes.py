@@ -62,7 +62,10 @@ def route(request: Request, catalog: Catalog, outlook: Outlook) -> Answer:
     if len(segments) == 3 and path.startswith("/blobs/sha256/"):
         return assets.blob(catalog, segments[2])
     if len(segments) > 3 and path.startswith("/assetmgr/v1/assets/"):
-        return assets.carried(catalog, "/".join(segments[3:]))
+        name = "/".join(segments[3:])
+        # As a folder of plain files has it: see `assetmgr.mirrors.telling`.
+        plain = name.removesuffix(".json")
+        return assets.carried(catalog, plain if plain in catalog.assets else name)
     kind, parts = ("dataset", segments[1:]) if segments[0] == "datasets" else ("model", segments)
     if any(len(parts) > at + 2 and parts[at] == "resolve" for at in (1, 2)):
         return Hub(catalog).resolve(kind, parts)

@@ -184,10 +184,10 @@ def test_a_push_that_is_killed_leaves_no_part_of_a_file_and_is_gone_on_with(
         eventually(lambda: bool(s3.call_s3("list_multipart_uploads", Bucket="assets").get("Uploads")), 10)
         process.kill()
         process.communicate()
-        for path in s3.find("assets"):
+        for path in s3.find("assets/blobs"):
             assert sha256(s3.cat_file(path)) == path.rpartition("/")[2]
     project.run("mirror", "push", "s3://assets")
-    assert s3.find("assets") == sorted(f"assets/{blob(data)}" for data in contents.values())
+    assert s3.find("assets/blobs") == sorted(f"assets/{blob(data)}" for data in contents.values())
 
 
 def test_a_bucket_that_is_not_there_is_an_error_of_push_and_a_lack_of_pull(
