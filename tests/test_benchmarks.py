@@ -30,6 +30,7 @@ def run(*names: str, **environment: str) -> str:
         ("adopt", ["pull from a hub cache", "its requests"]),
         ("kills", ["fetched again after kill -9"]),
         ("transfer", ["/ sha256 of it alone"]),
+        ("serve", ["to 1 / nginx", "to 8 / nginx"]),
         ("look", ["list, 200 assets", "whereis, 200 assets"]),
         ("packed-media", ["from a zip, stored", "from a zip, deflated"]),
         ("memory", ["memory, lock of", "memory, pull of"]),

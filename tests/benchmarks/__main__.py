@@ -23,6 +23,7 @@ from tests.benchmarks.packed_media import packed_media
 from tests.benchmarks.pull_cold import pull_cold
 from tests.benchmarks.pull_warm import pull_warm
 from tests.benchmarks.runner import Bench, Row, table
+from tests.benchmarks.serve import serve
 from tests.benchmarks.start_up import help_text, import_package
 from tests.benchmarks.transfer import transfer
 from tests.benchmarks.verify_full import verify_full
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "packed-media": packed_media,
     "pull-cold": pull_cold,
     "transfer": transfer,
+    "serve": serve,
     "kills": kills,
     "memory": memory,
     "load-weights": load_weights,
