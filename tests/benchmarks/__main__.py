@@ -24,6 +24,7 @@ from tests.benchmarks.pull_cold import pull_cold
 from tests.benchmarks.pull_folder import pull_folder
 from tests.benchmarks.pull_warm import pull_warm
 from tests.benchmarks.runner import Bench, Row, table
+from tests.benchmarks.serve import serve
 from tests.benchmarks.start_up import help_text, import_package
 from tests.benchmarks.transfer import transfer
 from tests.benchmarks.verify_full import verify_full
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "pull-cold": pull_cold,
     "pull-folder": pull_folder,
     "transfer": transfer,
+    "serve": serve,
     "kills": kills,
     "memory": memory,
     "load-weights": load_weights,
