@@ -125,7 +125,7 @@ class Mirrors:
         def read(source: Source, /, *, most: int) -> bytes | None:
             asked = replace(source, token=None, logins=False, limits=self._limits, watch=watch)
             try:
-                return engine.read(asked, most=most, label=f"mirror {mirror.name}").data
+                return engine.read(asked, most=most, label="what it tells of assets").data
             except OriginError as error:
                 if error.is_absent:
                     return None

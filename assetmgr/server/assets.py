@@ -40,7 +40,7 @@ def told(shelf: Shelf) -> dict[str, Any]:
         "repo": entry.repo or None,
         "revision": entry.revision or None,
         "commit": entry.commit or None,
-        "digest": entry.digest(),
+        "digest": shelf.digest,
         "files": entry.count,
         "bytes": entry.size,
         "requires": list(entry.requires),

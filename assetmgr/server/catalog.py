@@ -36,6 +36,8 @@ class Shelf:
         Each sha256, with the name relative to the root under which its bytes stand, and their stamp.
     listings
         The sha256 of the listings that the entry names.
+    digest
+        Of the entry: it takes a while where there are many files.
     """
 
     receipt: Receipt
@@ -44,6 +46,7 @@ class Shelf:
     stamps: Sequence[Stamp | None]
     blobs: Mapping[str, int]
     listings: frozenset[str]
+    digest: str
 
     @property
     def entry(self) -> LockedAsset:
@@ -150,7 +153,7 @@ class Catalog:
                 if other in found:
                     continue
                 digest = shelf.receipt.pins.get(other)
-                pinned = (each for each in self.shelves if each.entry.name == other and each.entry.digest() == digest)
+                pinned = (each for each in self.shelves if each.entry.name == other and each.digest == digest)
                 required = next(pinned, None) or self.assets.get(other)
                 if required is None:
                     return None
@@ -180,8 +183,13 @@ class Catalogs:
                 self._make()
             return self._catalog
 
-    def is_current(self) -> bool:
-        """Whether the folder of receipts is as it was: one look at its status."""
+    def is_current(self, number: int | None = None) -> bool:
+        """Whether the folder of receipts is as it was, by a look at its status, when the catalog of a number was made.
+
+        ``number`` is by default that of the last one.
+        """
+        if number not in (None, self._catalog.number):
+            return False
         if self._seen != self._version():
             return False
         return self._settled or time.monotonic() - self._made < _AGAIN
@@ -229,7 +237,15 @@ class Catalogs:
             return None
         files, stamps = found.files, tuple(found.of_receipt(receipt.stamps))
         blobs = {one.sha256: at for at, one in enumerate(files) if one.sha256 and stamps[at] is not None}
-        return Shelf(receipt, Layout(receipt.entry), files, stamps, blobs, frozenset(_listings(receipt.entry)))
+        return Shelf(
+            receipt,
+            Layout(receipt.entry),
+            files,
+            stamps,
+            blobs,
+            frozenset(_listings(receipt.entry)),
+            receipt.entry.digest(),
+        )
 
 
 def _listings(entry: LockedAsset) -> Iterator[str]:

@@ -17,7 +17,7 @@ from assetmgr.server.metrics import Metrics
 from assetmgr.server.pull_through import PullThrough
 from assetmgr.server.requests import RefusedError, Request
 from assetmgr.server.routes import Outlook, check_token, route
-from assetmgr.server.wire import CutError, Wire
+from assetmgr.server.wire import CutError, Wire, read_at
 
 # Bytes up to which a file is answered by the loop itself once it has been given out, and how many such are remembered.
 SMALL = 64 << 10
@@ -41,13 +41,13 @@ class Exchange:
         self._catalogs, self._outlook, self._limits = catalogs, outlook, limits
         self._metrics, self._log, self._through, self._report = metrics, log, through, report
         # Files that were given out, by target: routed once for as long as the receipts stay as they are.
-        self._ready: dict[str, Answer] = {}
-        self._ready_of = 0
+        self._ready: tuple[int, dict[str, Answer]] = 0, {}
 
     def quick(self, connection: Connection, request: Request) -> bool | None:
         """Answer where that takes no time: whether the connection goes on. None: it is for `serve`."""
-        answer = self._ready.get(request.target)
-        if answer is None or request.length or not self._catalogs.is_current():
+        number, ready = self._ready
+        answer = ready.get(request.target)
+        if answer is None or request.length or not self._catalogs.is_current(number):
             return None
         held = answer.held
         assert held is not None
@@ -61,7 +61,7 @@ class Exchange:
         except RefusedError:
             return None
         try:
-            body = os.pread(file, part.end - part.start, part.start) if request.method == "GET" else b""
+            body = read_at(file, part.start, part.end - part.start) if request.method == "GET" else b""
         finally:
             os.close(file)
         if request.method == "GET" and len(body) != part.end - part.start:
@@ -130,8 +130,9 @@ class Exchange:
 
     def _found(self, request: Request, wire: Wire) -> tuple[Answer, int]:
         catalog = self._catalogs.now()
-        if catalog.number != self._ready_of:
-            self._ready, self._ready_of = {}, catalog.number
+        if catalog.number != self._ready[0]:
+            self._ready = catalog.number, {}
+        number, ready = self._ready
         try:
             answer = route(request, catalog, self._outlook)
             file = self._opened(answer)
@@ -142,8 +143,8 @@ class Exchange:
             catalog = self._catalogs.now()
             answer = route(request, catalog, self._outlook)
             file = self._opened(answer)
-        if answer.held is not None and len(self._ready) < _READY_MOST and catalog.number == self._ready_of:
-            self._ready[request.target] = answer
+        if answer.held is not None and len(ready) < _READY_MOST and catalog.number == number:
+            ready[request.target] = answer
         return answer, file
 
     def _opened(self, answer: Answer) -> int:

@@ -54,17 +54,26 @@ class Tree:
                 folders.setdefault(folder, hashlib.sha1(usedforsecurity=False)).update(f"{path}\0{row.oid}\n".encode())
                 folder = folder.rpartition("/")[0]
         self.folders: Mapping[str, str] = {path: folders[path].hexdigest() for path in sorted(folders)}
+        self._shown: tuple[tuple[str, bool], list[dict[str, Any]]] = ("", False), []
 
     def below(self, folder: str, *, recursive: bool) -> list[dict[str, Any]] | None:
-        """What ``/tree`` shows of a folder, folders first; None where there is no such folder."""
+        """What ``/tree`` shows of a folder, folders first; None where there is no such folder.
+
+        The last that was shown is kept, for who asks page by page.
+        """
         if folder and folder not in self.folders:
             return None
+        asked, rows = self._shown
+        if rows and asked == (folder, recursive):
+            return rows
 
         def shown(path: str) -> bool:
             return path.startswith(f"{folder}/" * bool(folder)) if recursive else path.rpartition("/")[0] == folder
 
         rows = [self.folder(path) for path in self.folders if path != folder and shown(path)]
-        return rows + [row.listed() for path, row in self.files.items() if shown(path)]
+        rows += [row.listed() for path, row in self.files.items() if shown(path)]
+        self._shown = (folder, recursive), rows
+        return rows
 
     def folder(self, path: str) -> dict[str, Any]:
         """The row of a folder."""

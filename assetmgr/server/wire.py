@@ -79,8 +79,7 @@ class Wire:
         self._pour(count, lambda at, most: self._send_read(file, start + at, most))
 
     def _send_read(self, file: int, at: int, most: int) -> int:
-        data = os.pread(file, min(most, _READ), at) if hasattr(os, "pread") else _read_at(file, at, min(most, _READ))
-        view, sent = memoryview(data), 0
+        view, sent = memoryview(read_at(file, at, min(most, _READ))), 0
         while sent < len(view):
             went = self._send(view[sent:], 0)
             if went < 0:
@@ -100,33 +99,32 @@ class Wire:
         """Send so many bytes by ``send(at, most)``, which returns how many went; -1, or an error, is none just now."""
         rates, at, mark = self._rates, 0, 0
         most = min(_SEND_MOST, rates.piece) if rates else _SEND_MOST
+        allowed = 0 if rates else total
         until = time.monotonic() + self._limits.stall_seconds
         while at < total:
-            piece = min(most, total - at)
-            if rates:
-                until += self._pause(rates.take(self.address, piece))
-            end = at + piece
-            while at < end:
-                try:
-                    went = send(at, end - at)
-                except BlockingIOError:
-                    went = -1
-                except OSError as error:
-                    raise CutError(f"the client went: {error}") from None
-                if went == 0:
-                    raise CutError("the file ends before its end")
-                if went > 0:
-                    at += went
-                    self.sent += went
-                now = time.monotonic()
-                if at - mark >= self._limits.stall_bytes:
-                    mark, until = at, now + self._limits.stall_seconds
-                elif now > until:
-                    raise CutError("the client takes too slowly", is_slow=True)
-                if went < 0:
-                    wait_writable(self.socket, max(0.05, until - now))
-                    if self._ending.is_set():
-                        raise CutError("the server stops")
+            if rates and at == allowed:
+                allowed = min(total, at + most)
+                until += self._pause(rates.take(self.address, allowed - at))
+            try:
+                went = send(at, min(most, allowed - at))
+            except BlockingIOError:
+                went = -1
+            except OSError as error:
+                raise CutError(f"the client went: {error}") from None
+            if went == 0:
+                raise CutError("the file ends before its end")
+            if went > 0:
+                at += went
+                self.sent += went
+            now = time.monotonic()
+            if at - mark >= self._limits.stall_bytes:
+                mark, until = at, now + self._limits.stall_seconds
+            elif now > until:
+                raise CutError("the client takes too slowly", is_slow=True)
+            if went < 0:
+                wait_writable(self.socket, max(0.05, until - now))
+                if self._ending.is_set():
+                    raise CutError("the server stops")
 
     def _pause(self, seconds: float) -> float:
         if seconds > 0 and self._ending.wait(seconds):
@@ -156,6 +154,9 @@ def _wait(connection: socket.socket, seconds: float, *, write: bool) -> None:
         select.select([] if write else [number], [number] if write else [], [], seconds)
 
 
-def _read_at(file: int, at: int, count: int) -> bytes:
+def read_at(file: int, at: int, count: int) -> bytes:
+    """Bytes of an open file that nobody else reads."""
+    if hasattr(os, "pread"):
+        return os.pread(file, count, at)
     os.lseek(file, at, os.SEEK_SET)
     return os.read(file, count)

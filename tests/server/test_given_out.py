@@ -13,7 +13,7 @@ from assetmgr.digests import sha256_text
 from assetmgr.server.server import Server
 from assetmgr.workspace import Workspace
 from tests.hub import Hub
-from tests.server.support import FILES, WEIGHTS, Client, get, serving, stocked
+from tests.server.support import FILES, WEIGHTS, Client, get, manifest, serving, stocked
 from tests.support import flip_byte, truncate
 
 BLOB = f"/blobs/sha256/{sha256_text(WEIGHTS)}"
@@ -180,3 +180,28 @@ def test_without_the_token_only_health_is_told(workspace: Workspace) -> None:
                 assert client.get(target, shown).status == 200, target
         assert client.get("/healthz").status == 200
         assert client.get("/api/whoami-v2", shown).status == 200
+
+
+def test_another_assetmgr_pulls_whole_assets_from_it_without_manifest_or_lock(
+    server: Server, workspace: Workspace, tmp_path: Path
+) -> None:
+    there = Workspace([], tmp_path / "store", mirrors=[server.address], local_caches=False)
+    assert {one.name for one in there.on_mirrors([server.address])} == {"whole", "tagged", "part", "rows", "plain"}
+    there.pull(["rows", "plain", "part"])
+    assert there.carriage(["rows", "plain", "part"]) == workspace.carriage(["rows", "plain", "part"])
+    assert Path(there.path("whole"), "model.safetensors").read_bytes() == WEIGHTS
+    assert not there.verify(full=True).findings
+
+
+def test_another_assetmgr_locks_by_it_as_by_the_hub(server: Server, workspace: Workspace, tmp_path: Path) -> None:
+    text = ONE + '  part:\n    hub: {repo: org/part, endpoint: "ENDPOINT"}\n    allow_patterns: ["*.json", "data/*"]\n'
+    there = Workspace(manifest(tmp_path, server.address, text), tmp_path / "store", local_caches=False)
+    there.lock()
+    here = {entry.name: entry for entry in workspace.locked()}
+    for entry in there.locked():
+        assert (entry.commit, entry.files, entry.listing) == (
+            here[entry.name].commit,
+            here[entry.name].files,
+            here[entry.name].listing,
+        )
+    there.pull()

@@ -14,7 +14,7 @@ import pytest
 
 from assetmgr.server.server import Server
 from assetmgr.workspace import Workspace
-from tests.server.support import FILES, get, serving, stocked, stocked_hub
+from tests.server.support import FILES, MANIFEST, get, serving, stocked, stocked_hub
 from tests.support import REPOSITORY, clean_environment
 
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # read when huggingface_hub is imported
@@ -170,18 +170,32 @@ def test_a_part_whose_listing_is_lost_is_not_listed_at_all(tmp_path: Path) -> No
 # --- transformers -----------------------------------------------------------------------------------------------------
 
 LOAD = """
-import sys, warnings
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import cached_file
 tokenizer = AutoTokenizer.from_pretrained("our/bert")
 model = AutoModel.from_pretrained("our/bert")
 print(model(**tokenizer("a b", return_tensors="pt")).last_hidden_state.sum().item())
+
+ifs = ("missing_entries", "connection_errors", "gated_repo")
+lenient = {f"_raise_exceptions_for_{one}": False for one in ifs}
+assert cached_file("org/part", "generation_config.json", **lenient) is None  # it is not in the commit
+try:
+    cached_file("org/part", "model.safetensors", **lenient)
+except OSError as error:
+    assert "not held by this server" in str(error.__cause__)
+else:
+    raise SystemExit("a file that is not held was passed over")
+
+import datasets
+assert datasets.load_dataset("org/rows")["train"][0] == {"a": 1, "b": 2}
 """
 
 
 @pytest.mark.torch
-def test_from_pretrained_loads_over_the_server_what_it_loads_from_the_folder(tmp_path: Path) -> None:
+def test_transformers_and_datasets_load_over_the_server_what_they_load_from_a_folder(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
+    pytest.importorskip("datasets")
     folder = tmp_path / "bert"
     folder.mkdir()
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]))
@@ -192,7 +206,7 @@ def test_from_pretrained_loads_over_the_server_what_it_loads_from_the_folder(tmp
     transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     hub = stocked_hub()
     hub.create("our/bert").commit_folder(folder)
-    text = 'version: 1\nmodels:\n  bert: {hub: {repo: our/bert, endpoint: "ENDPOINT"}}\n'
+    text = MANIFEST.replace("models:\n", 'models:\n  bert: {hub: {repo: our/bert, endpoint: "ENDPOINT"}}\n')
     with serving(stocked(tmp_path / "lab", hub, text)) as server:
         home = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": server.address}
         done = subprocess.run(

@@ -77,7 +77,11 @@ def _serve(options: argparse.Namespace, output: Output) -> int:
             output.document(ServeDocument(server.address, server.port, workspace.store.root, held, os.getpid()))
         else:
             output.data(f"export HF_ENDPOINT={server.address}")
-            output.data(f"assetmgr pull NAME --mirror {server.address}")
+            # A mirror is sent no token; a hub is.
+            asks = settings.token is not None
+            output.data(
+                "export HF_TOKEN=...  # the server's token" if asks else f"assetmgr pull NAME --mirror {server.address}"
+            )
         output.flush()
         output.say(f"{plural(held, 'asset')} of {workspace.store.root} served at {server.address}; Ctrl-C ends it")
         if not is_loopback(settings.host) and settings.token is None:
