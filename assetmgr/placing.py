@@ -315,6 +315,7 @@ def _copy(source: str, name: str) -> None:
         raise
     descriptor = os.open(name, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
+        give(descriptor, os.path.dirname(name))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
