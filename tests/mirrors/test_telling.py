@@ -17,8 +17,17 @@ import pytest
 from assetmgr import Workspace
 from assetmgr.carried import MEDIA_TYPE, Carriage, Carried, dump_carriage, parse_carriage, parse_list
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AssetError, LockError, NotLockedError, OriginError, UnknownAssetError
+from assetmgr.errors import (
+    AccessError,
+    AssetError,
+    LockError,
+    NotLockedError,
+    OriginError,
+    UnknownAssetError,
+    UsageError,
+)
 from assetmgr.mirrored import judge
+from assetmgr.mirrors.http import mirror_tokens
 from tests.mirrors.support import stock
 from tests.mirrors.told import MANIFEST, WEIGHTS, empty, machine
 from tests.server.support import serving
@@ -211,6 +220,36 @@ def test_of_several_mirrors_the_first_counts_and_the_others_are_named(mirror: Pa
     there.pull(["words"])
     assert there.store.receipts_of("words")[0].entry.files[0].path == "rows.json"
     assert [line for line in said if f"mirror {mirror} tells of other bytes" in line]
+
+
+def test_a_server_that_asks_for_a_token_gets_the_one_that_is_named_for_it_alone(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    with serving(Workspace([], mirror.parent / "first" / "store"), token="secret") as server:
+        where = f"http://127.0.0.1:{server.port}"
+        for tokens, said in (
+            ("", "asks for a token"),
+            ("http://127.0.0.1:1 secret", "asks for a token"),
+            (f"{where} other", "does not take the token"),
+        ):
+            monkeypatch.setenv("ASSETMGR_MIRROR_TOKENS", tokens)
+            there, _ = empty(tmp_path / "there", where)
+            with pytest.raises(AccessError, match=said) as told:
+                there.pull(["words"])
+            assert f"ASSETMGR_MIRROR_TOKENS='{where} TOKEN'" in told.value.mend
+        monkeypatch.setenv("ASSETMGR_MIRROR_TOKENS", f"http://other:1 x {where}/ secret")
+        there, _ = empty(tmp_path / "there", where)
+        there.pull(["words"])
+        assert there.traffic().mirrors[0].state == "used"
+        assert there.whereis("words").mirrors[0].state == "whole"
+
+
+@pytest.mark.parametrize("text", ["http://h:1", "http://h:1 a b", "folder secret", "http://h:1 s\u00e9cret"])
+def test_tokens_that_are_named_for_nothing_are_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(UsageError) as told:
+        mirror_tokens(text)
+    assert "cret" not in str(told.value)
 
 
 def _told(mirror: Path, name: str) -> Carried:
