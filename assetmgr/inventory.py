@@ -383,7 +383,9 @@ class Inventory:
                 gone = "" if os.path.exists(manifest) else " (which is not there now)"
                 yield f"pulled by {manifest}{gone}"
             if not held.receipt.wanted_by:
-                yield "pulled by name" if declared else "pulled by reference"
+                by_reference = not declared and self._sheets.locked_reference(name) is not None
+                told = "pulled by reference" if by_reference else "pulled as a mirror or a bundle tells of it"
+                yield "pulled by name" if declared else told
 
     def _others(self, known: Known) -> tuple[str, ...]:
         """The other revisions of the name that are installed, by commit or by the digest of their entry."""

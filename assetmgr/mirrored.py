@@ -147,7 +147,8 @@ class Asking:
             if not wishes:
                 raise self._nobody_tells(told)
             entry = wishes[-1].entry
-            self._say(f"{name}: no mirror tells of it; taking it as it was pulled before{_version(entry.commit)}")
+            why = "no mirror tells of it" if self._mirrors else "in no manifest or lock here"
+            self._say(f"{name}: {why}; taking it as it was pulled before{_version(entry.commit)}")
             for wish in wishes:
                 self.wishes.setdefault(wish.entry.name, wish)
             return
@@ -234,7 +235,7 @@ class Asking:
         mirror, error = told.faults[0]
         if isinstance(error, OriginError):
             return OriginError(
-                f"{what}, and no mirror answers: {error.message}",
+                f"{what}, and no mirror answers: {mirror}: {error.message}",
                 mend="repeat the command when the mirror is well again",
             )
         return type(error)(f"{what}, and mirror {mirror} is of no use: {error.message}", mend=error.mend)

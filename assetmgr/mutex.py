@@ -102,7 +102,7 @@ def _is_ready(path: Path, mode: int) -> bool:
     try:
         descriptor = os.open(path, _OPEN | os.O_CREAT, mode)
     except PermissionError:
-        if not path.exists():
+        if not path.exists() or not os.access(path.parent, os.W_OK | os.X_OK):
             raise
         return _is_replaced(path, mode)
     try:

@@ -78,7 +78,7 @@ def _path(name: object) -> str:
     return name if isinstance(name, str) else os.fspath(name) if isinstance(name, os.PathLike) else ""
 
 
-def give(descriptor: int, folder: str | os.PathLike[str]) -> None:
+def give(descriptor: int, folder: str | os.PathLike[str] | int) -> None:
     """Let what root has just made be of the user whose folder it is in: who ran a command by sudo locks nobody out.
 
     It goes by descriptor, and only for what is root's and has no other name: nothing else can be put in its place.

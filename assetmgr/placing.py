@@ -179,7 +179,31 @@ _FICLONE = 0x40049409
 
 
 def clone(source: str, name: str) -> bool:
-    """Make a new file that shares another one's blocks until either is written (a reflink), where that can be.
+    """Make a new file that shares another one's blocks until either is written (a reflink), where that can be."""
+    if sys.platform != "linux":
+        return False
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if (os.fstat(descriptor).st_dev, os.stat(os.path.dirname(name)).st_dev) in _UNCLONED:
+            return False
+        with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as made:
+            is_clone = clone_into(descriptor, made.fileno())
+        if not is_clone:
+            remove_file(name)
+        return is_clone
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            remove_file(name)
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def clone_into(source: int, empty: int) -> bool:
+    """Let an empty file, open for writing, share the blocks of one open for reading; where that cannot be, False.
 
     Between two file systems that have refused once, it is not tried again.
     """
@@ -187,25 +211,16 @@ def clone(source: str, name: str) -> bool:
         return False
     import fcntl
 
-    try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    pair = os.fstat(source).st_dev, os.fstat(empty).st_dev
+    if pair in _UNCLONED:
         return False
-    pair = os.fstat(descriptor).st_dev, os.stat(os.path.dirname(name)).st_dev
     try:
-        if pair in _UNCLONED:
-            return False
-        with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as made:
-            fcntl.ioctl(made.fileno(), _FICLONE, descriptor)
-        return True
+        fcntl.ioctl(empty, _FICLONE, source)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EEXIST):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             _UNCLONED.add(pair)
-        if error.errno != errno.EEXIST:
-            remove_file(name)
         return False
-    finally:
-        os.close(descriptor)
+    return True
 
 
 _UNCLONED: set[tuple[int, int]] = set()
@@ -300,6 +315,7 @@ def _copy(source: str, name: str) -> None:
         raise
     descriptor = os.open(name, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
+        give(descriptor, os.path.dirname(name))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -234,12 +234,14 @@ class Workspace:
             return self._run(pull)
 
     def _asking(self, origins: Origins, names: Sequence[str], errors: list[AssetError], *, locked: bool) -> Asking:
-        """What mirrors tell of the names that nothing here knows."""
+        """What mirrors tell of the names that no manifest and no lock here knows, or what was pulled of them before."""
         from assetmgr.mirrored import Asking, is_unknown
 
         asking = Asking(self._sheets, origins, self._pulled_before, self._pinned)
-        if origins.context.mirrors:
-            asking.want_all([name for name in names if is_unknown(name, self._sheets)], errors, locked=locked)
+        known = () if origins.context.mirrors else self.store.installed_names()
+        unknown = [name for name in names if is_unknown(name, self._sheets)]
+        asked = [name for name in unknown if name in known or origins.context.mirrors]
+        asking.want_all(asked, errors, locked=locked)
         return asking
 
     def _lock_shipped(

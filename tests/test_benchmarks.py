@@ -28,6 +28,7 @@ def run(*names: str, **environment: str) -> str:
     ("name", "rows"),
     [
         ("adopt", ["pull from a hub cache", "its requests"]),
+        ("pull-folder", ["pull from a folder, 4 x 16 MiB, copied / cp, then sha256sum"]),
         ("kills", ["fetched again after kill -9"]),
         ("transfer", ["/ sha256 of it alone"]),
         ("serve", ["to 1 / nginx", "to 8 / nginx"]),

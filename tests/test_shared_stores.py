@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -233,6 +235,18 @@ def test_what_root_pulls_into_a_users_own_store_is_that_users(lab: Lab, mode: in
     opened(lab.store, mode, lab.one.uid, lab.one.uid)
     lab.root.umask = 0o077
     pulled(lab.root, "a")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("folder/member.txt", b"member")
+    lab.hub.publish("/packed.zip", packed.getvalue())
+    view = lab.one.folder / "view"
+    lab.root.write(
+        hub_manifest("a", "org/a", extra=[f"local_dir: {view}", "local_dir_links: copy"])
+        + f"  z:\n    files: [{{url: '{lab.hub.endpoint}/packed.zip', extract: files/z}}]\n"
+    )
+    lab.root.run("lock")
+    lab.root.run("pull")
+    assert {path.stat().st_uid for path in [view, *view.rglob("*")]} == {lab.one.uid}
     others = [path for path in lab.store.rglob("*") if not path.is_symlink() and path.stat().st_uid != lab.one.uid]
     assert others == []
     pulled(lab.one, "a")

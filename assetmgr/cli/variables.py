@@ -17,6 +17,7 @@ OURS: Sequence[Variable] = (
     Variable(("ASSETMGR_ROOT",), "the store, where --root names none"),
     Variable(("ASSETMGR_MANIFEST",), "the manifests, where --manifest names none; several are separated as in PATH"),
     Variable(("ASSETMGR_MIRRORS",), "mirrors, asked after those of --mirror; separated by blanks"),
+    Variable(("ASSETMGR_MIRROR_TOKENS",), "tokens for mirrors that ask for one: ADDRESS TOKEN, separated by blanks"),
     Variable(
         ("ASSETMGR_LOCAL_CACHES",),
         "more folders to look into before fetching, separated as in PATH; off: none at all",

@@ -123,9 +123,9 @@ class Mirrors:
         watch = _Asked(standing, self._absent, (mirror.name, ""), mirror.is_local)
 
         def read(source: Source, /, *, most: int) -> bytes | None:
-            asked = replace(source, token=None, logins=False, limits=self._limits, watch=watch)
+            asked = replace(source, logins=False, limits=self._limits, watch=watch)
             try:
-                return engine.read(asked, most=most, label=f"mirror {mirror.name}").data
+                return engine.read(asked, most=most, label="what it tells of assets").data
             except OriginError as error:
                 if error.is_absent:
                     return None
@@ -140,8 +140,8 @@ class Mirrors:
             standing.fails(error)
             return []
         watch = _Asked(standing, self._absent, (mirror.name, file.sha256 or ""), mirror.is_local)
-        # Whatever a mirror says of itself: no login goes to it.
-        return [replace(source, token=None, logins=False, limits=self._limits, watch=watch) for source in found]
+        # No login goes to it, but the token that its user named for its very address.
+        return [replace(source, logins=False, limits=self._limits, watch=watch) for source in found]
 
     def asked_origin(self, url: str) -> None:
         """Remember who was asked, where that was not a file of this machine."""

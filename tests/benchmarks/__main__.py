@@ -21,6 +21,7 @@ from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
 from tests.benchmarks.packed_media import packed_media
 from tests.benchmarks.pull_cold import pull_cold
+from tests.benchmarks.pull_folder import pull_folder
 from tests.benchmarks.pull_warm import pull_warm
 from tests.benchmarks.runner import Bench, Row, table
 from tests.benchmarks.serve import serve
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "load-model": load_model,
     "packed-media": packed_media,
     "pull-cold": pull_cold,
+    "pull-folder": pull_folder,
     "transfer": transfer,
     "serve": serve,
     "kills": kills,

@@ -17,35 +17,22 @@ import pytest
 from assetmgr import Workspace
 from assetmgr.carried import MEDIA_TYPE, Carriage, Carried, dump_carriage, parse_carriage, parse_list
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AssetError, LockError, NotLockedError, OriginError, UnknownAssetError
+from assetmgr.errors import (
+    AccessError,
+    AssetError,
+    LockError,
+    NotLockedError,
+    OriginError,
+    UnknownAssetError,
+    UsageError,
+)
 from assetmgr.mirrored import judge
+from assetmgr.mirrors.http import mirror_tokens
 from tests.mirrors.support import stock
+from tests.mirrors.told import MANIFEST, WEIGHTS, empty, machine
 from tests.server.support import serving
 from tests.support import flip_byte
 from tests.transfer.support import Words
-
-MANIFEST = """
-version: 1
-models:
-  words: {files: [{url: ./words.txt}]}
-  org/model: {files: [{url: ./weights.bin}], requires: [words], load: {dtype: float16}}
-datasets:
-  rows: {files: [{url: ./rows.json}], splits: {train: rows.json}, samples: caption}
-"""
-WEIGHTS = b"weights" * 100
-
-
-def machine(folder: Path, manifest: str = MANIFEST, root: str = "store", **arguments: object) -> Workspace:
-    """A machine that has locked and pulled all of a manifest."""
-    folder.mkdir(exist_ok=True)
-    (folder / "words.txt").write_bytes(b"some words")
-    (folder / "weights.bin").write_bytes(WEIGHTS)
-    (folder / "rows.json").write_text(json.dumps([{"image": "a.jpg", "caption": "one", "image_id": "a"}]))
-    (folder / "assets.yaml").write_text(manifest)
-    made = Workspace(folder / "assets.yaml", folder / root, local_caches=False)
-    made.lock()
-    made.pull()
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +62,6 @@ def plain_server(folder: Path) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def empty(root: Path, *mirrors: object, offline: bool = False) -> tuple[Workspace, list[str]]:
-    """A machine that has nothing but mirrors, and what is said there."""
-    words = Words()
-    chosen = [str(mirror) for mirror in mirrors]
-    made = Workspace([], root, offline=offline, mirrors=chosen, local_caches=False, reporter=words)
-    return made, words.said
 
 
 def bundle_of(mirror: Path, folder: Path) -> Path:
@@ -190,6 +169,7 @@ def test_a_mirror_that_tells_nothing_or_is_down_is_skipped_with_a_word(mirror: P
     assert states[down] == states[str(tmp_path / "gone")] == "left out"
     assert there.traffic().mirrors[0].complaint()
     # What was pulled once is there also when every mirror is gone.
+    assert Workspace([], tmp_path / "there", offline=True).pull(["words"])
     there, said = empty(tmp_path / "there", down)
     assert there.pull(["words"])
     assert any("taking it as it was pulled before" in line for line in said)
@@ -218,6 +198,21 @@ def test_a_lock_here_goes_before_what_a_mirror_tells(mirror: Path, tmp_path: Pat
     assert here.carriage(["org/model"]).assets[-1].pins == {"words": here.locked(["words"])[0].digest()}
 
 
+def test_what_comes_with_assetmgr_is_taken_from_a_mirror_where_no_origin_answers(mirror: Path, tmp_path: Path) -> None:
+    each = _told(mirror, "words")
+    shipped = msgspec.structs.replace(
+        each, name="coco_caption", entry=msgspec.structs.replace(each.entry, kind="dataset")
+    )
+    path = mirror / "assetmgr/v1/assets/coco_caption.json"
+    path.write_bytes(dump_carriage(Carriage((shipped,))))
+    there, said = empty(tmp_path / "there", mirror, offline=True)
+    try:
+        assert [done.name for done in there.pull(["coco_caption"])] == ["coco_caption"]
+    finally:
+        path.unlink()
+    assert any("pinned as a mirror has it" in line for line in said)
+
+
 def test_of_several_mirrors_the_first_counts_and_the_others_are_named(mirror: Path, tmp_path: Path) -> None:
     other = machine(tmp_path / "other", MANIFEST.replace("words.txt", "rows.json"))
     other.push(str(tmp_path / "mirror"))
@@ -225,6 +220,36 @@ def test_of_several_mirrors_the_first_counts_and_the_others_are_named(mirror: Pa
     there.pull(["words"])
     assert there.store.receipts_of("words")[0].entry.files[0].path == "rows.json"
     assert [line for line in said if f"mirror {mirror} tells of other bytes" in line]
+
+
+def test_a_server_that_asks_for_a_token_gets_the_one_that_is_named_for_it_alone(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    with serving(Workspace([], mirror.parent / "first" / "store"), token="secret") as server:
+        where = f"http://127.0.0.1:{server.port}"
+        for tokens, said in (
+            ("", "asks for a token"),
+            ("http://127.0.0.1:1 secret", "asks for a token"),
+            (f"{where} other", "does not take the token"),
+        ):
+            monkeypatch.setenv("ASSETMGR_MIRROR_TOKENS", tokens)
+            there, _ = empty(tmp_path / "there", where)
+            with pytest.raises(AccessError, match=said) as told:
+                there.pull(["words"])
+            assert f"ASSETMGR_MIRROR_TOKENS='{where} TOKEN'" in told.value.mend
+        monkeypatch.setenv("ASSETMGR_MIRROR_TOKENS", f"http://other:1 x {where}/ secret")
+        there, _ = empty(tmp_path / "there", where)
+        there.pull(["words"])
+        assert there.traffic().mirrors[0].state == "used"
+        assert there.whereis("words").mirrors[0].state == "whole"
+
+
+@pytest.mark.parametrize("text", ["http://h:1", "http://h:1 a b", "folder secret", "http://h:1 s\u00e9cret"])
+def test_tokens_that_are_named_for_nothing_are_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(UsageError) as told:
+        mirror_tokens(text)
+    assert "cret" not in str(told.value)
 
 
 def _told(mirror: Path, name: str) -> Carried:

@@ -77,11 +77,10 @@ def _serve(options: argparse.Namespace, output: Output) -> int:
             output.document(ServeDocument(server.address, server.port, workspace.store.root, held, os.getpid()))
         else:
             output.data(f"export HF_ENDPOINT={server.address}")
-            # A mirror is sent no token; a hub is.
-            asks = settings.token is not None
-            output.data(
-                "export HF_TOKEN=...  # the server's token" if asks else f"assetmgr pull NAME --mirror {server.address}"
-            )
+            if settings.token is not None:
+                output.data("export HF_TOKEN=...  # the server's token, for the hub's clients")
+                output.data(f"export ASSETMGR_MIRROR_TOKENS='{server.address} ...'  # the same, for assetmgr")
+            output.data(f"assetmgr pull NAME --mirror {server.address}")
         output.flush()
         output.say(f"{plural(held, 'asset')} of {workspace.store.root} served at {server.address}; Ctrl-C ends it")
         if not is_loopback(settings.host) and settings.token is None:
