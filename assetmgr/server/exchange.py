@@ -47,7 +47,7 @@ class Exchange:
         """Answer where that takes no time: whether the connection goes on. None: it is for `serve`."""
         number, ready = self._ready
         answer = ready.get(request.target)
-        if answer is None or request.length or not self._catalogs.is_current(number):
+        if answer is None or request.method == "POST" or not self._catalogs.is_current(number):
             return None
         held = answer.held
         assert held is not None
@@ -107,7 +107,7 @@ class Exchange:
     def refuse(self, connection: Connection, error: RefusedError) -> bytes:
         """The bytes by which what is no request is refused."""
         answer = refusal(error)
-        request = Request("GET", "-", {}, keeps=False)
+        request = Request("-", "-", {}, keeps=False)
         part = Part(answer.status, 0, len(answer.body))
         self._done(connection.address, request, part.status, part.end, time.perf_counter())
         return head_of(request, answer, part, keeps=False) + answer.body

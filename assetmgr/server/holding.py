@@ -22,6 +22,8 @@ def open_held(held: Held) -> int:
     """
     try:
         file = os.open(held.path, _FLAGS)
+    except PermissionError:
+        raise unproved(held.label, "on the server: let who runs it read this file", "may not be read") from None
     except OSError:
         raise unproved(held.label, held.mend) from None
     if fits(held, file):

@@ -67,7 +67,7 @@ class Hub:
         shelf, number = found
         held = self._catalog.held(shelf, number)
         if held is None:
-            raise unproved(path, _told_mend(shelf.entry.name), told)
+            raise unproved(path, _told_mend(shelf.entry.name), headers=told)
         return _file_answer(held, shelf.files[number].blob, path, told, lfs=shelf.files[number].git_sha1 is None)
 
     def _repo(self, kind: str, parts: Sequence[str]) -> Repo:
@@ -160,11 +160,11 @@ def _no_entry(path: str, repo: Repo, commit: Commit) -> RefusedError:
     return RefusedError(404, f"there is no {path!r} in {repo.id} at {commit.sha[:12]}", "EntryNotFound", told)
 
 
-def unproved(what: str, mend: str, headers: Headers = ()) -> RefusedError:
+def unproved(what: str, mend: str, why: str = "is not as it was proved", headers: Headers = ()) -> RefusedError:
     """The refusal of a file that is not what was proved, or never was."""
     return RefusedError(
         404,
-        f"{what} is not given out: on the server's disk it is not as it was proved; {mend}",
+        f"{what} is not given out: on the server's disk it {why}; {mend}",
         "RevisionNotFound",
         headers,
     )

@@ -311,6 +311,6 @@ class Loop:
 
 
 _TOO_MANY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 33\r\nRetry-After: 2\r\n"
-    b"X-Error-Message: there are too many connections\r\nConnection: close\r\n\r\nthere are too many connections...\n"
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 2\r\n"
+    b"X-Error-Message: there are too many connections\r\nConnection: close\r\n\r\n"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import ipaddress
 import socket
 import ssl
@@ -144,7 +145,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise AccessError(f"port {port} may not be listened at", mend="choose one above 1023: --port 8470") from None
     except (OSError, UnicodeError) as error:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        kind = BusyError if isinstance(error, OSError) and "in use" in words else UsageError
+        kind = BusyError if isinstance(error, OSError) and error.errno == errno.EADDRINUSE else UsageError
         raise kind(
             f"{host}:{port} cannot be listened at: {words}", mend="choose another with --host or --port"
         ) from None

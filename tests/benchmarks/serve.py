@@ -76,7 +76,9 @@ def _throughput(bench: Bench, size: int, clients: int, **urls: str) -> Row:
             raise RuntimeError(f"curl {url} failed")
         return time.perf_counter() - began
 
-    took = alternate(bench.rounds(7), **{name: (lambda url=url: fetch(url)) for name, url in urls.items()})
+    took = alternate(
+        bench.rounds(7 if clients == 1 else 3), **{name: (lambda url=url: fetch(url)) for name, url in urls.items()}
+    )
     ours, peer = (clients * size / took[name] for name in ("ours", "nginx"))
     what = f"serve, {size // 1_000_000:,} MB to {clients} / nginx"
     return _at_least(what, ours, peer, 0.9, lambda rate: f"{rate / 1e9:.2f} GB/s")

@@ -48,6 +48,8 @@ def test_a_blob_is_given_whole_in_part_and_by_condition(server: Server) -> None:
         assert client.get("/org/name/resolve/main/empty.txt").body == b""
         # Asked again, it is the loop that answers, and in the same way.
         small = "/org/name/resolve/main/config.json"
+        client.get(small)
+        assert client.get(small, method="POST").status == 405
         replies = [client.get(small) for _ in range(3)]
         assert [(one.status, one.body) for one in replies] == [(200, b'{"model_type": "gpt2"}')] * 3
         assert client.get(small, "Range: bytes=1-3").body == b'"mo'
