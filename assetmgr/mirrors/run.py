@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +14,10 @@ from assetmgr.errors import AssetError, OriginError
 from assetmgr.lock import LockedFile
 from assetmgr.mirrors import Mirror, Read, open_mirror
 from assetmgr.mirrors.standing import MirrorReport, Standing, Turn
+from assetmgr.placing import clone, remove_file
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source
-from assetmgr.transfer.urls import safe_url
+from assetmgr.transfer.urls import local_path, safe_url
 
 if TYPE_CHECKING:
     from assetmgr.transfer.engine import Engine
@@ -132,6 +135,21 @@ class Mirrors:
                 raise
 
         return read
+
+    def shares(self, file: LockedFile, trial: str) -> bool:
+        """Whether the first mirror with a file is on this machine, and can share its blocks.
+
+        It is tried by a file of the name ``trial``, which is removed.
+        """
+        for source in self.sources(file)[0] if file.size >= self._limits.resume_from else ():  # less is copied
+            if not source.url.startswith("file:"):
+                return False
+            with contextlib.suppress(OSError):
+                if os.stat(path := local_path(source.url)).st_size == file.size:
+                    is_clone = clone(path, trial)
+                    remove_file(trial)
+                    return is_clone
+        return False
 
     def _ways(self, mirror: Mirror, standing: Standing, file: LockedFile) -> Sequence[Source]:
         try:

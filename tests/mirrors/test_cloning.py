@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from assetmgr import Workspace
+from assetmgr.errors import DiskSpaceError
 from assetmgr.mirrors.folder_target import FolderTarget
 from assetmgr.mirrors.pushing import HeldFile
 from assetmgr.reporting import Silent
@@ -91,3 +94,26 @@ def test_where_nothing_can_be_shared_the_bytes_are_copied(tmp_path: Path) -> Non
         os.path.samefile(arrival.path or "", tmp_path / "mirror" / blob(CONTENTS[name]))
         for name, arrival in brought.arrivals.items()
     )
+
+
+def test_what_shares_blocks_needs_no_room(cloning: Path) -> None:
+    size = 600 << 20
+    digest = hashlib.sha256()
+    for _ in range(size >> 20):
+        digest.update(bytes(1 << 20))
+    path = cloning / "mirror" / "blobs" / "sha256" / digest.hexdigest()
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(size)  # of holes alone, it is larger than the file system
+    (cloning / "assets.yaml").write_text(
+        f"version: 1\nmodels:\n  m: {{files: [{{url: ./none, size: {size}, sha256: {digest.hexdigest()}}}]}}\n"
+    )
+    here = Workspace(cloning / "assets.yaml", cloning / "store", mirrors=[cloning / "mirror"], local_caches=False)
+    here.lock()
+    assert here.pull()[0].fetched_bytes == size
+    assert here.verify().findings == ()
+    assert os.listdir(cloning / "store/.assetmgr/partial") == []
+    path.rename(cloning / "away")
+    alone = Workspace(cloning / "assets.yaml", cloning / "empty", mirrors=[cloning / "mirror"], local_caches=False)
+    with pytest.raises(DiskSpaceError):
+        alone.pull()
