@@ -53,10 +53,13 @@ class PullThrough:
         self._flights: dict[str, _Flight] = {}
         self._lock = threading.Lock()
 
-    def bring(self, request: Request, refused: RefusedError, beat: Callable[[], None]) -> bool:
+    def bring(
+        self, request: Request, refused: RefusedError, beat: Callable[[], None], *, from_here: bool = False
+    ) -> bool:
         """Bring what a refused request asks for: whether it is worth asking again.
 
-        ``beat`` is called every few seconds of waiting.
+        ``beat`` is called every few seconds of waiting. A request ``from_here``, by assetmgr, does not wait for a pull
+        that is under way: it may be that pull's own, where a manifest names this server among its mirrors.
 
         Raises
         ------
@@ -67,6 +70,8 @@ class PullThrough:
             return False
         name = self._wanted(request)
         if name is None:
+            return False
+        if from_here and self._is_under_way(name):
             return False
         flight = self._flight(name)
         until = time.monotonic() + self._patience
@@ -101,6 +106,10 @@ class PullThrough:
 
     def _named(self, fits: Callable[[LockedAsset], bool]) -> str | None:
         return next((entry.name for entry in self._pinned() if fits(entry)), None)
+
+    def _is_under_way(self, name: str) -> bool:
+        with self._lock:
+            return name in self._flights and not self._flights[name].done.is_set()
 
     def _flight(self, name: str) -> _Flight:
         """The pull of an asset: the one that is under way, or a new one."""

@@ -37,6 +37,14 @@ class Wire:
         self._kernel_sends = hasattr(os, "sendfile") and not isinstance(connection, ssl.SSLSocket)
         self.sent = 0
 
+    def is_from_here(self) -> bool:
+        """Whether the client is on this machine."""
+        try:
+            here: object = self.socket.getsockname()[0]
+        except OSError:
+            return False
+        return here == self.address
+
     def handshake(self) -> None:
         """Agree on TLS, within the time for a request's head.
 

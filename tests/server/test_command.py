@@ -22,8 +22,6 @@ from tests.hub import Hub
 from tests.server.support import FILES, MANIFEST, manifest, stocked
 from tests.support import Project, eventually
 
-jsonschema = pytest.importorskip("jsonschema")
-
 
 @pytest.fixture(scope="module")
 def project(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
@@ -94,6 +92,7 @@ def test_what_cannot_be_served_is_told_with_its_mend(
 
 
 def test_a_port_that_is_taken_is_busy(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
     process = project.start("serve", "--port", "0", "--json")
     try:
         assert process.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -107,3 +108,19 @@ def test_who_waits_is_told_that_it_goes_on(hub: Hub, through: Server, monkeypatc
         client.send(b"GET /org/name/resolve/main/config.json HTTP/1.1\r\nHost: h\r\n\r\n")
         assert client.socket.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
         assert client.read().status == 200
+
+
+def test_a_server_that_is_its_own_mirror_does_not_wait_for_itself(hub: Hub, tmp_path: Path) -> None:
+    with hub.serve() as endpoint:
+        path = manifest(tmp_path, endpoint)
+        Workspace(path, tmp_path / "other", local_caches=False).lock()
+        addresses: list[str] = []
+
+        def fresh() -> Workspace:
+            return Workspace(path, tmp_path / "store", mirrors=addresses, local_caches=False)
+
+        with serving(fresh(), fresh=fresh) as server:
+            addresses.append(server.address)
+            began = time.monotonic()
+            assert get(server, "/org/name/resolve/main/config.json").body == b'{"model_type": "gpt2"}'
+            assert time.monotonic() - began < 15
