@@ -66,8 +66,8 @@ class PullThrough:
         RefusedError
             When it cannot be brought.
         """
-        if refused.status not in (403, 404):
-            return False
+        if refused.status not in (403, 404) or refused.code == "EntryNotFound":
+            return False  # the commit is here, and has no such file
         name = self._wanted(request)
         if name is None:
             return False

@@ -47,6 +47,8 @@ def test_many_who_wait_for_one_asset_get_it_from_one_pull(hub: Hub, through: Ser
     assert {reply.status for reply in replies} == {200}
     assert replies[1].body == WEIGHTS
     assert hub.count("GET", "resolve/") == len({record.line for record in hub.requests if "/resolve/" in record.line})
+    assert get(through, "/api/models/org/name/tree/main/nowhere").status == 404
+    assert get(through, "/org/name/resolve/main/none.txt").status == 404
     assert b"assetmgr_pulls_total 1\n" in get(through, "/metrics").body
 
 
