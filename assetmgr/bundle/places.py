@@ -13,12 +13,10 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from assetmgr.archives import opened, tar_members
-from assetmgr.archives.limits import ArchiveLimits
-from assetmgr.archives.source import Source, Stream
+from assetmgr.archives.positions import Positions, tar_positions
+from assetmgr.archives.source import Source, Stream, opened
 from assetmgr.archives.tar import BLOCK
 from assetmgr.digests import CHUNK
 from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError, UsageError
@@ -153,35 +151,27 @@ class FolderPlace:
     def check(self) -> tuple[str, ...]:
         return ()
 
-    def url(self, path: str) -> str:
-        """A file's URL."""
-        return Path(self.name, *path.split("/")).as_uri()
-
 
 class TarPlace:
     """A tar that is not compressed. Its headers are read once, and its members where they lie."""
 
     def __init__(self, path: str) -> None:
         self.name = path
-        self._members: dict[str, tuple[int, int]] | None = None
+        self._members: Positions | None = None
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Source]:
         try:
-            with opened(self.name) as source:
+            with opened(self.name, self.name) as source:
                 yield source
         except OSError as error:
             raise _unreadable(self.name, "", error) from None
 
-    def members(self) -> Mapping[str, tuple[int, int]]:
-        """Where each member begins, and its size."""
+    def members(self) -> Positions:
+        """Where each member lies."""
         if self._members is None:
-            found: dict[str, tuple[int, int]] = {}
             with self._opened() as source:
-                stream = Stream(source)
-                for member in tar_members(stream, self.name, ArchiveLimits()):
-                    found[member.path] = stream.position, member.size or 0
-            self._members = found
+                self._members = tar_positions(source)
         return self._members
 
     def look(self) -> Seen:

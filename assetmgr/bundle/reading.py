@@ -95,8 +95,8 @@ class Part:
         The assets of the whole, and the sha256 of the document that names them.
     layers
         The sizes of the files and listings that it holds, by sha256.
-    documents
-        The documents that it is made of, by their sha256: what its blobs are besides.
+    documents, named
+        The documents that it is made of, by their sha256, which are blobs too; and the one that the index names.
     signature, signed
         The signature, if there is one, and what it is over.
     """
@@ -111,6 +111,7 @@ class Part:
     config: str
     layers: Mapping[str, int]
     documents: Mapping[str, Document]
+    named: Document
     signature: str | None
     signed: bytes
 
@@ -193,6 +194,7 @@ class _Documents:
             config.digest[7:],
             layers,
             self.seen,
+            self.seen[named.digest[7:]],
             notes.get(SIGNATURE),
             signed_bytes(plain),
         )

@@ -10,6 +10,7 @@ say.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -89,6 +90,10 @@ def open_mirror(text: str) -> Mirror:
     """
     check_mirror(text)
     if not is_mirror_url(text):
+        if os.path.isfile(text):
+            from assetmgr.mirrors.tar import TarMirror
+
+            return TarMirror(text)
         from assetmgr.mirrors.folder import FolderMirror
 
         return FolderMirror(text)
