@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from assetmgr.bundle.holding import Holding, holding, listing_of
-from assetmgr.bundle.places import Place, Seen
-from assetmgr.bundle.reading import LAYOUT, LAYOUT_PATH, Part, read_part
+from assetmgr.bundle.holding import Holding, holdings, listing_of
+from assetmgr.bundle.places import Place, Seen, open_place
+from assetmgr.bundle.reading import LAYOUT_PATH, Part, documents_of, read_part
 from assetmgr.bundle.signing import Signer
 from assetmgr.bundle.signing import verify as verify_signature
 from assetmgr.digests import in_parallel
@@ -19,8 +21,8 @@ from assetmgr.mirrors import blob_path
 from assetmgr.mirrors.telling import INDEX as INDEX_PATH
 from assetmgr.reporting import Reporter
 
-# A fault of kind ``extra`` is never read by a load; all others are in its way.
 Kind = Literal["extra", "missing", "size", "form", "damaged", "content"]
+VOLUME_PREFIX = "volume-"
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -29,6 +31,9 @@ class Fault(msgspec.Struct, frozen=True):
     bundle: str
     kind: Kind
     what: str
+
+    def __str__(self) -> str:
+        return f"{self.bundle}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,32 @@ class Opened:
     part: Part
 
 
-def open_parts(places: Sequence[Place]) -> list[Opened]:
-    """Read the documents of several parts of one bundle, or of one bundle.
+def paths_of(text: str) -> list[str]:
+    """The parts that a path names: itself, or the volumes that lie in a folder or beside where one tar would be."""
+    path = os.path.abspath(os.path.expanduser(text))
+    if path.endswith(".tar") and not os.path.exists(path):
+        return volume_paths(path) or [text]
+    if os.path.isdir(path) and not os.path.lexists(os.path.join(path, INDEX_PATH)):
+        return volume_paths(path) or [text]
+    return [text]
+
+
+def volume_paths(output: str) -> list[str]:
+    """The volumes that lie where a `create` with this output puts them, in their order."""
+    is_tar = output.endswith(".tar")
+    folder = os.path.dirname(output) if is_tar else output
+    stem = re.escape(f"{os.path.basename(output)[:-4]}." if is_tar else "")
+    pattern = re.compile(f"{stem}{VOLUME_PREFIX}([1-9][0-9]{{0,3}}){re.escape('.tar') if is_tar else ''}")
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    found = {int(match[1]): name for name in names if (match := pattern.fullmatch(name))}
+    return [os.path.join(folder, found[number]) for number in sorted(found)]
+
+
+def open_parts(texts: Sequence[str]) -> list[Opened]:
+    """Read the documents of a bundle, or of several parts of one.
 
     Raises
     ------
@@ -48,7 +77,10 @@ def open_parts(places: Sequence[Place]) -> list[Opened]:
         When one is none.
     UsageError
         When they are of different bundles.
+    OriginError, AccessError
+        When one is not there, or cannot be read.
     """
+    places = [open_place(path) for text in texts for path in paths_of(text)]
     found = [Opened(place, read_part(place)) for place in places]
     first = found[0].part
     for each in found[1:]:
@@ -61,6 +93,11 @@ def open_parts(places: Sequence[Place]) -> list[Opened]:
     return found
 
 
+def is_whole(opened: Sequence[Opened]) -> bool:
+    """Whether these are all volumes of their bundle."""
+    return len({each.part.volume for each in opened}) == opened[0].part.volumes
+
+
 def signers(opened: Sequence[Opened], keys: str) -> list[Signer]:
     """Who signed each part, by an allowed signers' file.
 
@@ -71,22 +108,21 @@ def signers(opened: Sequence[Opened], keys: str) -> list[Signer]:
     UsageError, MissingExtraError
         When the keys cannot be read.
     """
-    return [
-        verify_signature(each.part.signed, each.part.signature, keys, what=each.part.where) for each in opened
-    ]
+    return [verify_signature(each.part.signed, each.part.signature, keys, what=each.part.where) for each in opened]
 
 
-def faults_of_shape(one: Opened) -> list[Fault]:
+def faults_of_shape(opened: Sequence[Opened]) -> list[Fault]:
     """What a look at names and sizes shows. No file is read."""
-    seen, part = one.place.look(), one.part
-    found = [Fault(part.where, "extra", what) for what in seen.faults]
-    named = {blob_path(sha256): len(document.data) for sha256, document in part.documents.items()}
-    named |= {blob_path(sha256): size for sha256, size in part.layers.items()}
-    for path in sorted(seen.files.keys() - named.keys() - {INDEX_PATH, LAYOUT_PATH}):
-        found.append(Fault(part.where, "extra", f"{path!r} is named by nothing in it"))
-    if not _is_layout(one.place.read(LAYOUT_PATH, 4096)):
-        found.append(Fault(part.where, "form", f"{LAYOUT_PATH} is not as a bundle's is"))
-    return found + _lacking(part, named, seen)
+    found = []
+    for each in opened:
+        seen, part = each.place.look(), each.part
+        found += [Fault(part.where, "extra", what) for what in seen.faults]
+        named = {blob_path(document.sha256): len(document.data) for document in documents_of(part.image)}
+        named |= {blob_path(sha256): size for sha256, size in part.layers.items()}
+        for path in sorted(seen.files.keys() - named.keys() - {INDEX_PATH, LAYOUT_PATH}):
+            found.append(Fault(part.where, "extra", f"{path!r} is named by nothing in it"))
+        found += _lacking(part, named, seen)
+    return found
 
 
 def _lacking(part: Part, named: dict[str, int], seen: Seen) -> list[Fault]:
@@ -100,13 +136,6 @@ def _lacking(part: Part, named: dict[str, int], seen: Seen) -> list[Fault]:
     return found
 
 
-def _is_layout(data: bytes | None) -> bool:
-    try:
-        return data is not None and msgspec.json.decode(data) == msgspec.json.decode(LAYOUT)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return False
-
-
 def faults_of_contents(opened: Sequence[Opened]) -> list[Fault]:
     """Whether the layers of all parts are what the assets are made of. Listings alone are read.
 
@@ -114,31 +143,33 @@ def faults_of_contents(opened: Sequence[Opened]) -> list[Fault]:
     """
     first = opened[0].part
     try:
-        whole = holding(first.carriage, listing_of([each.place for each in opened], lambda _: None))
+        needs = holdings(first.carriage, listing_of([each.place for each in opened], lambda _: None))
     except LockError as error:
         return [Fault(first.where, "content", error.message)]
-    there: dict[str, int] = {}
-    found: list[Fault] = []
-    for each in opened:
-        there.update(each.part.layers)
-        found += _strangers(each.part, whole)
-    is_all = not first.since and len({each.part.volume for each in opened}) == first.volumes
-    if is_all:
-        lacking = sorted((whole.files.keys() | whole.listings) - there.keys())
+    found = [fault for each in opened for fault in _strangers(each.part, needs)]
+    if first.since or not is_whole(opened):
+        return found
+    for name, need in needs.items():
+        there = {sha256 for each in opened for sha256 in each.part.blobs.get(name, ())}
         found += [
-            Fault(first.where, "content", f"no file of it has the content {sha256} of an asset") for sha256 in lacking
+            Fault(first.where, "content", f"{name}: no file in it has the content {sha256}")
+            for sha256 in sorted((need.files.keys() | need.listings) - there)
         ]
-        found += [Fault(first.where, "content", f"{name}: the listing of an archive is lost") for name in whole.unlisted]
     return found
 
 
-def _strangers(part: Part, whole: Holding) -> list[Fault]:
+def _strangers(part: Part, needs: dict[str, Holding]) -> list[Fault]:
     found = []
-    for sha256, size in sorted(part.layers.items()):
-        if (said := whole.files.get(sha256, size)) != size:
-            found.append(Fault(part.where, "content", f"{sha256} has {said:,} bytes by the lock and {size:,} by the index"))
-        elif sha256 not in whole.all and not whole.unlisted:
-            found.append(Fault(part.where, "content", f"{sha256} belongs to no asset of it"))
+    for name, sizes in part.blobs.items():
+        need = needs[name]
+        for sha256, size in sizes.items():
+            if (said := need.files.get(sha256, size)) != size:
+                what = f"{name}: {sha256} has {said:,} bytes by the lock and {size:,} by the index"
+            elif sha256 not in need.all and not need.unlisted:
+                what = f"{name}: {sha256} is no content of it"
+            else:
+                continue
+            found.append(Fault(part.where, "content", what))
     return found
 
 
@@ -168,14 +199,12 @@ def faults_of_bytes(opened: Sequence[Opened], reporter: Reporter) -> list[Fault]
 
 def told(faults: Sequence[Fault]) -> list[IntegrityError]:
     """The faults as errors, so many as a person reads."""
-    errors = [
-        IntegrityError(f"{fault.bundle}: {fault.what}", mend=_MENDS.get(fault.kind, _ANEW)) for fault in faults[:_SHOWN]
-    ]
+    errors = [IntegrityError(str(fault), mend=_MENDS.get(fault.kind, _ANEW)) for fault in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
         errors.append(IntegrityError(f"{faults[0].bundle}: and {len(faults) - _SHOWN:,} more like this", mend=_ANEW))
     return errors
 
 
 _SHOWN = 20
-_ANEW = "copy the bundle anew, or make it whole where it was made: assetmgr bundle create --full"
+_ANEW = "copy the bundle anew; or make it whole where it was made: assetmgr bundle create --full"
 _MENDS = {"extra": "take it out of there, and trust nothing in it"}

@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from assetmgr.bundle import signing
-from assetmgr.bundle.holding import holding, listing_of
-from assetmgr.bundle.image import Image, image
-from assetmgr.bundle.places import UNFINISHED, open_place
+from assetmgr.bundle.checking import VOLUME_PREFIX, Opened, open_parts, volume_paths
+from assetmgr.bundle.holding import holdings, listing_of
+from assetmgr.bundle.places import SYSTEM, UNFINISHED, open_place
 from assetmgr.bundle.reading import LAYOUT_PATH, SINCE, VOLUME, Part, read_part
 from assetmgr.bundle.volumes import split
-from assetmgr.bundle.writing import FolderLayout, TarFile, Target, Written
+from assetmgr.bundle.writing import FolderLayout, TarFile, Target, Written, of_bundle
 from assetmgr.carried import Carriage, Told, carriage, told
 from assetmgr.digests import sha256_text
-from assetmgr.errors import AssetError, IntegrityError, LockError, UsageError, raise_all
-from assetmgr.mirrors.pushing import HeldFile, held_files, unique
+from assetmgr.errors import AssetError, IntegrityError, UsageError, raise_all
+from assetmgr.images import Image, image
+from assetmgr.mirrors.pushing import HeldFile, held_files
 from assetmgr.mirrors.telling import INDEX as INDEX_PATH
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
@@ -25,8 +26,6 @@ from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
 from assetmgr.transfer.limits import Limits
-
-_VOLUME_FOLDER = "volume-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,8 @@ class Order:
         Bytes of a volume, where there are to be several.
     key
         The SSH key to sign with.
+    drop
+        Take assets out of the bundle that is there, where they are not named now.
     full
         Hash what is there already, too.
     dry_run
@@ -58,6 +59,7 @@ class Order:
     since: str | None = None
     volume_size: int | None = None
     key: str | None = None
+    drop: bool = False
     full: bool = False
     dry_run: bool = False
 
@@ -76,7 +78,10 @@ class CreatedPart:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A bundle that was made, or would be. ``changed`` is false where it was there, just so."""
+    """A bundle that was made, or would be. ``changed`` is false where it was there, just so.
+
+    ``dropped`` are assets of the bundle that was there, and are not of this one.
+    """
 
     name: str
     serial: int
@@ -85,13 +90,15 @@ class Created:
     changed: bool
     parts: tuple[CreatedPart, ...]
     assets: tuple[Told, ...]
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """What goes into all parts together."""
+    """What goes into all parts together: files by sha256, of each asset and of all."""
 
     carriage: Carriage
+    blobs: dict[str, dict[str, HeldFile]]
     files: dict[str, HeldFile]
     listings: frozenset[str]
     since: str
@@ -115,7 +122,7 @@ def create(
     guard = store.mutex(f"bundle-{sha256_text(os.path.realpath(output))[:32]}")
     with held(guard, f"making the bundle {output}", wait=wait, say=reporter.say):
         before = _before(output, reporter)
-        old = read_part(open_place(order.since)) if order.since is not None else None
+        old = open_parts([order.since]) if order.since is not None else ()
         whole = _whole(order, receipts, old, store, reporter)
         return _Making(order, output, before, old, whole).run(store, limits, reporter, wait)
 
@@ -132,8 +139,8 @@ def _output(text: str, store: Store) -> str:
     if os.path.exists(path) and not os.path.isdir(path):
         raise UsageError(f"{text} is a file", mend="name a folder, or a file whose name ends in .tar")
     if os.path.isdir(path):
-        there = {name for name in os.listdir(path) if not name.startswith(_VOLUME_FOLDER)}
-        if INDEX_PATH not in there and (strange := there - {UNFINISHED, "blobs", LAYOUT_PATH, "lost+found"}):
+        there = {name for name in os.listdir(path) if not name.startswith(VOLUME_PREFIX)}
+        if INDEX_PATH not in there and (strange := there - {UNFINISHED, "blobs", LAYOUT_PATH, *SYSTEM}):
             raise UsageError(
                 f"{text} holds other things, such as {min(strange)!r}", mend="name a folder of its own: -o DIR"
             )
@@ -145,66 +152,67 @@ def _paths(output: str, volumes: int | None) -> list[str]:
     if volumes is None:
         return [output]
     if output.endswith(".tar"):
-        return [f"{output[:-4]}.{_VOLUME_FOLDER}{number}.tar" for number in range(1, volumes + 1)]
-    return [os.path.join(output, f"{_VOLUME_FOLDER}{number}") for number in range(1, volumes + 1)]
+        return [f"{output[:-4]}.{VOLUME_PREFIX}{number}.tar" for number in range(1, volumes + 1)]
+    return [os.path.join(output, f"{VOLUME_PREFIX}{number}") for number in range(1, volumes + 1)]
 
 
 def _before(output: str, reporter: Reporter) -> dict[str, Part]:
     """The parts that are there, by their path. One that cannot be read gives way."""
     found = {}
-    is_tar = output.endswith(".tar")
-    folder = os.path.dirname(output) if is_tar else output
-    begins = f"{os.path.basename(output)[:-4]}.{_VOLUME_FOLDER}" if is_tar else _VOLUME_FOLDER
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    volumes = [os.path.join(folder, name) for name in sorted(names) if name.startswith(begins)]
-    for path in (output, *(path for path in volumes if path.endswith(".tar") == is_tar)):
-        is_there = os.path.isfile(path) if path.endswith(".tar") else os.path.isfile(os.path.join(path, INDEX_PATH))
-        if is_there:
+    for path in (output, *volume_paths(output)):
+        if os.path.isfile(path if path.endswith(".tar") else os.path.join(path, INDEX_PATH)):
             try:
                 found[path] = read_part(open_place(path))
-            except (IntegrityError, LockError) as error:
+            except IntegrityError as error:
                 reporter.say(f"what is there is made anew: {error.message}")
     return found
 
 
-def _whole(order: Order, receipts: Sequence[Receipt], old: Part | None, store: Store, reporter: Reporter) -> _Whole:
+def _whole(order: Order, receipts: Sequence[Receipt], old: Sequence[Opened], store: Store, reporter: Reporter) -> _Whole:
     document = carriage(receipts)
-    files: dict[str, HeldFile] = {}
+    blobs: dict[str, dict[str, HeldFile]] = {}
     errors: list[AssetError] = []
     for receipt in receipts:
+        of_asset = blobs.setdefault(receipt.entry.name, {})
         for each in held_files(store, receipt, reporter):
             if isinstance(each, HeldFile):
-                files.setdefault(each.sha256, each)
+                of_asset[each.sha256] = each
             else:
-                errors.append(
-                    IntegrityError(
-                        each.message.replace(": not pushed: ", ": ", 1),
-                        mend=each.mend.replace("push again", "create the bundle again"),
-                    )
-                )
+                errors.append(of_bundle(each))
     raise_all(errors)
-    listings = holding(document, store.read_listing)
-    common = listings.listings | listings.trees
-    if old is None or order.since is None:
-        return _Whole(document, files, common, "")
-    # Whoever loaded it has all that its carriage names, also where it is a delta or a volume itself.
-    had = holding(old.carriage, listing_of([open_place(order.since)], store.read_listing))
-    gone = had.all | old.layers.keys()
-    if had.unlisted:
-        reporter.say(
-            f"{order.since}: what is in {len(had.unlisted)} of its archives is not known here, and is not left out"
-        )
-    return _Whole(
-        document, {sha256: file for sha256, file in files.items() if sha256 not in gone}, common, old.config
-    )
+    needs = holdings(document, store.read_listing).values()
+    common = frozenset(sha256 for need in needs for sha256 in (*need.listings, *filter(None, [need.tree])))
+    since = ""
+    if old:
+        since = old[0].part.config
+        gone = _had(order.since or "", old, store, reporter)
+        blobs = {
+            name: {sha256: file for sha256, file in files.items() if sha256 not in gone}
+            for name, files in blobs.items()
+        }
+    files = {sha256: file for of_asset in blobs.values() for sha256, file in of_asset.items()}
+    return _Whole(document, blobs, files, common, since)
+
+
+def _had(since: str, old: Sequence[Opened], store: Store, reporter: Reporter) -> set[str]:
+    """What a store has that has loaded a bundle: all that its carriage names, also where it is a delta itself."""
+    needs = holdings(old[0].part.carriage, listing_of([each.place for each in old], store.read_listing)).values()
+    if unlisted := sum(need.unlisted for need in needs):
+        reporter.say(f"{since}: what is in {unlisted} of its archives is not known here, and is not left out")
+    trees = {need.tree for need in needs}  # a store may do without, and so the next bundle has them again
+    return {sha256 for need in needs for sha256 in need.all} - {*filter(None, trees)} | {
+        sha256 for each in old for sha256 in each.part.layers
+    }
 
 
 class _Making:
     """One run, from what is wanted and what is there."""
 
-    def __init__(self, order: Order, output: str, before: dict[str, Part], old: Part | None, whole: _Whole) -> None:
+    def __init__(
+        self, order: Order, output: str, before: dict[str, Part], old: Sequence[Opened], whole: _Whole
+    ) -> None:
         self._order, self._output, self._before, self._whole = order, output, before, whole
-        lines = [*before.values(), *([old] if old is not None else [])]
+        lines = [*before.values(), *(each.part for each in old)]
         self._name = order.name or next((each.name for each in lines if each.name), "") or self._default_name()
         if fault := asset_name_fault(self._name):
             raise UsageError(f"the bundle's name {self._name[:100]!r}: {fault}", mend="give it one: --name NAME")
@@ -215,6 +223,14 @@ class _Making:
                 mend="leave out --serial, or give a higher one",
             )
         self._last = last
+        now = {each.name for each in whole.carriage.assets}
+        was = {each.name for part in before.values() if part.name == self._name for each in part.carriage.assets}
+        self._dropped = tuple(sorted(was - now))
+        if self._dropped and not order.drop:
+            raise UsageError(
+                f"{order.output} holds {', '.join(self._dropped)} too, which this bundle would not",
+                mend="name them too; or, to take them out of it, add --drop",
+            )
 
     def _default_name(self) -> str:
         return os.path.basename(self._output).removesuffix(".tar")
@@ -223,13 +239,11 @@ class _Making:
         order, whole = self._order, self._whole
         sets = self._sets()
         paths = _paths(self._output, len(sets) if order.volume_size else None)
-        parts = [
-            ([whole.files[sha256] for sha256 in sorted(each)], {SINCE: whole.since} if whole.since else {})
-            for each in sets
-        ]
+        notes = {SINCE: whole.since} if whole.since else {}
+        parts = [([whole.files[sha256] for sha256 in sorted(each)], dict(notes)) for each in sets]
         if len(sets) > 1:
-            for number, (_, notes) in enumerate(parts, 1):
-                notes[VOLUME] = f"{number} of {len(sets)}"
+            for number, (_, said) in enumerate(parts, 1):
+                said[VOLUME] = f"{number} of {len(sets)}"
         as_before = self._last or 1
         same = order.serial in (None, self._last) and self._is_there(paths, parts, as_before)
         now = int(datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S"))
@@ -242,8 +256,8 @@ class _Making:
             for path in paths
         ]
         created = []
-        for number, (path, target, (files, notes)) in enumerate(zip(paths, targets, parts, strict=True), 1):
-            made = self._image(files, notes, serial, order.key if not order.dry_run else None)
+        for number, (path, target, (files, said)) in enumerate(zip(paths, targets, parts, strict=True), 1):
+            made = self._image(files, said, serial, order.key if not order.dry_run else None)
             if keeps:
                 made = replace(made, named=self._before[path].named)
             if order.dry_run:
@@ -263,6 +277,7 @@ class _Making:
             not same or any(part.written.files for part in created),
             tuple(created),
             tuple(told(each.entry) for each in whole.carriage.assets),
+            self._dropped,
         )
 
     def _sets(self) -> list[set[str]]:
@@ -278,9 +293,13 @@ class _Making:
         )
 
     def _image(self, files: Sequence[HeldFile], notes: dict[str, str], serial: int, key: str | None) -> Image:
+        held = {file.sha256 for file in files}
         return image(
             self._whole.carriage,
-            {file.sha256: file.size for file in unique(files)},
+            {
+                name: {sha256: file.size for sha256, file in of_asset.items() if sha256 in held}
+                for name, of_asset in self._whole.blobs.items()
+            },
             name=self._name,
             serial=serial,
             notes=notes,

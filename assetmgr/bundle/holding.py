@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,6 +10,7 @@ from assetmgr.bundle.places import Place
 from assetmgr.carried import Carriage
 from assetmgr.contents import contents
 from assetmgr.digests import sha256_text
+from assetmgr.lock import LockedAsset
 from assetmgr.mirrors import blob_path
 
 # Bytes of a listing up to which it is read: some million files.
@@ -20,7 +21,7 @@ ReadListing: TypeAlias = "Callable[[str], bytes | None]"
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Contents by sha256.
+    """The contents of one asset, by sha256.
 
     Attributes
     ----------
@@ -28,49 +29,50 @@ class Holding:
         The size of each file; those of archives without a listing at hand are not among them.
     listings
         What tells of an archive's members.
-    trees
-        What tells of a hub's whole commit. A store may do without.
+    tree
+        What tells of a hub's whole commit, if anything does. A store may do without.
     unlisted
-        Assets of which a listing was not at hand, once for each archive.
+        Of how many archives the listing was not at hand.
     """
 
-    files: dict[str, int]
+    files: Mapping[str, int]
     listings: frozenset[str]
-    trees: frozenset[str]
-    unlisted: tuple[str, ...]
+    tree: str | None
+    unlisted: int
 
     @property
     def all(self) -> set[str]:
-        return {*self.files, *self.listings, *self.trees}
+        return {*self.files, *self.listings, *filter(None, [self.tree])}
 
 
-def holding(carriage: Carriage, read: ReadListing) -> Holding:
-    """What the assets are made of; ``read`` gives a listing by its sha256, or None.
+def holding(entry: LockedAsset, read: ReadListing) -> Holding:
+    """What an asset is made of; ``read`` gives a listing by its sha256, or None.
 
     Raises
     ------
     LockError
-        When a listing is not what an entry says of it.
+        When a listing is not what the entry says of it.
     """
-    files: dict[str, int] = {}
-    listings: set[str] = set()
-    trees: set[str] = set()
-    unlisted: list[str] = []
-    for each in carriage.assets:
-        found = contents(each.entry, read)
-        files.update((file.sha256, file.size) for file in found.files if file.sha256 is not None)
-        listings.update(one.extract.listing for one in found.unpacked if one.extract.listing is not None)
-        unlisted += [each.name] * len(found.unlisted)
-        if each.entry.listing is not None:
-            trees.add(each.entry.listing)
-    return Holding(files, frozenset(listings), frozenset(trees), tuple(unlisted))
+    found = contents(entry, read)
+    return Holding(
+        {file.sha256: file.size for file in found.files if file.sha256 is not None},
+        frozenset(each.extract.listing for each in found.unpacked if each.extract.listing is not None),
+        entry.listing,
+        len(found.unlisted),
+    )
+
+
+def holdings(carriage: Carriage, read: ReadListing) -> dict[str, Holding]:
+    """What each asset is made of, by its name."""
+    return {each.name: holding(each.entry, read) for each in carriage.assets}
 
 
 def listing_of(places: Iterable[Place], otherwise: ReadListing) -> ReadListing:
     """Listings out of bundles, else of wherever they are. What is not what its digest says is not there."""
+    found = list(places)
 
     def read(digest: str) -> bytes | None:
-        for place in places:
+        for place in found:
             data = place.read(blob_path(digest), LISTING_MOST)
             if data is not None and sha256_text(data) == digest:
                 return data

@@ -24,6 +24,8 @@ from assetmgr.errors import AccessError, AssetError, IntegrityError, OriginError
 FOLDERS = ("blobs", "blobs/sha256")
 # Where a create that was interrupted left what it had.
 UNFINISHED = ".pushing"
+# What file systems have at their roots.
+SYSTEM = ("lost+found", "System Volume Information")
 _CHECKSUM = re.compile(rb"[0-7]{6}\0 |[0-7]{7}[\0 ]")
 
 Done = Callable[[int], object]
@@ -105,13 +107,15 @@ class FolderPlace:
         with os.scandir(os.path.join(self.name, inside)) as found:
             for each in found:
                 path = f"{inside}{each.name}"
+                if path in SYSTEM:
+                    continue
                 if each.is_symlink():
                     faults.append(f"{path!r} is a link")
                 elif each.is_dir(follow_symlinks=False):
                     if path in FOLDERS:
                         self._look(f"{path}/", files, faults)
                     elif path == UNFINISHED:
-                        faults.append("a create was interrupted there; repeat it")
+                        faults.append("a `bundle create` into it has not ended yet, or was interrupted: repeat it")
                     else:
                         faults.append(f"{path!r} is a folder that no bundle has")
                 elif each.is_file(follow_symlinks=False):

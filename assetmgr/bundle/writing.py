@@ -17,18 +17,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from assetmgr.bundle.image import Document, Image
-from assetmgr.bundle.image import INDEX as INDEX_TYPE
-from assetmgr.bundle.image import dump
 from assetmgr.bundle.places import UNFINISHED
-from assetmgr.bundle.reading import LAYOUT, LAYOUT_PATH
+from assetmgr.bundle.reading import LAYOUT, LAYOUT_PATH, documents_of, index_of
 from assetmgr.errors import AssetError, DiskSpaceError, IntegrityError, raise_all
+from assetmgr.images import Image
 from assetmgr.mirrors import blob_path
 from assetmgr.mirrors.folder_target import FolderTarget
 from assetmgr.mirrors.pushing import HeldFile
 from assetmgr.mirrors.telling import INDEX as INDEX_PATH
 from assetmgr.names import is_digest
-from assetmgr.placing import make_folder, remove_file, sync_folder, write_document
+from assetmgr.placing import make_folder, remove_file, sweep_unwritten, sync_folder, write_document
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
 from assetmgr.transfer.engine import disk_error
@@ -68,16 +66,6 @@ class Target(Protocol):
         """
 
 
-def index_of(image: Image) -> bytes:
-    """``index.json`` of a layout with one image."""
-    return dump({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [image.named.descriptor()]})
-
-
-def documents_of(image: Image) -> tuple[Document, ...]:
-    """The documents of an image, each once."""
-    return tuple({each.sha256: each for each in (image.config, *image.manifests, image.named)}.values())
-
-
 class FolderLayout:
     """A folder. What is there in its size is not written again."""
 
@@ -109,8 +97,11 @@ class FolderLayout:
             path = os.path.join(self._blobs, file.sha256)
             if os.path.islink(path):
                 remove_file(path)  # what it leads to is not in the bundle
-        report = self._target.put(files, full=full)
-        raise_all([_of_bundle(error) for error in report.errors])
+        try:
+            report = self._target.put(files, full=full)
+        except AssetError as error:
+            raise of_bundle(error) from None
+        raise_all([of_bundle(error) for error in report.errors])
         documents = documents_of(image)
         try:
             for document in documents:
@@ -119,6 +110,8 @@ class FolderLayout:
             sync_folder(self.name)
             self._document(INDEX_PATH, index_of(image))
             removed = self._prune(_named(image, files))
+            for path in (LAYOUT_PATH, INDEX_PATH):
+                sweep_unwritten(os.path.join(self.name, path))
             shutil.rmtree(os.path.join(self.name, UNFINISHED), ignore_errors=True)
         except OSError as error:
             raise disk_error(self.name, error) from None
@@ -162,7 +155,9 @@ class FolderLayout:
                 return [
                     (each.name, each.stat(follow_symlinks=False).st_size)
                     for each in found
-                    if is_digest(each.name, "sha256") and each.name not in named and not each.is_dir(follow_symlinks=False)
+                    if (is_digest(each.name, "sha256") or each.name.startswith(".writing-"))
+                    and each.name not in named
+                    and not each.is_dir(follow_symlinks=False)
                 ]
         except OSError:
             return []
@@ -267,10 +262,11 @@ def _damaged(file: HeldFile, why: str) -> IntegrityError:
     )
 
 
-def _of_bundle(error: AssetError) -> AssetError:
+def of_bundle(error: AssetError) -> AssetError:
     """A push's error, in the words of who makes a bundle."""
-    message = error.message.replace(": not pushed: ", ": ", 1)
-    return type(error)(message, mend=error.mend.replace("push again", "create the bundle again"))
+    message = error.message.replace(": not pushed: ", ": ", 1).replace("are to be pushed", "are to be written", 1)
+    mend = error.mend.replace("push again", "create the bundle again").replace("push to another", "choose another")
+    return type(error)(message, mend=mend)
 
 
 def _named(image: Image, files: Iterable[HeldFile]) -> set[str]:
