@@ -252,14 +252,19 @@ class _Making:
         targets: list[Target] = [
             TarFile(path, reporter)
             if path.endswith(".tar")
-            else FolderLayout(path, store, limits, reporter, wait)
+            else FolderLayout(
+                path, store, limits, reporter, wait, self._before[path].image if path in self._before else None
+            )
             for path in paths
         ]
+        # All that can fail without a byte written fails first.
+        images = [
+            replace(made, named=self._before[path].image.named) if keeps else made
+            for path, (files, said) in zip(paths, parts, strict=True)
+            for made in [self._image(files, said, serial, None if keeps or order.dry_run else order.key)]
+        ]
         created = []
-        for number, (path, target, (files, said)) in enumerate(zip(paths, targets, parts, strict=True), 1):
-            made = self._image(files, said, serial, order.key if not order.dry_run else None)
-            if keeps:
-                made = replace(made, named=self._before[path].named)
+        for number, (path, target, made, (files, _)) in enumerate(zip(paths, targets, images, parts, strict=True), 1):
             if order.dry_run:
                 written = target.foretell(made, files, is_new=not keeps)
             else:

@@ -69,8 +69,10 @@ class Target(Protocol):
 class FolderLayout:
     """A folder. What is there in its size is not written again."""
 
-    def __init__(self, folder: str, store: Store, limits: Limits, reporter: Reporter, wait: float) -> None:
-        self.name = folder
+    def __init__(
+        self, folder: str, store: Store, limits: Limits, reporter: Reporter, wait: float, before: Image | None
+    ) -> None:
+        self.name, self._before = folder, before
         self._blobs = os.path.join(folder, "blobs", "sha256")
         self._target = FolderTarget(folder, store, limits, reporter, wait=wait)
 
@@ -82,8 +84,7 @@ class FolderLayout:
             _bytes(files) - _bytes(there),
             len(there),
             _bytes(there),
-            len(left),
-            sum(size for _, size in left),
+            *self._told(left),
         )
 
     def _size(self, sha256: str) -> int | None:
@@ -142,11 +143,16 @@ class FolderLayout:
         write_document(at, data, sync=True)
 
     def _prune(self, named: Collection[str]) -> tuple[int, int]:
-        count = size = 0
-        for name, bytes_there in self._unnamed(named):
+        left = self._unnamed(named)
+        for name, _ in left:
             remove_file(os.path.join(self._blobs, name))
-            count, size = count + 1, size + bytes_there
-        return count, size
+        return self._told(left)
+
+    def _told(self, left: Sequence[tuple[str, int]]) -> tuple[int, int]:
+        """How many files and bytes these are, besides the old documents."""
+        documents = {each.sha256 for each in documents_of(self._before)} if self._before else set()
+        files = [size for name, size in left if name not in documents]
+        return len(files), sum(files)
 
     def _unnamed(self, named: Collection[str]) -> list[tuple[str, int]]:
         """What an earlier create has put, and this one does not want."""
