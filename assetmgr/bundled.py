@@ -73,7 +73,9 @@ def load(
     if not others:
         refuse_without_base(wanted, store)
     where = wanted.opened[0].part.where
-    wishes = [told_wish(each, store, f"bundle {where}", reporter.say, pins=each.pins) for each in wanted.carriage.assets]
+    wishes = [
+        told_wish(each, store, f"bundle {where}", reporter.say, pins=each.pins) for each in wanted.carriage.assets
+    ]
     more = [path for each in others for path in paths_of(each)]
     mirrors = named_mirrors([*(each.part.where for each in wanted.opened), *more])
     errors: list[AssetError] = []

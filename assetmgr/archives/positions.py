@@ -23,4 +23,3 @@ def tar_positions(source: Source, limits: ArchiveLimits | None = None) -> Positi
     stream = Stream(source)
     members = tar_members(stream, source.name, limits or ArchiveLimits())
     return {member.path: (stream.position, member.size or 0) for member in members}
-

@@ -168,7 +168,9 @@ def _before(output: str, reporter: Reporter) -> dict[str, Part]:
     return found
 
 
-def _whole(order: Order, receipts: Sequence[Receipt], old: Sequence[Opened], store: Store, reporter: Reporter) -> _Whole:
+def _whole(
+    order: Order, receipts: Sequence[Receipt], old: Sequence[Opened], store: Store, reporter: Reporter
+) -> _Whole:
     document = carriage(receipts)
     blobs: dict[str, dict[str, HeldFile]] = {}
     errors: list[AssetError] = []
@@ -293,9 +295,7 @@ class _Making:
             sha256: part.volume - 1 for part in self._before.values() if part.volumes > 1 for sha256 in part.layers
         }
         config = len(self._image([], {}, 1, None).config.data)
-        return split(
-            sizes, self._order.volume_size, common=self._whole.listings, documents=config, before=before
-        )
+        return split(sizes, self._order.volume_size, common=self._whole.listings, documents=config, before=before)
 
     def _image(self, files: Sequence[HeldFile], notes: dict[str, str], serial: int, key: str | None) -> Image:
         held = {file.sha256 for file in files}

@@ -1,4 +1,4 @@
-"""What a bundle has to give to a store: looked at, its signature and its age judged, before anything is taken from it."""
+"""What a bundle has to give to a store: it is looked at, its signature and its age are judged, before any is taken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from assetmgr.bundle.holding import holdings, listing_of
 from assetmgr.bundle.serials import refuse_older
 from assetmgr.bundle.signing import Signer
 from assetmgr.carried import Carriage
-from assetmgr.errors import NotInstalledError, NotLockedError, UsageError, raise_all
+from assetmgr.errors import NotInstalledError, NotLockedError, raise_all
 from assetmgr.store import Store
 
 
@@ -104,13 +104,9 @@ def refuse_without_base(wanted: Offer, store: Store) -> None:
     left = sizes.keys() - wanted.layers
     left -= store.proved_elsewhere(left).keys() if left else set()
     if left:
+        amount = sum(sizes[each] for each in left)
         raise NotInstalledError(
-            f"{first.where}: it was made since another bundle, and {len(left):,} files ({sum(sizes[each] for each in left):,} "
-            "bytes) are neither in it nor in this store",
+            f"{first.where}: it was made since another bundle, and {len(left):,} files ({amount:,} bytes) are neither "
+            "in it nor in this store",
             mend="load that bundle first; or name it too: assetmgr bundle load DELTA --with OLD",
         )
-
-
-def check_paths(paths: Sequence[str]) -> None:
-    if not paths:
-        raise UsageError("no bundle is named", mend="name its folder or its tar: assetmgr bundle load DIR")

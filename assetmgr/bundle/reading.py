@@ -21,7 +21,6 @@ from assetmgr.digests import sha256_text
 from assetmgr.errors import IntegrityError, LockError, LockVersionError
 from assetmgr.images import (
     INDEX,
-    MANIFEST,
     MANIFEST_MOST,
     NAME,
     SERIAL,
@@ -247,9 +246,11 @@ class _Documents:
         if since is not None and not is_digest(since, "sha256"):
             raise self._wrong(f"it is made since {since[:100]!r}")
         self._volume(notes)
-        return name, None if serial is None else int(serial), {
-            key: notes[key] for key in (SINCE, VOLUME) if key in notes
-        }
+        return (
+            name,
+            None if serial is None else int(serial),
+            {key: notes[key] for key in (SINCE, VOLUME) if key in notes},
+        )
 
     def _volume(self, notes: Mapping[str, str]) -> tuple[int, int]:
         text = notes.get(VOLUME, "1 of 1")

@@ -55,7 +55,8 @@ def last_loaded(store: Store, name: str) -> Loaded | None:
         return None
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise IntegrityError(
-            f"{path}: damaged: {error}", mend=f"which bundle was loaded last is not known; if this one is newer: rm {path}"
+            f"{path}: damaged: {error}",
+            mend=f"which bundle was loaded last is not known; if this one is newer: rm {path}",
         ) from None
     return found
 

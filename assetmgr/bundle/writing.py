@@ -282,4 +282,3 @@ def _named(image: Image, files: Iterable[HeldFile]) -> set[str]:
 
 def _bytes(files: Iterable[HeldFile]) -> int:
     return sum(file.size for file in files)
-

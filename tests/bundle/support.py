@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from assetmgr import Workspace
+from assetmgr.bundle.checking import Fault, faults_of_bytes, faults_of_contents, faults_of_shape, open_parts
 from assetmgr.bundle.creating import Created, Order
 from assetmgr.bundle.loading import offer
-from assetmgr.bundle.checking import Fault, faults_of_bytes, faults_of_contents, faults_of_shape, open_parts
 from assetmgr.reporting import Silent
 from assetmgr.store import Store
 
@@ -36,8 +36,8 @@ class Site:
         folder.mkdir(exist_ok=True)
         self.write("words.txt", b"some words")
         self.write("weights.bin", b"weights" * 40_000)
-        self.write("config.json", b"{}")
-        self.pictures({"one.jpg": b"one" * 100, "two.jpg": b"two" * 5000})
+        self.write("config.json", b"{}" + b" " * 290_000)
+        self.pictures({"one.jpg": b"one" * 100, "two.jpg": b"two" * 40_000})
         self.write("assets.yaml", MANIFEST.encode())
         self.workspace = Workspace(folder / "assets.yaml", folder / "here", local_caches=False)
         self.update()

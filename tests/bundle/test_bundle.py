@@ -127,7 +127,7 @@ def test_what_is_damaged_in_the_store_goes_into_no_bundle(own: Site, tmp_path: P
             own.create(tmp_path / name)
     assert not (tmp_path / "new.tar").exists()
     assert files_below(tmp_path / "bundle") >= before
-    with pytest.raises(OriginError, match="no such bundle|no bundle"):
+    with pytest.raises(OriginError, match="no such bundle"):
         faults(tmp_path / "nowhere")
     with pytest.raises(IntegrityError, match=r"no index\.json"):
         faults(tmp_path / "new")
@@ -143,7 +143,7 @@ def test_a_delta_has_what_the_older_bundle_lacks_and_needs_it_or_the_store(
     old, delta = tmp_path / f"old{kind}", tmp_path / f"delta{kind}"
     own.create(old)
     own.write("weights.bin", b"others!" * 40_000)
-    own.pictures({"one.jpg": b"one" * 100, "two.jpg": b"two" * 5000, "three.jpg": b"three" * 700})
+    own.pictures({"one.jpg": b"one" * 100, "two.jpg": b"two" * 40_000, "three.jpg": b"three" * 700})
     own.update()
     made = own.create(delta, since=str(old))
     (part,) = made.parts
@@ -171,20 +171,20 @@ def test_a_delta_has_what_the_older_bundle_lacks_and_needs_it_or_the_store(
 def test_volumes_are_loaded_one_after_another_in_any_order(
     site: Site, tmp_path: Path, name: str, order: tuple[int, ...]
 ) -> None:
-    made = site.create(tmp_path / name, volume_size=390_000)
+    made = site.create(tmp_path / name, volume_size=400_000)
     paths = [Path(part.path) for part in made.parts]
-    assert len(paths) == 2 + ("more" in name) or len(paths) >= 2
+    assert len(paths) == 3
     for path in paths:
-        size = path.stat().st_size if path.is_file() else sum((path / each).stat().st_size for each in files_below(path))
-        assert size <= 390_000
+        files = [path] if path.is_file() else [path / each for each in files_below(path)]
+        assert sum(file.stat().st_size for file in files) <= 400_000
         assert not faults(path)
     assert not faults(tmp_path / name), "all of them at once"
     there = machine(tmp_path / "there")
-    order = tuple(at for at in order if at < len(paths))
     for at in order[:-1]:
-        done = there.load_bundle([paths[at]])
-        assert done.awaited
-        assert all(each.name not in there.store.installed_names() for each in done.awaited) or True
+        awaited = there.load_bundle([paths[at]]).awaited
+        assert awaited
+        states = {each.name: each.state for each in there.status()}
+        assert all(states.get(each.name) != "installed" for each in awaited)
     assert not there.load_bundle([paths[order[-1]]]).awaited
     assert everything_is_there(there)
     whole = machine(tmp_path / "whole")
@@ -192,7 +192,7 @@ def test_volumes_are_loaded_one_after_another_in_any_order(
 
 
 def test_a_file_larger_than_a_volume_is_an_error_that_says_how_large_one_must_be(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the largest file has 280,000 bytes") as caught:
+    with pytest.raises(UsageError, match="the largest file has 290,002 bytes") as caught:
         site.create(tmp_path / "bundle", volume_size=200_000)
     least = int(caught.value.mend.split()[1])
     site.create(tmp_path / "bundle", volume_size=least)
@@ -204,11 +204,11 @@ def test_a_file_larger_than_a_volume_is_an_error_that_says_how_large_one_must_be
 
 
 def test_volumes_of_two_bundles_are_not_taken_for_one(own: Site, tmp_path: Path) -> None:
-    own.create(tmp_path / "bundle", volume_size=390_000)
+    own.create(tmp_path / "bundle", volume_size=400_000)
     shutil.copytree(tmp_path / "bundle", tmp_path / "older")
     own.write("words.txt", b"other words")
     own.update()
-    own.create(tmp_path / "bundle", volume_size=390_000)
+    own.create(tmp_path / "bundle", volume_size=400_000)
     with pytest.raises(UsageError, match="is of another bundle than"):
         faults(tmp_path / "bundle/volume-1", tmp_path / "older/volume-2")
 
@@ -231,7 +231,7 @@ def test_nothing_but_a_bundle_is_written_over(site: Site, tmp_path: Path) -> Non
             (tmp_path / name).symlink_to(site.folder / "here")
         with pytest.raises(UsageError, match=said):
             site.create(tmp_path / name)
-    assert files_below(tmp_path) == {"mine/letter.txt", "file", "site-link"}
+    assert files_below(tmp_path) == {"mine/letter.txt", "file"}
 
 
 def test_a_bundle_of_what_is_not_installed_says_so(site: Site, tmp_path: Path) -> None:

@@ -92,7 +92,9 @@ def _bundle(options: argparse.Namespace, output: Output) -> int:
         if getattr(options, one):
             option = _OPTIONS.get(one, f"--{one.replace('_', '-')}")
             others = " and ".join(action for action, taken in _TAKES.items() if one in taken)
-            raise UsageError(f"bundle {options.action} takes no {option}: it is for {others}", mend="assetmgr bundle --help")
+            raise UsageError(
+                f"bundle {options.action} takes no {option}: it is for {others}", mend="assetmgr bundle --help"
+            )
     return {"create": _create, "inspect": _inspect, "verify": _verify, "load": _load}[options.action](options, output)
 
 
@@ -144,7 +146,9 @@ def _create(options: argparse.Namespace, output: Output) -> int:
         if written.present_files:
             told.append(f"{plural(written.present_files, 'file')} already there ({size(written.present_bytes)})")
         if written.removed_files:
-            told.append(f"{plural(written.removed_files, 'file')} removed that it has no more ({size(written.removed_bytes)})")
+            told.append(
+                f"{plural(written.removed_files, 'file')} removed that it has no more ({size(written.removed_bytes)})"
+            )
         output.say(f"{part.path}: {', '.join(told)}{would}")
     if done.dropped:
         output.say(f"no more in it: {', '.join(done.dropped)}")
@@ -232,7 +236,10 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
     for fault in faults:
         output.data(str(fault))
     first = opened[0].part
-    files, amount = sum(len(each.part.layers) for each in opened), sum(sum(each.part.layers.values()) for each in opened)
+    files, amount = (
+        sum(len(each.part.layers) for each in opened),
+        sum(sum(each.part.layers.values()) for each in opened),
+    )
     label = first.label if len(opened) == 1 else f"{first.name} {first.serial}"
     result = plural(len(faults), "finding") if faults else "every byte is as its index says"
     output.say(
@@ -244,9 +251,7 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
     elif not is_whole(opened):
         output.say(f"the other volumes of {first.volumes} are not looked at")
     if faults:
-        output.words(
-            "mend: copy the bundle anew, or make it whole where it was made: assetmgr bundle create --full"
-        )
+        output.words("mend: copy the bundle anew, or make it whole where it was made: assetmgr bundle create --full")
     return code
 
 
