@@ -24,6 +24,7 @@ from assetmgr.lock import LockedAsset, LockedFile, lock_path
 from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt
+from assetmgr.registry_urls import is_registry
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, Store, default_root
@@ -438,7 +439,7 @@ class Workspace:
         return self._network.adopted()
 
     def push(self, target: str, names: Iterable[str] = (), *, full: bool = False) -> PushReport:
-        """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets.
+        """Fill a mirror (a folder, a bucket, a registry's tag) with the bytes and listings of installed assets.
 
         What is there in its size is not sent again, unless ``full`` finds other bytes in it. What is damaged in the
         store is told in the report's errors, and the rest is pushed.
@@ -455,17 +456,24 @@ class Workspace:
         place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self.wait)
         errors: list[AssetError] = []
         files: list[HeldFile] = []
+        receipts: list[Receipt] = []
         for name, receipt in self._receipts(names):
             if receipt is None:
                 errors.append(self._not_installed(name))
             else:
+                receipts.append(receipt)
                 for held in held_files(self.store, receipt, self.reporter):
                     if isinstance(held, HeldFile):
                         files.append(held)
                     else:
                         errors.append(held)
         report = place.put(files, full=full)
-        return dataclasses.replace(report, errors=(*errors, *report.errors))
+        report = dataclasses.replace(report, errors=(*errors, *report.errors))
+        if is_registry(target):
+            from assetmgr.bundle.tagging import tag
+
+            tag(place, receipts, files, report, self.reporter)
+        return report
 
     # --- look and prove ------------------------------------------------------------------------------------------
 

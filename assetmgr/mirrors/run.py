@@ -105,7 +105,7 @@ class Mirrors:
             standing.fails(error)
             return []
         watch = _Asked(standing, self._absent, (mirror.name, file.sha256 or ""), mirror.is_local)
-        # Whatever a mirror says of itself: no login goes to it.
+        # Whatever a mirror says of itself: no login goes to it, but that of a registry to that registry.
         return [replace(source, token=None, logins=False, limits=self._limits, watch=watch) for source in found]
 
     def asked_origin(self, url: str) -> None:
