@@ -18,6 +18,7 @@ from assetmgr.cli.commands import (
     proving,
     pulling,
     reference,
+    serving,
     syncing,
     trying,
 )
@@ -34,7 +35,7 @@ GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
     ("use", ("try", "env", "run", "requirements")),
-    ("keep", ("verify", "doctor", "mirror")),
+    ("keep", ("verify", "doctor", "mirror", "serve")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -220,7 +221,20 @@ def make_parser() -> CommandLine:
     add_common(parser, defaults=True)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     commands = Commands(parsers)
-    families = (editing, locking, pulling, syncing, proving, looking, trying, environment, doctoring, mirror, reference)
+    families = (
+        editing,
+        locking,
+        pulling,
+        syncing,
+        proving,
+        looking,
+        trying,
+        environment,
+        doctoring,
+        mirror,
+        serving,
+        reference,
+    )
     for module in families:
         module.register(commands)
     parser.set_defaults(commands=commands.names)

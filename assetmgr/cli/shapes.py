@@ -23,6 +23,7 @@ SHAPES = {
     "pull": "assetmgr.cli.documents:PullDocument",
     "remove": "assetmgr.cli.editing_documents:RemoveDocument",
     "requirements": "[builtins:str]",
+    "serve": "assetmgr.cli.documents:ServeDocument",
     "show": "assetmgr.inventory:ShownAsset",
     "samples": "assetmgr.inventory_rows:ShownSheet",
     "status": "[assetmgr.inventory:AssetStatus]",
