@@ -5,6 +5,7 @@ give the same bytes, so that nothing is sent or copied twice.
 
 - More layers than `LAYERS_MOST` are split over several manifests with the same config, and an index names those:
   registries refuse a manifest of more than 4 MiB. ``skopeo copy --all`` carries them too.
+- A layer says which assets it is of: with that, what is told of one asset can be kept when another is made anew.
 - A signature is an annotation over all the rest of the document that a tag names. It goes wherever the image is copied
   to, and what it covers names every byte by digest.
 """
@@ -18,15 +19,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from assetmgr.carried import Carriage, dump_carriage
+from assetmgr.carried import MEDIA_TYPE, Carriage, dump_carriage
 
 ARTIFACT = "application/vnd.assetmgr.bundle.v1"
-CONFIG = "application/vnd.assetmgr.carriage.v1+json"
+CONFIG = MEDIA_TYPE
 LAYER = "application/octet-stream"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
+# Whose a layer is: names of assets, sorted, with blanks between them.
+ASSETS = "vnd.assetmgr.assets"
 NAME, SERIAL, SIGNATURE = "vnd.assetmgr.name", "vnd.assetmgr.serial", "vnd.assetmgr.signature"
-# Some 2 MB of a manifest.
+# Some 2 MB of a manifest, where each is of one asset.
 LAYERS_MOST = 10_000
 
 
@@ -66,7 +69,7 @@ class Image:
 
 def image(
     document: Carriage,
-    blobs: Mapping[str, int],
+    blobs: Mapping[str, Mapping[str, int]],
     *,
     name: str = "",
     serial: int | None = None,
@@ -77,16 +80,14 @@ def image(
     Parameters
     ----------
     blobs
-        The size of each file and listing, by sha256.
+        Of each asset, the size of each of its files and listings, by sha256.
     name, serial
         Of the bundle: a later one of the same name has a higher serial.
     sign
         Gives the signature over bytes.
     """
     config = Document(dump_carriage(document), CONFIG)
-    layers = [
-        {"mediaType": LAYER, "digest": f"sha256:{sha256}", "size": size} for sha256, size in sorted(blobs.items())
-    ]
+    layers = _layers(blobs)
     parts = [layers[start : start + LAYERS_MOST] for start in range(0, len(layers), LAYERS_MOST)] or [[]]
     notes = {NAME: name} if name else {}
     notes |= {SERIAL: str(serial)} if serial is not None else {}
@@ -96,6 +97,24 @@ def image(
     manifests = tuple(_document(part, MANIFEST, {}, None) for part in plain)
     index = {"artifactType": ARTIFACT, "manifests": [each.descriptor() for each in manifests]}
     return Image(config, manifests, _document(index, INDEX, notes, sign))
+
+
+def _layers(blobs: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+    sizes: dict[str, int] = {}
+    owners: dict[str, list[str]] = {}
+    for asset in sorted(blobs):
+        for sha256, size in blobs[asset].items():
+            sizes[sha256] = size
+            owners.setdefault(sha256, []).append(asset)
+    return [
+        {
+            "mediaType": LAYER,
+            "digest": f"sha256:{sha256}",
+            "size": sizes[sha256],
+            "annotations": {ASSETS: " ".join(owners[sha256])},
+        }
+        for sha256 in sorted(sizes)
+    ]
 
 
 def _document(
