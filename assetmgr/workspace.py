@@ -26,7 +26,6 @@ from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
 from assetmgr.owners import is_shared
 from assetmgr.receipt import Receipt
-from assetmgr.registry_urls import is_registry
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, Store, default_root

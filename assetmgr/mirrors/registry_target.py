@@ -1,14 +1,23 @@
-"""Pushing to an OCI registry: blobs that are not there yet, hashed as they are sent, then what names them all."""
+"""Pushing to an OCI registry: blobs that are not there yet, hashed as they are sent, then the tag that names them.
+
+The tag comes last: a push that is killed leaves it as it was. It goes on naming what others pushed under it; with that,
+the registry's garbage collection, which removes what no tag leads to, takes nothing of it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from assetmgr.carried import Carriage
 from assetmgr.digests import Hasher, in_parallel
-from assetmgr.errors import AssetError, IntegrityError
+from assetmgr.errors import AssetError, BusyError, IntegrityError
+from assetmgr.images import MANIFEST_MOST
 from assetmgr.mirrors.pushing import HeldFile, PushReport, check_held, damaged, open_held, unique
+from assetmgr.mirrors.registry import ACCEPT, foreign
+from assetmgr.mirrors.tagged import Tagged, tagged
+from assetmgr.mirrors.telling import in_image
 from assetmgr.registry_urls import parse_repository
 from assetmgr.reporting import Progress, Reporter
 from assetmgr.transfer.limits import Limits
@@ -16,17 +25,8 @@ from assetmgr.transfer.registry_upload import Uploads
 from assetmgr.transfer.wire import Wire
 
 _PIECE = 1 << 20
-
-
-class Document(Protocol):
-    """A small document, such as an image's config or manifest."""
-
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def media_type(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
+# How often the tag is given, where others give it too.
+_TAGS_MOST = 8
 
 
 class _Blob(NamedTuple):
@@ -50,18 +50,25 @@ class RegistryTarget:
     def __init__(self, text: str, limits: Limits, reporter: Reporter) -> None:
         self._text, self._limits, self._reporter = text, limits, reporter
         self._repository = parse_repository(text)
+        # Of each asset that was to be pushed, the size of each blob.
+        self._blobs: dict[str, dict[str, int]] = {}
 
     def put(self, files: Iterable[HeldFile], *, full: bool = False) -> PushReport:
+        files = list(files)
+        for file in files:
+            self._blobs.setdefault(file.asset, {})[file.sha256] = file.size
         wanted = unique(files)
         sent: list[HeldFile] = []
         there: list[HeldFile] = []
         errors: list[AssetError] = []
+        lacking: set[str] = set()
         total = sum(file.size for file in wanted)
         with (
             contextlib.closing(Wire(self._limits)) as wire,
             self._reporter.progress(f"pushing to {self._text}", total) as bar,
         ):
             uploads = Uploads(wire, self._repository)
+            self._there(uploads)  # what cannot get the tag is not sent in vain
 
             def work(file: HeldFile) -> bool | IntegrityError:
                 try:
@@ -73,6 +80,7 @@ class RegistryTarget:
             for file, result in in_parallel(work, wanted, workers=self._limits.jobs, waiting=wire.check):
                 if isinstance(result, IntegrityError):
                     errors.append(result)
+                    lacking.add(file.sha256)
                 else:
                     (sent if result else there).append(file)
         return PushReport(
@@ -82,21 +90,55 @@ class RegistryTarget:
             len(there),
             sum(file.size for file in there),
             tuple(errors),
+            frozenset(lacking),
         )
 
-    def tag(self, documents: Iterable[Document], manifests: Iterable[Document], named: Document) -> None:
-        """Let the tag name what was pushed: documents as blobs, manifests by their digests, then the tag's own.
+    def tell(self, told: Carriage) -> None:
+        """A registry has no lock: who pushes under the same tag at this very moment is noticed, and both are named.
 
-        A registry's garbage collection removes what no tag leads to.
+        Where the other's tag comes between the last look and ours, it is not: then his next push names his again.
         """
         with contextlib.closing(Wire(self._limits)) as wire:
             uploads = Uploads(wire, self._repository)
-            for document in documents:
-                if uploads.held_size(document.sha256) is None:
-                    uploads.send(_Blob(document.data, document.sha256))
-            for manifest in manifests:
-                uploads.put_manifest(f"sha256:{manifest.sha256}", manifest.data, manifest.media_type)
-            uploads.put_manifest(self._repository.tag, named.data, named.media_type)
+            named = None
+            for _ in range(_TAGS_MOST):
+                there = self._there(uploads)
+                if named is not None and there.holds(told):
+                    return
+                blobs = {each.name: self._blobs.get(each.name, {}) for each in told.assets}
+                made = there.joined(told, blobs, self._reporter.say, self._text)
+                named = made.named
+                if named.data == there.named:
+                    return
+                if uploads.held_size(made.config.sha256) is None:
+                    uploads.send(_Blob(made.config.data, made.config.sha256))
+                for manifest in made.manifests:
+                    uploads.put_manifest(f"sha256:{manifest.sha256}", manifest.data, manifest.media_type)
+                uploads.put_manifest(self._repository.tag, named.data, named.media_type)
+            raise BusyError(
+                f"mirror {self._text}: others push under its tag all the time; what was pushed is there without it",
+                mend="repeat the command when they are done, or push under a tag of its own",
+            )
+
+    def _there(self, uploads: Uploads) -> Tagged:
+        """What the tag names now."""
+        repository = self._repository
+        named = uploads.document(repository.manifest(repository.tag), MANIFEST_MOST, ACCEPT)
+        if named is None:
+            return Tagged()
+        manifests = [named]
+
+        def blob(digest: str, most: int) -> bytes | None:
+            found = uploads.document(repository.blob(digest), most, "*/*")
+            if found is None:
+                found = uploads.document(repository.manifest(f"sha256:{digest}"), most, ACCEPT)
+                manifests.extend([found] if found is not None else [])
+            return found
+
+        carriages = list(in_image(named, blob, self._text))
+        if not carriages:
+            raise foreign(self._text, repository.tag)
+        return tagged(named, manifests, carriages)
 
     def _put_one(self, uploads: Uploads, wire: Wire, file: HeldFile, bar: Progress, *, full: bool) -> bool:
         """Send one file; False where it is there already."""

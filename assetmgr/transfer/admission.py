@@ -3,7 +3,8 @@
 As docker and skopeo do it: the registry answers 401 and says by ``WWW-Authenticate`` which of both it wants (the
 distribution specification's token protocol). Public repositories want a token too, which anybody gets. Logins are read
 from where ``docker login`` and ``podman login`` write them, and nothing is ever written there. One is for one scheme,
-host and port: another server that gives out tokens gets none, but its own.
+host and port, and goes besides only to the server that this registry names for its tokens; never by plain http to
+another machine.
 """
 
 from __future__ import annotations
@@ -67,9 +68,10 @@ def login_files() -> list[str]:
 def find_login(here: Address, files: list[str]) -> tuple[str, str] | None:
     """The user and password that a file of logins has for an address. A file that cannot be read has none.
 
-    A name without a scheme means https there, or this very machine; plain http over a network is meant only by a name
-    that says ``http://``.
+    A name without a scheme means https there, or this very machine. No login goes over a network by plain http.
     """
+    if not _is_private(here):
+        return None
     for path in files:
         try:
             with open(path, encoding="utf-8") as file:
@@ -80,6 +82,11 @@ def find_login(here: Address, files: list[str]) -> tuple[str, str] | None:
             if _is_for(name, here) and (login := _login(said)) is not None:
                 return login
     return None
+
+
+def _is_private(here: Address) -> bool:
+    """Whether nobody on the way reads what is sent there."""
+    return here.scheme == "https" or here.host in _LOOPBACK
 
 
 def _is_for(name: str, here: Address) -> bool:
@@ -129,10 +136,9 @@ class Admission:
         """What to do where the registry refuses."""
         usual = 443 if self._home.scheme == "https" else 80
         place = self._home.host if self._home.port == usual else f"{self._home.host}:{self._home.port}"
-        over = "" if self._home.scheme == "https" or self._home.host in _LOOPBACK else "http://"
-        return (
-            f"docker login {place}, or a file of its form named by REGISTRY_AUTH_FILE, with {over}{place} in its auths"
-        )
+        if not _is_private(self._home):
+            return "no login is sent by plain http: let the registry be asked by https, oci://"
+        return f"docker login {place}, or a file of its form named by REGISTRY_AUTH_FILE, with {place} in its auths"
 
     def authorization(self, here: Address) -> str | None:
         """The Authorization header for an address, as far as is known."""
@@ -169,7 +175,9 @@ class Admission:
         asked = {"service": parameters.get("service", ""), "scope": scope}
         query = "&".join(f"{name}={quote(value, safe='/:,')}" for name, value in asked.items() if value)
         there = address(realm)
-        login = find_login(there, login_files())
+        # The registry's own login, as docker sends it: another's would let a registry ask for a token in our name. Its
+        # token goes back to the registry, so that both ways must be private.
+        login = find_login(self._home, login_files()) if _is_private(there) else None
         asking = f"{realm}{'&' if '?' in realm else '?'}{query}"
         try:
             found = json.loads(read(asking, _basic(login) if login else None))

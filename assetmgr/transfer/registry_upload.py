@@ -18,6 +18,7 @@ from assetmgr.errors import AccessError, AssetError, OriginError
 from assetmgr.registry_urls import Repository
 from assetmgr.transfer.admission import Admission
 from assetmgr.transfer.connection import Answer
+from assetmgr.transfer.documents import read_document
 from assetmgr.transfer.retry import PASSING, Attempts, PassingError, window_end
 from assetmgr.transfer.source import Source
 from assetmgr.transfer.urls import clean, redirect_target, safe_url
@@ -84,6 +85,16 @@ class Uploads:
                     yield bytes(view[:count])
             except PassingError as error:
                 raise OriginError(f"{self._repository.base}: {error}", mend=_AGAIN) from None
+
+    def document(self, url: str, most: int, accept: str) -> bytes | None:
+        """A small document that is there, a manifest or a blob; None where it is not."""
+        source = dataclasses.replace(self._source, url=url, accept=accept)
+        try:
+            return read_document(source, self._wire, most=most, label=self._repository.name, say=_unsaid).data
+        except OriginError as error:
+            if error.is_absent:
+                return None
+            raise
 
     def send(self, content: Content) -> None:
         """Send a content whole.
@@ -227,6 +238,10 @@ class Uploads:
         where = safe_url(self._repository.base)
         words = told.message if told.message.startswith(where) else f"{where}: {told.message}"
         return OriginError(words, mend=error.mend or _AGAIN)
+
+
+def _unsaid(_: str) -> None:
+    """What went wrong on the way and was mended is no news of a push."""
 
 
 _NONE = "see that the address is a registry's, that the repository may be there, and that it takes uploads"

@@ -57,6 +57,8 @@ class Source:
         not looked at: those are the run's.
     opener
         Opens it, where ``url`` is no URL that is asked.
+    accept
+        The types of document that are understood, where a server gives others to who does not say.
     admission
         To the registry that the URL is of. What it lets in with goes to the registry's own scheme, host and port.
     watch
@@ -70,6 +72,7 @@ class Source:
     refusal: Callable[[int, Headers], Exception] | None = field(default=None, compare=False)
     limits: Limits | None = field(default=None, repr=False, compare=False)
     opener: Opener | None = field(default=None, repr=False, compare=False)
+    accept: str = "*/*"
     admission: Admission | None = field(default=None, repr=False, compare=False)
     watch: Watch | None = field(default=None, repr=False, compare=False)
 

@@ -142,7 +142,7 @@ class Wire:
         asked = detour(source)
         if asked.url[:5].lower() == "file:":
             return LocalAnswer(asked.url, start, valid, plain=source.watch is not None)
-        headers = {"User-Agent": "assetmgr", "Accept": "*/*", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": "assetmgr", "Accept": asked.accept, "Accept-Encoding": "identity"}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
             if valid:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from assetmgr.bundle.image import CONFIG, MANIFEST
 from assetmgr.errors import AccessError, IntegrityError, UsageError
+from assetmgr.images import CONFIG, MANIFEST
 from assetmgr.mirrors import open_mirror
 from assetmgr.mirrors.pushing import HeldFile
 from assetmgr.mirrors.registry_target import RegistryTarget

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from assetmgr.carried import MEDIA_TYPE, Carriage, dump_carriage
+from assetmgr.names import is_digest
 
 ARTIFACT = "application/vnd.assetmgr.bundle.v1"
 CONFIG = MEDIA_TYPE
@@ -29,6 +30,8 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 # Whose a layer is: names of assets, sorted, with blanks between them.
 ASSETS = "vnd.assetmgr.assets"
 NAME, SERIAL, SIGNATURE = "vnd.assetmgr.name", "vnd.assetmgr.serial", "vnd.assetmgr.signature"
+# Bytes of a manifest or an index: no registry has to take more.
+MANIFEST_MOST = 4 << 20
 # Some 2 MB of a manifest, where each is of one asset.
 LAYERS_MOST = 10_000
 
@@ -97,6 +100,30 @@ def image(
     manifests = tuple(_document(part, MANIFEST, {}, None) for part in plain)
     index = {"artifactType": ARTIFACT, "manifests": [each.descriptor() for each in manifests]}
     return Image(config, manifests, _document(index, INDEX, notes, sign))
+
+
+class _Layer(msgspec.Struct):
+    digest: str
+    size: int
+    annotations: dict[str, str] = {}
+
+
+class _Layers(msgspec.Struct):
+    layers: tuple[_Layer, ...] = ()
+
+
+def blobs_of(manifest: bytes) -> dict[str, dict[str, int]]:
+    """Of each asset that a manifest's layers name, the size of each of its blobs. Another's manifest has none."""
+    found: dict[str, dict[str, int]] = {}
+    try:
+        layers = msgspec.json.decode(manifest, type=_Layers).layers
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    for layer in layers:
+        sha256 = layer.digest.removeprefix("sha256:")
+        for asset in layer.annotations.get(ASSETS, "").split() if is_digest(sha256, "sha256") else ():
+            found.setdefault(asset, {})[sha256] = layer.size
+    return found
 
 
 def _layers(blobs: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
