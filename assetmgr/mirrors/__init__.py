@@ -3,8 +3,8 @@
 Every mirror has the same layout, that of an OCI image: a blob lies at ``blobs/sha256/<64 hex digits>`` below the
 folder, the http address or the bucket's prefix; a registry has its own names for the same. Beside the blobs may stand
 what it tells of assets (`assetmgr.mirrors.telling`). Nothing of a mirror is believed: what it gives is hashed as it
-arrives, and a mirror that lies, stalls or fails is left out for the rest of the run. No login and no token of a hub's is
-ever sent to one; a server gets the token that was named for its very address, a bucket is asked as its own library's
+arrives, and a mirror that lies, stalls or fails is left out for the rest of the run. No login and no token of a hub's
+is ever sent to one; a server gets the token that was named for its very address, a bucket is asked as its own library's
 settings say, and a registry as ``docker login`` has it.
 """
 

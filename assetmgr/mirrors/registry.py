@@ -19,7 +19,11 @@ from assetmgr.registry_urls import parse_repository
 from assetmgr.transfer.admission import Admission
 from assetmgr.transfer.source import Source
 
-ACCEPT = f"{MANIFEST}, {INDEX}"
+# What is none of ours is asked for too: a registry that may not give it says that the tag is not there.
+ACCEPT = (
+    f"{MANIFEST}, {INDEX}, application/vnd.docker.distribution.manifest.v2+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, */*;q=0.1"
+)
 
 
 class RegistryMirror:

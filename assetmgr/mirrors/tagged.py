@@ -1,4 +1,4 @@
-"""What a registry's tag names, and what it is to name when assets are pushed under it: a decision, without a registry."""
+"""What a registry's tag names, and what it is to name when assets are pushed under it: decided without a registry."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,6 +158,13 @@ def test_what_names_no_repository_is_refused_with_the_form(text: str) -> None:
     assert "word" not in str(caught.value)
 
 
+def told_by(registry: Registry, repository: str, tag: str) -> set[str]:
+    """The assets that a tag tells of."""
+    config = json.loads(registry.get(f"{repository}/manifests/{tag}", MANIFEST))["config"]
+    document = json.loads(registry.get(f"{repository}/blobs/{config['digest']}"))
+    return {each["name"] for each in document["assets"]}
+
+
 # --- two machines -------------------------------------------------------------------------------------------------
 
 
@@ -201,10 +207,24 @@ def test_a_machine_with_the_registry_alone_gets_everything_and_skopeo_carries_it
             other.run("verify", "--full")
         assert len(hub.requests) == asked
 
-        # what is not whole gets no tag
-        damage = next(path for path in (first.root / "files").rglob("*") if path.is_file())
+        # no manifest, no lock: the tag tells of it all
+        for number, mirror in enumerate([text, str(layout), registry.mirror("lab/carried:v2")]):
+            bare = Project(tmp_path / f"bare{number}", NOBODY)
+            bare.folder.mkdir()
+            bare.run("pull", "weights", "words", "--mirror", mirror)
+            assert bare.run("verify", "--full").code == 0
+            listed = bare.run("list", "--mirror", mirror, "--json")
+            assert {"weights", "words"} <= {row["name"] for row in json.loads(listed.out)["assets"]}
+        assert len(hub.requests) == asked
+
+        # what is not whole is not named, and the rest is; what others pushed stays
+        damage = next(path for path in (first.root / "files").rglob("weights") if path.is_file())
         truncate(damage, 3)
-        done = first.run("mirror", "push", registry.mirror("lab/broken:v1"), code=3)
-        assert "the tag stays as it was" in done.err
-        with pytest.raises(urllib.error.HTTPError):
-            registry.get("lab/broken/manifests/v1", MANIFEST)
+        broken = registry.mirror("lab/broken:v1")
+        first.run("mirror", "push", broken, code=3)
+        assert "weights" not in told_by(registry, "lab/broken", "v1")
+        first.run("mirror", "push", broken, "words")
+        assert told_by(registry, "lab/broken", "v1") >= {"words"}
+        assert "weights" in told_by(registry, "lab/team", "v1")
+        first.run("mirror", "push", text, "words")
+        assert "weights" in told_by(registry, "lab/team", "v1")
