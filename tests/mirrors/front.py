@@ -10,15 +10,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 
-class Given(NamedTuple):
+@dataclass
+class Given:
     """An answer of the front's own."""
 
     status: int
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
@@ -96,14 +96,12 @@ def fronting(registry: int, judge: Callable[[Ask], Given | None]) -> Iterator[Fr
                         pass
                 self._hang_up()
                 return
-            on = http.client.HTTPConnection("127.0.0.1", registry, timeout=30)
-            on.request(ask.method, ask.path, data, ask.headers)
-            answer = on.getresponse()
-            headers = {
-                name: value for name, value in answer.getheaders() if name.lower() not in ("connection", "date")
-            }
+            registry_side = http.client.HTTPConnection("127.0.0.1", registry, timeout=30)
+            registry_side.request(ask.method, ask.path, data, ask.headers)
+            answer = registry_side.getresponse()
+            headers = {name: value for name, value in answer.getheaders() if name.lower() not in ("connection", "date")}
             body = answer.read()
-            on.close()
+            registry_side.close()
             if ask.cut_after is not None:
                 self._answer(answer.status, headers, body[: ask.cut_after])
                 self._hang_up()
