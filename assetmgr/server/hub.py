@@ -74,9 +74,10 @@ class Hub:
 
     def _length_of_name(self, kind: str, parts: Sequence[str], verbs: Sequence[str]) -> int:
         """How many parts name a repo, with or without an owner, before one of the verbs or the end."""
-        ends = [at for at in (1, 2) if at < len(parts) and parts[at] in verbs]
         held = [at for at in (2, 1) if at <= len(parts) and (kind, "/".join(parts[:at])) in self._catalog.repos]
-        return next((at for at in (*held, *ends) if at in ends), held[0] if held else len(parts))
+        before = [at for at in (1, 2) if at < len(parts) and parts[at] in verbs]
+        fitting = [at for at in held if at == len(parts) or at in before]
+        return next(iter((*fitting, *before, *held)), len(parts))
 
     def _repo(self, kind: str, parts: Sequence[str]) -> Repo:
         if any("/" in part for part in parts):
