@@ -21,7 +21,7 @@ from assetmgr.errors import AssetError, IntegrityError, LockError, UsageError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest_urls import folder_fault, resolve_folder
 from assetmgr.names import check_digest, fold, is_digest
-from assetmgr.placing import remove_file, write_document
+from assetmgr.placing import make_folder, write_document
 from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_receipt, receipt_name
 
 
@@ -197,6 +197,11 @@ class Store:
         of_hub = entry.origin == "hub"
         return self.mutex(repo_folder(entry.kind, entry.repo) if of_hub else f"files-{entry.digest()[:32]}")
 
+    @property
+    def removing(self) -> Path:
+        """The lock file of who removes files; who begins to put some passes by it, and waits while it is held."""
+        return self.mutex("removing")
+
     def partial(self, *parts: str) -> str:
         """Where bytes stand that are not whole or not proved yet."""
         return os.path.join(self.state, "partial", *parts)
@@ -346,11 +351,38 @@ class Store:
         return [known.get((layout.name(file), file.sha256)) for file in found.files]
 
     def drop_receipt(self, receipt: Receipt) -> None:
-        """Forget a receipt, unless another is in its place by now. What it speaks of stays where it is."""
+        """Retire a receipt, unless another is in its place by now. What it speaks of stays where it is.
+
+        It says whose that was until `gc` has removed what no other receipt names.
+        """
         now = self.read_receipt(receipt.entry.opened())
         if now is not None and now.entry != receipt.entry:
             return
-        remove_file(self._receipt(receipt.entry.name, receipt.entry.digest()))
+        make_folder(os.path.join(self.state, "retired"))
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.receipt_path(receipt), self.retired_path(receipt))
+
+    def retired_path(self, receipt: Receipt) -> str:
+        """Where a receipt is kept that is no more in force."""
+        name = receipt_name(receipt.entry.name, receipt.entry.digest())
+        return os.path.join(self.state, "retired", name)
+
+    def retired_at(self, path: str) -> Receipt | None:
+        """The retired receipt of a path; None where there is none, or none that can be read."""
+        with contextlib.suppress(AssetError, OSError):
+            return self._read_receipt(path)
+        return None
+
+    def retired(self) -> list[tuple[str, Receipt]]:
+        """The receipts that are no more in force, with where they are kept: what they have put may still be there."""
+        found: list[tuple[str, Receipt]] = []
+        folder = os.path.join(self.state, "retired")
+        with contextlib.suppress(FileNotFoundError):
+            for file in sorted(os.listdir(folder)):
+                path = os.path.join(folder, file)
+                if file.endswith(".json") and (receipt := self.retired_at(path)) is not None:
+                    found.append((path, receipt))
+        return found
 
     def installed_names(self) -> tuple[str, ...]:
         """The names that have a receipt, sorted, without reading any."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from assetmgr.datasets import Dataset, VisPath
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
+    from assetmgr.housekeeping.removing import Removal
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrors.pushing import PushReport
     from assetmgr.mirrors.run import TrafficReport
@@ -426,6 +427,50 @@ class Workspace:
         from assetmgr.pull import Pull
 
         return Pull(self.store, origins, wishes)
+
+    # --- housekeeping --------------------------------------------------------------------------------------------
+
+    def rm(
+        self, names: Sequence[str], *, force: bool = False, copies: int | None = None, dry_run: bool = False
+    ) -> Removal:
+        """Take assets out of the store: their receipts, and the files that no other receipt names.
+
+        Parameters
+        ----------
+        force
+            Also what another installed asset requires, and what no mirror and no origin has.
+        copies
+            Refuse unless so many mirrors have every file. None: one mirror, or the origin, where there are mirrors.
+        dry_run
+            Tell what would go.
+
+        Raises
+        ------
+        NotInstalledError, UsageError
+            When one is not installed, or may not go. Nothing is removed then.
+        """
+        from assetmgr.housekeeping.commands import rm
+
+        self._network.renew()
+        return rm(
+            self.store,
+            self._network,
+            names,
+            self.reporter,
+            wait=self.wait,
+            force=force,
+            copies=copies,
+            dry_run=dry_run,
+        )
+
+    def gc(self, *, old: bool = False, dry_run: bool = False) -> Removal:
+        """Remove from the store what assetmgr has put there and no receipt names any more; see README.
+
+        ``old`` also removes what was replaced and nobody wants.
+        """
+        from assetmgr.housekeeping.commands import gc
+
+        return gc(self.store, self.reporter, wait=self.wait, old=old, dry_run=dry_run)
 
     # --- mirrors -------------------------------------------------------------------------------------------------
 

@@ -274,6 +274,19 @@ class MirrorDocument(msgspec.Struct, frozen=True):
     errors: tuple[ToldError, ...]
 
 
+class RemovalDocument(msgspec.Struct, frozen=True):
+    """What went out of the store, or would; and what stays of it, with the reason."""
+
+    code: int
+    dry_run: bool
+    root: str
+    files: int
+    bytes: int
+    removed: tuple[Gone, ...]
+    left: tuple[Left, ...]
+    errors: tuple[ToldError, ...]
+
+
 class PathDocument(msgspec.Struct, frozen=True):
     """Where a proved asset lies."""
 

@@ -12,6 +12,7 @@ from assetmgr.cli.commands import (
     doctoring,
     editing,
     environment,
+    housekeeping,
     locking,
     looking,
     mirror,
@@ -34,7 +35,7 @@ GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
     ("use", ("try", "env", "run", "requirements")),
-    ("keep", ("verify", "doctor", "mirror")),
+    ("keep", ("verify", "doctor", "mirror", "rm", "gc")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -42,7 +43,7 @@ GROUPS = (
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("install", "setup", "restore"), ("sync", "pull")),
     **dict.fromkeys(("download", "fetch", "get", "clone", "checkout", "snapshot"), ("pull",)),
-    **dict.fromkeys(("rm", "uninstall", "delete", "del", "drop"), ("remove",)),
+    **dict.fromkeys(("uninstall", "delete", "del", "drop"), ("remove",)),
     **dict.fromkeys(("ls", "search", "find"), ("list", "status")),
     **dict.fromkeys(("info", "view", "describe", "inspect", "cat"), ("show", "status")),
     **dict.fromkeys(("check", "fsck", "validate", "test", "prove"), ("verify",)),
@@ -54,6 +55,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("new", "create", "start"), ("init",)),
     **dict.fromkeys(("man", "docs", "topics", "?"), ("help",)),
     **dict.fromkeys(("diagnose", "health", "env-check"), ("doctor",)),
+    **dict.fromkeys(("prune", "clean", "cleanup", "purge"), ("gc",)),
     "dry-run": ("plan",),
 }
 
@@ -220,7 +222,7 @@ def make_parser() -> CommandLine:
     add_common(parser, defaults=True)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     commands = Commands(parsers)
-    families = (editing, locking, pulling, syncing, proving, looking, trying, environment, doctoring, mirror, reference)
+    families = (editing, locking, pulling, syncing, proving, looking, trying, environment, doctoring, mirror, housekeeping, reference)
     for module in families:
         module.register(commands)
     parser.set_defaults(commands=commands.names)

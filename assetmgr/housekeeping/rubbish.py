@@ -1,0 +1,177 @@
+"""What can always be had or made again, and nobody needs now: partial downloads, listings, prepared results, short forms."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import msgspec
+
+from assetmgr.digests import sha256_text
+from assetmgr.errors import AssetError, BusyError
+from assetmgr.housekeeping.removing import Removal
+from assetmgr.lock import Lock, load_lock, lock_path
+from assetmgr.mutex import held
+from assetmgr.placing import remove_empty_folders
+from assetmgr.store import Store
+
+AGE = 86400.0
+"""Seconds for which nothing has touched what goes: a run that needs it has touched it since."""
+
+
+def locks_known(store: Store) -> list[Lock]:
+    """The locks that the store knows of: its own, and those beside the manifests that have pulled.
+
+    Raises
+    ------
+    AssetError
+        When one of the store's own cannot be read: what it names is not known.
+    """
+    found = [lock for path in own_locks(store) if (lock := load_lock(path, check=False)) is not None]
+    for manifest in sorted({user for receipt in store.receipts() for user in receipt.wanted_by}):
+        with contextlib.suppress(AssetError):
+            if (lock := load_lock(lock_path(Path(manifest)), check=False)) is not None:
+                found.append(lock)
+    return found
+
+
+def own_locks(store: Store) -> list[Path]:
+    """The store's own locks: for what was pulled without a manifest."""
+    return sorted(Path(store.state, "lockfiles").rglob("*.lock.json"))
+
+
+def sweep(store: Store, removal: Removal, *, now: float | None = None) -> None:
+    """Remove what nobody needs, as far as nobody has touched it for a day."""
+    before = (time.time() if now is None else now) - AGE
+    _sweep_partials(store, removal, before)
+    _sweep_listings(store, removal, before)
+    _sweep_prepared(store, removal, before)
+    _sweep_summaries(store, removal, before)
+
+
+def _sweep_partials(store: Store, removal: Removal, before: float) -> None:
+    folder = store.partial()
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(folder)):
+            path = os.path.join(folder, name)
+            if name == "hub":
+                for repo in _entries(path):
+                    guard = store.mutex(f"staging-{os.path.basename(repo)}")
+                    _sweep_partial(store, guard, repo, removal, before)
+            else:
+                # The same lock as of who fetches it: `origins.fetching`.
+                key = name.split(".")[0]
+                _sweep_partial(store, store.mutex(f"bytes-{sha256_text(key)[:3]}"), path, removal, before)
+
+
+def _sweep_partial(store: Store, guard: Path, path: str, removal: Removal, before: float) -> None:
+    if _touched(path) >= before:
+        return
+    with contextlib.suppress(BusyError), contextlib.ExitStack() as stack:
+        if not removal.dry_run:
+            stack.enter_context(held(guard, "removing old partial downloads", wait=0))
+        if _touched(path) < before:
+            _take(store, path, removal, "a download that nobody went on with for a day", stop=store.partial())
+
+
+def _sweep_listings(store: Store, removal: Removal, before: float) -> None:
+    try:
+        locks = locks_known(store)
+    except AssetError as error:
+        removal.errors.append(error)
+        return
+    entries = [entry for lock in locks for entry in lock.assets.values()]
+    entries += [receipt.entry for receipt in store.receipts()]
+    entries += [receipt.entry for _, receipt in store.retired()]
+    named = {entry.listing for entry in entries}
+    named |= {file.extract.listing for entry in entries for file in entry.files if file.extract}
+    for path in _entries(os.path.join(store.state, "listings")):
+        if os.path.basename(path) not in named and _touched(path) < before:
+            _take(store, path, removal, "a listing that no lock or receipt names")
+
+
+class _Record(msgspec.Struct):
+    """A prepared table's record, as far as it is read here."""
+
+    inputs: tuple[str, ...]
+
+
+def _sweep_prepared(store: Store, removal: Removal, before: float) -> None:
+    names = set(store.installed_names())
+    digests: set[str | None] | None = None
+    for kind in ("tables", "weights", "datasets"):
+        for folder in _entries(store.at(f"prepared/{kind}")):
+            if not os.path.isdir(folder) or os.path.islink(folder):
+                continue
+            asset = unquote(os.path.basename(folder))
+            if asset not in names:
+                if _touched(folder) < before:
+                    _take(store, folder, removal, f"made of {asset}, which is not installed")
+                continue
+            for path in _entries(folder) if kind == "tables" else ():
+                record = f"{path}.json"
+                if path.endswith(".json") or not os.path.isfile(record) or _touched(path) >= before:
+                    continue
+                digests = _digests(store) if digests is None else digests
+                with contextlib.suppress(OSError, msgspec.MsgspecError):
+                    if not digests.issuperset(msgspec.json.decode(Path(record).read_bytes(), type=_Record).inputs):
+                        for each in (path, record):
+                            _take(store, each, removal, f"made of files that {asset} has no more")
+
+
+def _digests(store: Store) -> set[str | None]:
+    found: set[str | None] = set()
+    for receipt in store.receipts():
+        with contextlib.suppress(AssetError):
+            found.update(file.sha256 for file in store.contents(receipt.entry).files)
+        found.update(file.sha256 for file in receipt.entry.files)
+    return found
+
+
+def _sweep_summaries(store: Store, removal: Removal, before: float) -> None:
+    for path in _entries(os.path.join(store.state, "summaries")):
+        if _touched(path) < before - 29 * AGE:
+            _take(store, path, removal, "a short form that no look has renewed for a month")
+
+
+def _take(store: Store, path: str, removal: Removal, why: str, stop: str | None = None) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):
+            for folder, inside, files in os.walk(path, topdown=False):
+                for name in (*files, *(name for name in inside if os.path.islink(os.path.join(folder, name)))):
+                    removal.take(store, os.path.join(folder, name), why)
+                if not removal.dry_run:
+                    remove_empty_folders(folder, stop or os.path.dirname(path))
+        else:
+            removal.take(store, path, why)
+    except FileNotFoundError:
+        return  # another process was here
+    except OSError as error:
+        removal.errors.append(AssetError(f"{path}: {error.strerror}", mend="see whose it is, and its folder's mode"))
+
+
+def _touched(path: str) -> float:
+    """When something was last written there, or below it."""
+    latest = 0.0
+    with contextlib.suppress(OSError):
+        latest = os.lstat(path).st_mtime
+        for each in _below(path):
+            latest = max(latest, os.lstat(each).st_mtime)
+    return latest
+
+
+def _below(path: str) -> Iterator[str]:
+    for folder, inside, files in os.walk(path):
+        yield from (os.path.join(folder, name) for name in (*inside, *files))
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
