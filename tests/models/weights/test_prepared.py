@@ -294,15 +294,14 @@ def test_without_torch_a_pull_says_when_it_will_be_done(
         prepared(found)
 
 
-def _in_another_process(root: str, file: str) -> None:
-    assert prepared(stored(Path(root), {"w.pth": Path(file)}, SAFE)) is not None
+def _in_another_process(found: Installed) -> None:
+    assert prepared(found) is not None
 
 
 def test_of_two_processes_one_converts_and_the_other_waits(root: Path, tmp_path: Path) -> None:
-    file = saved(tmp_path, state())
-    stored(root, {"w.pth": file}, SAFE)
+    found = stored(root, {"w.pth": saved(tmp_path, state())}, SAFE)
     context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=_in_another_process, args=(str(root), str(file))) for _ in range(2)]
+    both = [context.Process(target=_in_another_process, args=(found,)) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:
