@@ -14,9 +14,12 @@ import msgspec
 
 from assetmgr.errors import AssetError, LockError, LockVersionError
 from assetmgr.lock import Lock, LockedAsset, check_entry, check_refs
+from assetmgr.names import asset_name_fault
 from assetmgr.receipt import Receipt
 
 VERSION = 1
+# What the document is called where it is a blob of an image.
+MEDIA_TYPE = "application/vnd.assetmgr.carriage.v1+json"
 # Bytes of a document up to which it is read: some million files.
 LARGEST = 1 << 28
 
@@ -56,6 +59,71 @@ class Carriage(msgspec.Struct, frozen=True):
         """
         chosen = {entry.name for entry in Lock({each.name: each.entry for each in self.assets}).closure(names)}
         return Carriage(tuple(each for each in self.assets if each.name in chosen))
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """One asset in short, as a list of what is to be had somewhere has it.
+
+    ``digest`` is that of its entry; ``files`` and ``bytes`` count the members of archives, as in `status`.
+    """
+
+    name: str
+    kind: str
+    digest: str
+    origin: str = ""
+    repo: str | None = None
+    revision: str | None = None
+    commit: str | None = None
+    files: int = 0
+    bytes: int = 0
+    requires: tuple[str, ...] = ()
+    license: str | None = None
+
+
+def told(entry: LockedAsset) -> Told:
+    """An entry in short."""
+    return Told(
+        name=entry.name,
+        kind=entry.kind,
+        digest=entry.digest(),
+        origin=entry.origin,
+        repo=entry.repo or None,
+        revision=entry.revision or None,
+        commit=entry.commit or None,
+        files=entry.count,
+        bytes=entry.size,
+        requires=entry.requires,
+        license=entry.license,
+    )
+
+
+class _ToldList(msgspec.Struct, frozen=True):
+    assets: tuple[Told, ...]
+    version: int = VERSION
+
+
+def dump_list(assets: Iterable[Told]) -> bytes:
+    """A list's bytes, sorted by name."""
+    ordered = tuple(sorted(assets, key=lambda each: each.name))
+    return msgspec.json.encode(_ToldList(ordered), order="sorted") + b"\n"
+
+
+def parse_list(data: bytes, where: str) -> tuple[Told, ...]:
+    """Parse a list. It is there to be shown, and its names to be asked for: nothing is placed by it.
+
+    Raises
+    ------
+    LockError
+        When it is none.
+    """
+    try:
+        found = msgspec.json.decode(data, type=_ToldList).assets
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LockError(f"{where}: it is no list of assets: {error}", mend="write it anew there") from None
+    for each in found:
+        if asset_name_fault(each.name) or not all(map(str.isprintable, (each.kind, each.digest, each.origin))):
+            raise LockError(f"{where}: {each.name[:200]!r} is no asset's name", mend="write it anew there")
+    return found
 
 
 def carriage(receipts: Iterable[Receipt]) -> Carriage:

@@ -52,6 +52,7 @@ def changes(
         Manifests that `assetmgr` itself is to use there, where they were chosen.
     writable
         Whether libraries may keep in the store what they derive from it; else they keep it where they always did.
+        They may not where users share it: they shut the others out of what they make.
     online
         Whether the network may be used too.
     hook

@@ -24,7 +24,7 @@
     │   └── OfflineError             5   the network is needed and --offline forbids it
     ├── DiskSpaceError               6   it does not fit
     ├── MemorySpaceError             6   a model's weights do not fit into the memory of their device
-    ├── AccessError                  7   a token, a licence or a membership is missing
+    ├── AccessError                  7   a token, a licence, a membership or the right to write is missing
     │   └── FetchByHandError         7   a file that no program may fetch, and nobody has handed in yet
     ├── BusyError                    8   another process holds it past the wait
     ├── MissingExtraError            1   an optional library is not installed

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from assetmgr.catalog import nearest_names
 from assetmgr.differences import Differences, compare
 from assetmgr.errors import NotLockedError, UsageError
-from assetmgr.inventory_rows import AssetStatus, ListedAsset, MediaCount, ShownAsset, ShownFile
+from assetmgr.inventory_rows import AssetState, AssetStatus, ListedAsset, MediaCount, ShownAsset, ShownFile
 from assetmgr.lock import Lock, LockedAsset, LockedFile, parse_differing, read_lock_file
 from assetmgr.manifest import Asset, FilesSource, HubSource, ScriptSource, UrlListSource
 from assetmgr.media_counts import media_counts
@@ -242,6 +242,15 @@ class Inventory:
     def _look(self, known: Known, receipts: Receipts) -> Sight | None:
         return receipts.look(known.file) if known.file and self._held(known, receipts) else None
 
+    def states_of(self, digests: Mapping[str, str]) -> dict[str, AssetState]:
+        """The states of assets of which the entries' digests are given, whatever locks and manifests say."""
+        files = {name: receipt_name(name, digest) for name, digest in digests.items()}
+        there = {name: file for name, file in files.items() if file in self._receipt_files().get(name, [])}
+        receipts = Receipts(self._store, there.values())
+        seen = {name: receipts.look(file) for name, file in there.items() if receipts.get(file)}
+        receipts.keep()
+        return {name: seen[name].state if name in seen else "not installed" for name in files}
+
     # --- list ---------------------------------------------------------------------------------------------------------
 
     def listed(
@@ -374,7 +383,9 @@ class Inventory:
                 gone = "" if os.path.exists(manifest) else " (which is not there now)"
                 yield f"pulled by {manifest}{gone}"
             if not held.receipt.wanted_by:
-                yield "pulled by name" if declared else "pulled by reference"
+                by_reference = not declared and self._sheets.locked_reference(name) is not None
+                told = "pulled by reference" if by_reference else "pulled as a mirror or a bundle tells of it"
+                yield "pulled by name" if declared else told
 
     def _others(self, known: Known) -> tuple[str, ...]:
         """The other revisions of the name that are installed, by commit or by the digest of their entry."""

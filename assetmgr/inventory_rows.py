@@ -50,9 +50,10 @@ class AssetStatus(msgspec.Struct, frozen=True):
 
 
 class ListedAsset(msgspec.Struct, frozen=True):
-    """One asset that is declared, locked or installed, as `list` shows it.
+    """One asset that is declared, locked or installed, or that a mirror tells of, as `list` shows it.
 
     ``state`` is as in `status`. ``bytes`` is None where no lock says it. ``declared_at`` is FILE:LINE:COLUMN, or empty.
+    ``mirror`` is the one that tells of it, where mirrors were asked.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ListedAsset(msgspec.Struct, frozen=True):
     declared_at: str = ""
     looked_at: int | None = None
     not_looked_at: int = 0
+    mirror: str = ""
 
 
 class ShownFile(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, LockConflictError, LockError, LockVersionError, NotLockedError
 from assetmgr.manifest_urls import url_fault
 from assetmgr.names import asset_name_fault, check_digest, check_distinct, check_path, is_repo, line_fault
+from assetmgr.owners import refused
 
 VERSION = 1
 LICENSE_MOST = 200
@@ -362,6 +363,8 @@ def load_lock(path: Path, *, check: bool = True) -> Lock | None:
             data = read_lock_file(file, str(path))
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise refused(error) from None
     except OSError as error:
         raise LockError(f"{path}: cannot be read: {error.strerror}") from None
     return parse_lock(data, str(path), check=check)

@@ -65,8 +65,11 @@ class Network:
         """Begin another command: a mirror that failed in the last one is asked again."""
         self._mirrors = self._caches = None
 
-    def origins(self, store: Store | None = None) -> Origins:
-        """The origins, with the mirrors before them; what they write goes to another store where one is given."""
+    def origins(self, store: Store | None = None, mirrors: Sequence[str] | None = None) -> Origins:
+        """The origins, with the mirrors before them; what they write goes to another store where one is given.
+
+        ``mirrors`` are asked in place of those that were chosen for all commands.
+        """
         from assetmgr.origins import Context, Origins
 
         limits = self.limits()
@@ -77,7 +80,7 @@ class Network:
             self._offline,
             self._wait,
             self._transport,
-            self._opened(limits),
+            self._opened(limits) if mirrors is None else self._open(mirrors, limits),
             caches=self._local_caches(),
         )
         return Origins(context)
@@ -96,11 +99,14 @@ class Network:
         """The mirrors of the command under way. One that failed is left out to its end."""
         if self._mirrors is None:
             from assetmgr.mirrors.chosen import chosen_mirrors
-            from assetmgr.mirrors.run import Mirrors
 
-            chosen = chosen_mirrors(self._asked, self._declared)
-            self._mirrors = Mirrors(chosen, limits, offline=self._offline)
+            self._mirrors = self._open(chosen_mirrors(self._asked, self._declared), limits)
         return self._mirrors
+
+    def _open(self, mirrors: Sequence[str], limits: Limits) -> Mirrors:
+        from assetmgr.mirrors.run import Mirrors
+
+        return Mirrors(mirrors, limits, offline=self._offline)
 
     def _local_caches(self) -> LocalCaches:
         """The caches of the command under way. What is no good in one is passed over to its end."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from assetmgr.errors import DiskSpaceError
+from assetmgr.owners import give
 
 LinkStyle = Literal["symlink", "hardlink", "copy"]
 
@@ -47,12 +48,23 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
             os.mkdir(new)
         except FileExistsError:
             continue
+        _give_folder(new)
         parent = stat.S_IMODE(os.stat(new.parent).st_mode)
         if parent & stat.S_ISGID:
             # The umask must not shut the group out of a store that its owner opened to it. A parent that is not ours
             # to imitate leaves the umask's choice.
             with contextlib.suppress(PermissionError):
                 os.chmod(new, parent & 0o2777)
+
+
+def _give_folder(folder: Path) -> None:
+    if os.name == "nt" or os.geteuid() != 0:
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        give(descriptor, folder.parent)
+    finally:
+        os.close(descriptor)
 
 
 def _readers(folder: str | int) -> int:
@@ -92,6 +104,8 @@ def write_document(
             if like is not None and hasattr(os, "chown"):
                 with contextlib.suppress(PermissionError):
                     os.chown(temporary, like.st_uid, like.st_gid)
+            elif like is None:
+                give(file.fileno(), folder)
             given = _readers(folder) | 0o600 | (mode & 0o020)
             os.chmod(temporary, given if like is None else stat.S_IMODE(like.st_mode))
             if sync:
@@ -135,6 +149,7 @@ def place(staged: str, final: str, *, sync: bool = True) -> os.stat_result:
     descriptor = os.open(staged, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     try:
         if os.name != "nt":  # Windows can neither sync a descriptor open for reading nor rename an open file
+            give(descriptor, folder)
             os.fchmod(descriptor, mode)
             if sync:
                 os.fsync(descriptor)
@@ -164,7 +179,31 @@ _FICLONE = 0x40049409
 
 
 def clone(source: str, name: str) -> bool:
-    """Make a new file that shares another one's blocks until either is written (a reflink), where that can be.
+    """Make a new file that shares another one's blocks until either is written (a reflink), where that can be."""
+    if sys.platform != "linux":
+        return False
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if (os.fstat(descriptor).st_dev, os.stat(os.path.dirname(name)).st_dev) in _UNCLONED:
+            return False
+        with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as made:
+            is_clone = clone_into(descriptor, made.fileno())
+        if not is_clone:
+            remove_file(name)
+        return is_clone
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            remove_file(name)
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def clone_into(source: int, empty: int) -> bool:
+    """Let an empty file, open for writing, share the blocks of one open for reading; where that cannot be, False.
 
     Between two file systems that have refused once, it is not tried again.
     """
@@ -172,25 +211,16 @@ def clone(source: str, name: str) -> bool:
         return False
     import fcntl
 
-    try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    pair = os.fstat(source).st_dev, os.fstat(empty).st_dev
+    if pair in _UNCLONED:
         return False
-    pair = os.fstat(descriptor).st_dev, os.stat(os.path.dirname(name)).st_dev
     try:
-        if pair in _UNCLONED:
-            return False
-        with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as made:
-            fcntl.ioctl(made.fileno(), _FICLONE, descriptor)
-        return True
+        fcntl.ioctl(empty, _FICLONE, source)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EEXIST):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             _UNCLONED.add(pair)
-        if error.errno != errno.EEXIST:
-            remove_file(name)
         return False
-    finally:
-        os.close(descriptor)
+    return True
 
 
 _UNCLONED: set[tuple[int, int]] = set()
@@ -285,6 +315,7 @@ def _copy(source: str, name: str) -> None:
         raise
     descriptor = os.open(name, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
+        give(descriptor, os.path.dirname(name))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -25,7 +25,9 @@ from assetmgr.lock import LockedAsset, check_entry, check_refs
 from assetmgr.making import settle
 from assetmgr.mutex import held
 from assetmgr.origins import Origin, Origins
+from assetmgr.origins.fetching import ADOPTED, own_name
 from assetmgr.origins.made import MadeOrigin
+from assetmgr.placing import make_folder
 from assetmgr.plan import Plan, plan_all, plan_asset
 from assetmgr.receipt import Receipt
 from assetmgr.store import Layout, State, Store, check_places, repo_folder
@@ -175,8 +177,11 @@ class Pull:
             except AssetError as error:
                 mend = "correct the lock by hand, or remove it and: assetmgr lock"
                 errors.append(type(error)(f"{wish.entry.name}: {error.message}", mend=mend))
-        if surveyed and (too_big := room_error(self._store, self._plan(surveyed))):
-            raise too_big
+        if surveyed:
+            plan = self._plan(surveyed)
+            # Whether blocks can be shared is found out by sharing some: only where that decides.
+            if room_error(self._store, plan) and (too_big := room_error(self._store, plan, self._shared(plan))):
+                raise too_big
         for number, (wish, _) in enumerate(surveyed):
             later = {file.sha256 for after, _ in surveyed[number + 1 :] for file in after.entry.files if file.extract}
             try:
@@ -190,6 +195,16 @@ class Pull:
                 errors.append(disk_error(wish.entry.name, error))
         raise_all(errors)
         return list(done.values())
+
+    def _shared(self, plan: Plan) -> set[str | None]:
+        """The files to be fetched that take no room: a mirror on the store's own file system shares their blocks."""
+        trial = self._store.partial(f"{ADOPTED}.{own_name()}")
+        files = {file.sha256: file for asset in plan.assets for file in asset.fetch}
+        try:
+            make_folder(os.path.dirname(trial))
+        except OSError:
+            return set()
+        return {sha256 for sha256, file in files.items() if self._context.mirrors.shares(file, trial)}
 
     def _is_right(self, wish: Wish, receipt: Receipt, states: Sequence[State]) -> bool:
         """Whether nothing at all is to be done, by stamps: no request, no write."""
@@ -304,8 +319,11 @@ class Pull:
         return job
 
 
-def room_error(store: Store, plan: Plan) -> DiskSpaceError | None:
-    """Say that a plan cannot fit, or None. Each file system is asked for what will go there."""
+def room_error(store: Store, plan: Plan, shared: Collection[str | None] = ()) -> DiskSpaceError | None:
+    """Say that a plan cannot fit, or None. Each file system is asked for what will go there.
+
+    ``shared`` are the sha256 of files that take no room where they are staged.
+    """
     needed: dict[int, int] = {}
     folders: dict[int, str] = {}
     for asset in plan.assets:
@@ -313,7 +331,8 @@ def room_error(store: Store, plan: Plan) -> DiskSpaceError | None:
         staged, final = store.partial(), store.at(layout.repo or layout.folder)
         if _device(final) != _device(staged):  # a layout's folder that lies on another disk
             _add(needed, folders, final, asset.fetch_bytes + asset.copied)
-        _add(needed, folders, staged, asset.fetch_bytes + asset.copied)
+        spared = {file.sha256: file.size for file in asset.fetch if file.sha256 in shared}
+        _add(needed, folders, staged, asset.fetch_bytes + asset.copied - sum(spared.values()))
         for unpacking in asset.unpack:
             _add(needed, folders, store.at(layout.prefix(unpacking.unpacked.extract.place)), unpacking.size)
         _add(needed, folders, asset.view_folder or staged, asset.view)

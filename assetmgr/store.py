@@ -21,6 +21,7 @@ from assetmgr.errors import AssetError, IntegrityError, LockError, UsageError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest_urls import folder_fault, resolve_folder
 from assetmgr.names import check_digest, fold, is_digest
+from assetmgr.owners import is_refusal, refused
 from assetmgr.placing import make_folder, write_document
 from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_receipt, receipt_name
 
@@ -308,8 +309,22 @@ class Store:
             except AssetError as error:
                 damaged.append((asset_of(file) or file, error))
             except OSError as error:
-                damaged.append((asset_of(file) or file, IntegrityError(f"{file}: {error.strerror}")))
+                told = refused(error) if is_refusal(error) else IntegrityError(f"{file}: {error.strerror}")
+                damaged.append((asset_of(file) or file, told))
         return damaged
+
+    def unreadable(self, name: str) -> AssetError | None:
+        """Why a name that has a receipt seems to have none: this user may not read it. None where it is not so."""
+        for file in self.receipt_files():
+            if asset_of(file) == name:
+                try:
+                    with open(os.path.join(self.state, "receipts", file), "rb"):
+                        pass
+                except PermissionError as error:
+                    return refused(error, f"{name}: ")
+                except OSError:
+                    continue
+        return None
 
     def receipt_by_digest(self, name: str, digest: str) -> Receipt | None:
         """The receipt of a name and an entry's digest, or None."""

@@ -13,6 +13,7 @@ from assetmgr.catalog import user_manifests
 from assetmgr.errors import (
     AssetError,
     NotInstalledError,
+    OriginError,
     StaleLockError,
     UnknownAssetError,
     UsageError,
@@ -23,6 +24,7 @@ from assetmgr.inventory_rows import AssetStatus, ListedAsset, ShownAsset, ShownS
 from assetmgr.lock import LockedAsset, LockedFile, lock_path
 from assetmgr.manifest import HubSource, Manifest, UrlListSource, load_manifest
 from assetmgr.network import Network
+from assetmgr.owners import is_shared
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from assetmgr.environment import Changes
     from assetmgr.housekeeping.removing import Removal
     from assetmgr.install import Pulled, Wish
+    from assetmgr.mirrored import Asking
     from assetmgr.mirrors.pushing import PushReport
     from assetmgr.mirrors.run import TrafficReport
     from assetmgr.models import LoadedModel
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from assetmgr.proving import Verification
     from assetmgr.pull import Pull
     from assetmgr.references import Details
+    from assetmgr.server.server import Server, Settings
     from assetmgr.syncing import Synced
     from assetmgr.verify import Finding, Installed
     from assetmgr.whereabouts import Whereabouts
@@ -209,20 +213,66 @@ class Workspace:
         """Bring assets, and all that they require, from the lock into the store, proved.
 
         The lock of a manifest of yours is never written. A name that only a shipped manifest declares is pinned in the
-        store, the first time that it is asked for.
+        store, the first time that it is asked for. A name that no manifest and no lock here knows is pulled as the
+        first mirror has it that tells of it, and a word says whose pins these are.
 
-        ``locked=True`` refuses that, and a lock that the manifest has outrun; otherwise the locked bytes are pulled and
+        ``locked=True`` refuses both, and a lock that the manifest has outrun; otherwise the locked bytes are pulled and
         a word is said.
         """
         self._network.renew()
         errors: list[AssetError] = []
         said = self._sheets.names(names)
         with self._network.origins() as origins:
+            asking = self._asking(origins, said, errors, locked=locked)
+            said = tuple(name for name in said if name not in asking)
             if not locked:
-                said = self._sheets.lock_shipped(origins, said, errors)
-            pull = self._pull(self._declared(said, errors, locked=locked) if said else [], origins)
+                said = self._lock_shipped(origins, said, errors, asking)
+            wishes = self._declared(said, errors, locked=locked) if said else []
+            known = {wish.entry.name for wish in wishes}
+            told = [wish for wish in asking.wishes.values() if wish.entry.name not in known]
+            pull = self._pull([*wishes, *told], origins)
             pull.errors += errors
             return self._run(pull)
+
+    def _asking(self, origins: Origins, names: Sequence[str], errors: list[AssetError], *, locked: bool) -> Asking:
+        """What mirrors tell of the names that no manifest and no lock here knows, or what was pulled of them before."""
+        from assetmgr.mirrored import Asking, is_unknown
+
+        asking = Asking(self._sheets, origins, self._pulled_before, self._pinned)
+        known = () if origins.context.mirrors else self.store.installed_names()
+        unknown = [name for name in names if is_unknown(name, self._sheets)]
+        asked = [name for name in unknown if name in known or origins.context.mirrors]
+        asking.want_all(asked, errors, locked=locked)
+        return asking
+
+    def _lock_shipped(
+        self, origins: Origins, names: Sequence[str], errors: list[AssetError], asking: Asking
+    ) -> tuple[str, ...]:
+        """Pin what only a shipped manifest declares; where no origin answers for that, mirrors are asked."""
+        failed: list[AssetError] = []
+        pinned = self._sheets.lock_shipped(origins, names, failed)
+        left = [name for name in names if name not in pinned]
+        if origins.context.mirrors and failed and all(isinstance(error, OriginError) for error in failed):
+            untold: list[AssetError] = []
+            asking.want_all(left, untold, locked=False)
+            if not untold:
+                self.reporter.say(f"{', '.join(left)}: pinned as a mirror has it, since: {failed[0].message}")
+                failed = []
+        errors += failed
+        return pinned
+
+    def _pinned(self, name: str) -> list[Wish]:
+        errors: list[AssetError] = []
+        wishes = self._wishes([name], errors)
+        raise_all(errors)
+        return wishes
+
+    def _pulled_before(self, name: str) -> list[Wish]:
+        if name not in self.store.installed_names():
+            return []
+        found = [receipt for _, receipt in self._receipts([name])]
+        whole = [receipt for receipt in found if receipt is not None]
+        return [self._wish(receipt.entry, receipt) for receipt in reversed(whole)] if len(whole) == len(found) else []
 
     def _run(self, pull: Pull) -> list[Pulled]:
         """Pull, and take the steps that follow a pull for all that came, whatever else failed."""
@@ -483,7 +533,7 @@ class Workspace:
         return self._network.adopted()
 
     def push(self, target: str, names: Iterable[str] = (), *, full: bool = False) -> PushReport:
-        """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets.
+        """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets, and what tells of them.
 
         What is there in its size is not sent again, unless ``full`` finds other bytes in it. What is damaged in the
         store is told in the report's errors, and the rest is pushed.
@@ -495,22 +545,49 @@ class Workspace:
         OriginError, AccessError, DiskSpaceError
             When the target fails. What was pushed stays, and is not sent again.
         """
-        from assetmgr.mirrors.pushing import HeldFile, held_files, open_target
+        from assetmgr.carried import carriage
+        from assetmgr.mirrors.pushing import HeldFile, held_files, open_target, whole
 
         place = open_target(target, self.store, self._network.limits(), self.reporter, wait=self.wait)
         errors: list[AssetError] = []
-        files: list[HeldFile] = []
-        for name, receipt in self._receipts(names):
+        damaged: set[str] = set()
+        files: dict[str, list[HeldFile]] = {}
+        receipts = self._receipts(names)
+        for name, receipt in receipts:
             if receipt is None:
                 errors.append(self._not_installed(name))
-            else:
-                for held in held_files(self.store, receipt, self.reporter):
-                    if isinstance(held, HeldFile):
-                        files.append(held)
-                    else:
-                        errors.append(held)
-        report = place.put(files, full=full)
+                continue
+            found = list(held_files(self.store, receipt, self.reporter))
+            faults = [held for held in found if not isinstance(held, HeldFile)]
+            files.setdefault(name, []).extend(held for held in found if isinstance(held, HeldFile))
+            if faults:
+                errors += faults
+                damaged.add(name)
+        report = place.put([held for each in files.values() for held in each], full=full)
+        sound = {name: held for name, held in files.items() if name not in damaged}
+        if told := whole((receipt for _, receipt in receipts if receipt is not None), sound, report.lacking):
+            place.tell(carriage(told))
         return dataclasses.replace(report, errors=(*errors, *report.errors))
+
+    def server(self, settings: Settings, *, fresh: Callable[[], Workspace] | None = None) -> Server:
+        """A server of what is installed, which listens already; its `run` serves.
+
+        ``fresh`` makes a workspace like this one: with it, what the locks name and is not here is pulled when a client
+        asks for it.
+
+        Raises
+        ------
+        UsageError, AccessError, BusyError
+            When it cannot listen there, or a certificate cannot be read.
+        """
+        from assetmgr.server.server import Server
+
+        if fresh is None:
+            return Server(self.store, settings, report=self.reporter.say)
+        from assetmgr.through import Through
+
+        through = Through(fresh, self.reporter.say)
+        return Server(self.store, settings, pinned=through.pinned, pull=through.pull, report=self.reporter.say)
 
     # --- look and prove ------------------------------------------------------------------------------------------
 
@@ -579,6 +656,22 @@ class Workspace:
     ) -> list[ListedAsset]:
         """All that is declared, locked or installed, by name. A pattern is a glob or a part of a name."""
         return self._inventory.listed(pattern, kind=kind, installed=installed, groups=groups)
+
+    def on_mirrors(
+        self, mirrors: Sequence[str], pattern: str | None = None, *, kind: str | None = None
+    ) -> list[ListedAsset]:
+        """What mirrors tell that they have, by name; the ``state`` is that of the same bytes here.
+
+        Raises
+        ------
+        OriginError
+            When none of them tells.
+        """
+        from assetmgr.mirrored import on_mirrors
+        from assetmgr.mirrors.chosen import named_mirrors
+
+        with self._network.origins(mirrors=named_mirrors(mirrors)) as origins:
+            return on_mirrors(origins, Inventory(self._sheets, self.store), pattern, kind=kind)
 
     def lock_file(self) -> str:
         """The lock of the user's manifest, of several the last one's.
@@ -657,7 +750,9 @@ class Workspace:
             found = dataclasses.replace(found, use=dict(asset.use))
         return found
 
-    def _not_installed(self, name: str) -> NotInstalledError:
+    def _not_installed(self, name: str) -> AssetError:
+        if unreadable := self.store.unreadable(name):
+            return unreadable
         locked = name in self._sheets.locked(self._sheets.of(name)).assets
         steps = f"assetmgr pull {name}" if locked else f"assetmgr lock {name} && assetmgr pull {name}"
         return NotInstalledError(f"{name}: not installed", mend=steps)
@@ -678,6 +773,8 @@ class Workspace:
 
         manifests = [os.path.abspath(manifest.path) for manifest in self.manifests] if self._chosen else []
         writable = not os.path.isdir(self.store.root) or os.access(self.store.root, os.W_OK)
+        # `datasets` shuts the group out of what it makes, and stops at what another user made.
+        writable = writable and not is_shared(self.store.root)
         return changes(self.store.root, os.environ, manifests=manifests, writable=writable, online=online, hook=hook)
 
     def require(self, names: Iterable[str]) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,25 +71,6 @@ def taken(context: Context) -> tuple[Path, bool] | None:
     assert stamp is not None
     assert stamp.fits(os.stat(final))
     return Path(final), done.is_shared
-
-
-@pytest.fixture(params=["xfs", "btrfs"])
-def cloning(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system that has reflinks, where one can be made."""
-    maker = shutil.which(f"mkfs.{request.param}")
-    if maker is None or os.geteuid() != 0:
-        pytest.skip(f"no {request.param} can be made here")
-    image, folder = tmp_path / "image", tmp_path / "mounted"
-    folder.mkdir()
-    with image.open("wb") as file:
-        file.truncate(400 << 20)
-    subprocess.run([maker, "-q", image], check=True, capture_output=True)
-    if subprocess.run(["mount", "-o", "loop", image, folder], check=False, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_where_blocks_can_be_shared_the_store_has_a_file_of_its_own(cloning: Path) -> None:

@@ -28,8 +28,10 @@ def run(*names: str, **environment: str) -> str:
     ("name", "rows"),
     [
         ("adopt", ["pull from a hub cache", "its requests"]),
+        ("pull-folder", ["pull from a folder, 4 x 16 MiB, copied / cp, then sha256sum"]),
         ("kills", ["fetched again after kill -9"]),
         ("transfer", ["/ sha256 of it alone"]),
+        ("serve", ["to 1 / nginx", "to 8 / nginx"]),
         ("look", ["list, 200 assets", "whereis, 200 assets"]),
         ("packed-media", ["from a zip, stored", "from a zip, deflated"]),
         ("memory", ["memory, lock of", "memory, pull of"]),

@@ -2,7 +2,8 @@
 
 So is tests/PROMISES.md: its tests exist. A comment before a fenced block says what is done with it: ``run``
 (a block of commands must end with 0, or with the ``exit code`` said, and each line of output shown must come), ``file:
-NAME`` (it becomes that file), ``manifest`` (it is one), ``cron`` (its commands run, and say nothing).
+NAME`` (it becomes that file), ``manifest`` (it is one), ``cron`` (its commands run, and say nothing), ``admin``
+(tests/test_forty_machines.py runs it).
 """
 
 from __future__ import annotations

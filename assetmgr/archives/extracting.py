@@ -29,6 +29,7 @@ from assetmgr.archives.members import STAGE_PREFIX, Member
 from assetmgr.archives.source import Seekable
 from assetmgr.digests import CHUNK, hash_descriptor, in_parallel, sha256_text
 from assetmgr.errors import DiskSpaceError, IntegrityError
+from assetmgr.owners import give
 from assetmgr.placing import file_mode
 from assetmgr.receipt import Stamp
 
@@ -278,7 +279,9 @@ class _Run:
                     _differs(archive, member.path, f"is {found_is}; the listing says {listed.size}, {listed.sha256}")
                 # The folder is held while its descriptor is used: it is closed with the last who holds it.
                 folder = self.tree.folder(listed.path.rpartition("/")[0], make=True)
-                mode = file_mode(folder.path if folder.descriptor is None else folder.descriptor)
+                around = folder.path if folder.descriptor is None else folder.descriptor
+                give(file.fileno(), around)
+                mode = file_mode(around)
                 os.chmod(file.fileno() if os.chmod in os.supports_fd else stage.entry(name), mode)
                 if self.sync_each:
                     os.fsync(file.fileno())

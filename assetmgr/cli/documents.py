@@ -264,6 +264,16 @@ class VerifyDocument(Moved, frozen=True, kw_only=True):
     errors: tuple[ToldError, ...]
 
 
+class ServeDocument(msgspec.Struct, frozen=True):
+    """A server that listens: by which address clients reach it, and how many assets it has to give."""
+
+    address: str
+    port: int
+    root: str
+    assets: int
+    pid: int
+
+
 class MirrorDocument(msgspec.Struct, frozen=True):
     """What was pushed to a mirror, and what was there already."""
 

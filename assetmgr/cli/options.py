@@ -97,7 +97,7 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit-rate",
         metavar="RATE",
-        type=_rate,
+        type=rate,
         default=None,
         help="bytes a second for the whole run, such as 500K or 20M (else ASSETMGR_LIMIT_RATE, else no limit)",
     )
@@ -161,7 +161,7 @@ def duration(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 10m or 1h30m")
 
 
-def _rate(text: str) -> float:
+def rate(text: str) -> float:
     from assetmgr.transfer.limits import parse_rate
 
     try:

@@ -19,6 +19,7 @@ from assetmgr.cli.commands import (
     proving,
     pulling,
     reference,
+    serving,
     syncing,
     trying,
 )
@@ -35,7 +36,7 @@ GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
     ("use", ("try", "env", "run", "requirements")),
-    ("keep", ("verify", "doctor", "mirror", "rm", "gc")),
+    ("keep", ("verify", "doctor", "mirror", "serve", "rm", "gc")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -222,7 +223,21 @@ def make_parser() -> CommandLine:
     add_common(parser, defaults=True)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     commands = Commands(parsers)
-    families = (editing, locking, pulling, syncing, proving, looking, trying, environment, doctoring, mirror, housekeeping, reference)
+    families = (
+        editing,
+        locking,
+        pulling,
+        syncing,
+        proving,
+        looking,
+        trying,
+        environment,
+        doctoring,
+        mirror,
+        serving,
+        housekeeping,
+        reference,
+    )
     for module in families:
         module.register(commands)
     parser.set_defaults(commands=commands.names)

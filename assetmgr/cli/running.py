@@ -13,6 +13,7 @@ from assetmgr.cli.output import LostOutputError, Output
 from assetmgr.cli.parser import WrongUsage, make_parser
 from assetmgr.cli.requests_told import requests_told
 from assetmgr.errors import AssetError
+from assetmgr.owners import is_refusal, refused
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -66,8 +67,10 @@ def _run(words: Sequence[str], output: Output) -> int:
         output.fail(error)
         return error.code
     except OSError as error:
-        output.fail(_of_the_system(error))
+        told = _of_the_system(error)
+        output.fail(told)
         output.trace(error)
+        return told.code
     except MemoryError:
         output.fail(AssetError("there is not enough memory", mend="end other programs, or take fewer --jobs"))
     except Exception as error:  # noqa: BLE001 - the last place where it can be told in words
@@ -83,7 +86,9 @@ def _of_the_system(error: OSError) -> AssetError:
         os.getcwd()
     except OSError:
         return AssetError("the working folder is gone, or may not be read", mend="cd to a folder that is there")
+    if is_refusal(error):
+        return refused(error)
     mend = ""
-    if isinstance(error, PermissionError) or error.errno in (errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG):
+    if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):
         mend = "see what stands there and who may write it, or name another store: --root, or ASSETMGR_ROOT"
     return AssetError(f"{error.filename or 'the system'}: {error.strerror or error}", mend=mend)

@@ -24,6 +24,7 @@ SHAPES = {
     "pull": "assetmgr.cli.documents:PullDocument",
     "remove": "assetmgr.cli.editing_documents:RemoveDocument",
     "requirements": "[builtins:str]",
+    "serve": "assetmgr.cli.documents:ServeDocument",
     "show": "assetmgr.inventory:ShownAsset",
     "rm": "assetmgr.cli.documents:RemovalDocument",
     "samples": "assetmgr.inventory_rows:ShownSheet",

@@ -179,6 +179,7 @@ _MIRRORS = """
 
       assetmgr mirror push DIR       fill a folder with what is installed
       assetmgr pull --mirror DIR     take from it
+      assetmgr list --mirror DIR     what it has; a NAME of it can be pulled without manifest and lock, by its pins
 
     In each a file lies at blobs/sha256/<its sha256>. A mirror that lies, stalls or fails is left out of the run, with a
     word; one that lacks much is asked after the origin.

@@ -17,10 +17,12 @@ OURS: Sequence[Variable] = (
     Variable(("ASSETMGR_ROOT",), "the store, where --root names none"),
     Variable(("ASSETMGR_MANIFEST",), "the manifests, where --manifest names none; several are separated as in PATH"),
     Variable(("ASSETMGR_MIRRORS",), "mirrors, asked after those of --mirror; separated by blanks"),
+    Variable(("ASSETMGR_MIRROR_TOKENS",), "tokens for mirrors that ask for one: ADDRESS TOKEN, separated by blanks"),
     Variable(
         ("ASSETMGR_LOCAL_CACHES",),
         "more folders to look into before fetching, separated as in PATH; off: none at all",
     ),
+    Variable(("ASSETMGR_SERVE_TOKEN",), "the token that `serve` asks for, where its options name none"),
     Variable(("ASSETMGR_LIMIT_RATE",), "bytes a second for a whole run, where --limit-rate says nothing: 20M"),
     Variable(("ASSETMGR_TRANSPORT",), "how a hub's bytes are moved, over every manifest: auto, direct or snapshot"),
     Variable(

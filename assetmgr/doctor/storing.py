@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import stat
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from assetmgr.doctor.evidence import Evidence
 from assetmgr.doctor.finding import Finding, some
 from assetmgr.doctor.machine import names_in
+from assetmgr.owners import owner
 
 _PARTS = ("hub", "torch", "lavis", "clip", "files", "prepared", ".assetmgr")
 
@@ -45,7 +45,7 @@ def check_store(evidence: Evidence) -> Iterator[Finding]:
             "error",
             "store",
             f"{there} cannot be written: {error.strerror or error}: what is installed can be used, and nothing pulled",
-            f"make it writable for you or a group of yours ({_owner(there)}), or name another store by ASSETMGR_ROOT",
+            f"make it writable for you or a group of yours ({owner(there)}), or name another store by ASSETMGR_ROOT",
         )
         return
     if refusal:
@@ -78,13 +78,6 @@ def _symlink_refusal(folder: str) -> str:
     except (OSError, NotImplementedError) as error:
         return str(getattr(error, "strerror", None) or error)
     return ""
-
-
-def _owner(folder: str) -> str:
-    with contextlib.suppress(OSError):
-        status = os.stat(folder)
-        return f"it is of user {status.st_uid}, group {status.st_gid}, mode {stat.S_IMODE(status.st_mode):o}"
-    return "nobody may look at it"
 
 
 def check_disk(evidence: Evidence) -> Iterator[Finding]:
@@ -149,21 +142,50 @@ def check_sharing(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 "sharing",
-                f"the group cannot write everything below {store}: {some(closed)}",
-                f"chgrp -R --reference={store} {store} && find {store} -type d -exec chmod g+rwxs {{}} +",
+                f"the group cannot use everything below {store}: {some(closed)}",
+                f"as root: chgrp -R --reference={store} {store} && chmod -R g+rX {store} && "
+                f"find {store} -type d -exec chmod g+ws {{}} + && find {store}/.assetmgr/mutex -type f -exec "
+                "chmod g+w {} +",
             )
         else:
             yield Finding("ok", "sharing", f"{store} is open to its group")
+    elif strange := list(_parts_of_others(store)):
+        yield Finding(
+            "warning",
+            "sharing",
+            f"{store} is one user's, and parts of it are another's: {some(strange)} ({owner(store)})",
+            f"as root: chown -R --reference={store} {store}",
+        )
 
 
 def _closed_parts(store: str, group: int) -> Iterator[str]:
-    """Folders in the first two levels that the group cannot write, or that are of another group."""
+    """What the group cannot use in the first two levels: folders it cannot write, locks it cannot take, documents."""
+    for path, status in _parts(store):
+        needs = stat.S_IRGRP
+        if stat.S_ISDIR(status.st_mode):
+            needs |= stat.S_IWGRP | stat.S_IXGRP
+        elif path.startswith(".assetmgr/mutex/") and path.endswith(".lock"):
+            needs |= stat.S_IWGRP
+        if status.st_mode & needs != needs or status.st_gid != group:
+            yield path
+
+
+def _parts_of_others(store: str) -> Iterator[str]:
+    user = os.stat(store).st_uid
+    return (path for path, status in _parts(store) if status.st_uid != user)
+
+
+def _parts(store: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Folders of the first two levels, and our own documents."""
     for part in _PARTS:
-        for path in (part, *(f"{part}/{name}" for name in names_in(os.path.join(store, part)))):
+        below = [f"{part}/{name}" for name in names_in(os.path.join(store, part))]
+        if part == ".assetmgr":
+            for folder in ("mutex", "receipts", "listings"):
+                below += [f"{part}/{folder}/{name}" for name in names_in(os.path.join(store, part, folder))]
+        for path in (part, *below):
             try:
                 status = os.lstat(os.path.join(store, path))
             except OSError:
                 continue
-            is_open = status.st_mode & stat.S_IWGRP and status.st_gid == group
-            if stat.S_ISDIR(status.st_mode) and not is_open:
-                yield path
+            if stat.S_ISDIR(status.st_mode) or (path.count("/") == 2 and stat.S_ISREG(status.st_mode)):
+                yield path, status

@@ -1,9 +1,11 @@
 """Mirrors: places that give bytes by their sha256, asked before the origin. One module a kind, behind one Protocol.
 
 Every mirror has the same layout, that of an OCI image: a blob lies at ``blobs/sha256/<64 hex digits>`` below the
-folder, the http address or the bucket's prefix. Nothing of a mirror is believed: what it gives is hashed as it
-arrives, and a mirror that lies, stalls or fails is left out for the rest of the run. No login and no token is ever
-sent to one; a bucket is asked as its own library's settings say.
+folder, the http address or the bucket's prefix; beside the blobs may stand what it tells of assets
+(`assetmgr.mirrors.telling`). Nothing of a mirror is believed: what it gives is hashed as it arrives, and a mirror that
+lies, stalls or fails is left out for the rest of the run. No login and no token of a hub's is ever sent
+to one; a server gets the token that was named for its very address, and a bucket is asked as its own library's settings
+say.
 """
 
 from __future__ import annotations
@@ -11,11 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from assetmgr.carried import Carriage, Told
 from assetmgr.errors import UsageError
 from assetmgr.lock import LockedFile
 from assetmgr.manifest_urls import is_mirror_url, mirror_fault
 from assetmgr.names import check_digest
 from assetmgr.transfer.source import Source
+
+
+class Read(Protocol):
+    """Reads a small document of a mirror."""
+
+    def __call__(self, source: Source, /, *, most: int) -> bytes | None:
+        """Its bytes; None where it is not there. Raises `OriginError`, `AccessError` where it cannot be had."""
 
 
 class Mirror(Protocol):
@@ -41,6 +51,24 @@ class Mirror(Protocol):
         ------
         OriginError
             When the mirror is not there at all.
+        """
+
+    def carriage(self, name: str, read: Read) -> Carriage | None:
+        """What it tells of an asset and of all that this requires; None where it tells nothing of it.
+
+        Raises
+        ------
+        LockError
+            When what it tells is not to be used.
+        OriginError, AccessError
+        """
+
+    def listed(self, read: Read) -> Sequence[Told] | None:
+        """The assets that it tells of, in short; None where it is one of bytes alone.
+
+        Raises
+        ------
+        LockError, OriginError, AccessError
         """
 
 

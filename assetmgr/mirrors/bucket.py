@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assetmgr.carried import Carriage, Told
 from assetmgr.errors import AccessError, AssetError, MissingExtraError, OriginError, UsageError
 from assetmgr.lock import LockedFile
-from assetmgr.mirrors import blob_path
+from assetmgr.mirrors import Read, blob_path, telling
 from assetmgr.transfer.connection import reason
 from assetmgr.transfer.evidence import Headers
 from assetmgr.transfer.limits import Limits
@@ -43,8 +44,17 @@ class BucketMirror:
         self._opened: tuple[Any, str] | None = None
 
     def sources(self, file: LockedFile) -> Sequence[Source]:
-        url = f"{self.name}/{blob_path(file.sha256 or '')}"
-        return [Source(url, logins=False, opener=_Opener(self, url, file))]
+        return [self._source(blob_path(file.sha256 or ""), file.size)]
+
+    def carriage(self, name: str, read: Read) -> Carriage | None:
+        return telling.carriage(self._source, name, read)
+
+    def listed(self, read: Read) -> Sequence[Told] | None:
+        return telling.listed(self._source, read)
+
+    def _source(self, path: str, size: int = -1) -> Source:
+        url = f"{self.name}/{path}"
+        return Source(url, logins=False, opener=_Opener(self, url, path, size))
 
     def filesystem(self) -> tuple[Any, str]:
         """fsspec's file system, and the prefix in it."""
@@ -108,15 +118,15 @@ class _Announced:
 class _Opener:
     """Opens one blob, as often as it is asked for; its size is asked for once."""
 
-    def __init__(self, mirror: BucketMirror, url: str, file: LockedFile) -> None:
-        self._mirror, self._url, self._file = mirror, url, file
+    def __init__(self, mirror: BucketMirror, url: str, path: str, size: int) -> None:
+        self._mirror, self._url, self._in_bucket, self._size = mirror, url, path, size
         self._announced: _Announced | None = None
 
     def __call__(self, start: int, end: int | None, stop: threading.Event, limits: Limits, /) -> _Answer:
-        small = 0 < self._file.size <= PIECE and start == 0 and end is None
+        small = 0 < self._size <= PIECE and start == 0 and end is None
         if small:
             # One byte more than is wanted: it would show that there is more.
-            return _Answer(_Stream(self, 0, self._file.size + 1, stop, limits), _Announced(None), 0, None)
+            return _Answer(_Stream(self, 0, self._size + 1, stop, limits), _Announced(None), 0, None)
         if self._announced is None:
             first = _Stream(self, None, None, stop, limits).take()
             assert isinstance(first, _Announced)
@@ -144,7 +154,7 @@ class _Opener:
         return error if isinstance(error, AssetError) else bucket_failure(self._url, error)
 
     def _path(self, prefix: str) -> str:
-        return f"{prefix}/{blob_path(self._file.sha256 or '')}"
+        return f"{prefix}/{self._in_bucket}"
 
 
 class _Stream:

@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from assetmgr.carried import Carriage
 from assetmgr.digests import Hasher, in_parallel
 from assetmgr.errors import AssetError, IntegrityError, OriginError
 from assetmgr.mirrors import blob_path
 from assetmgr.mirrors.bucket import PIECE, bucket_failure, check_library, open_filesystem
 from assetmgr.mirrors.pushing import HeldFile, PushReport, damaged, unique
+from assetmgr.mirrors.telling import write_told
 from assetmgr.reporting import Progress, Reporter
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.rate import Bucket
@@ -59,6 +61,7 @@ class BucketTarget:
         sent: list[HeldFile] = []
         there: list[HeldFile] = []
         errors: list[AssetError] = []
+        lacking: set[str] = set()
         total = sum(file.size for file in wanted)
         with self._reporter.progress(f"pushing to {self._url}", total) as bar:
 
@@ -73,6 +76,7 @@ class BucketTarget:
                 for file, result in in_parallel(work, wanted, workers=jobs, waiting=self._check_pulse):
                     if isinstance(result, IntegrityError):
                         errors.append(result)
+                        lacking.add(file.sha256)
                     else:
                         (sent if result else there).append(file)
             finally:
@@ -84,7 +88,38 @@ class BucketTarget:
             len(there),
             sum(file.size for file in there),
             tuple(errors),
+            frozenset(lacking),
         )
+
+    def tell(self, told: Carriage) -> None:
+        """What another store tells of at this very moment may be missing in the list; it stays to be had by name."""
+        filesystem, prefix = open_filesystem(self._url)
+
+        def read(path: str) -> bytes | None:
+            try:
+                data: bytes = filesystem.cat_file(f"{prefix}/{path}")
+            except FileNotFoundError:
+                return None
+            return data
+
+        def write(path: str, data: bytes) -> None:
+            if not self._atomic:
+                filesystem.makedirs(f"{prefix}/{path}".rpartition("/")[0], exist_ok=True)
+            filesystem.pipe_file(f"{prefix}/{path}", data)
+
+        try:
+            write_told(told, read, write)
+        except AssetError:
+            raise
+        except Exception as error:  # noqa: BLE001 - every library raises what it likes
+            raise self._told(error) from None
+
+    def _told(self, error: Exception) -> AssetError:
+        failure = bucket_failure(self._url, error)
+        if isinstance(failure, PassingError):
+            failure = OriginError(f"{self._url}: {failure}", mend=_AGAIN)
+        failure.mend = failure.mend or _AGAIN
+        return failure
 
     def _put_one(self, filesystem: Any, path: str, file: HeldFile, bar: Progress, *, full: bool) -> bool:
         """Send one file; False where it is there already."""
@@ -105,11 +140,7 @@ class BucketTarget:
         except AssetError:
             raise
         except Exception as error:  # noqa: BLE001 - every library raises what it likes
-            failure = bucket_failure(self._url, error)
-            if isinstance(failure, PassingError):
-                failure = OriginError(f"{self._url}: {failure}", mend=_AGAIN)
-            failure.mend = failure.mend or _AGAIN
-            raise failure from None
+            raise self._told(error) from None
         finally:
             self._hear()
 

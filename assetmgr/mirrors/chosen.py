@@ -29,7 +29,20 @@ def chosen_mirrors(asked: Iterable[str], declared: Iterable[str]) -> list[str]:
     UsageError
         For what names no mirror.
     """
-    texts = [*asked, *("".join(match.groups("")) for match in _WORD.finditer(os.environ.get(VARIABLE, "")))]
+    listed = ("".join(match.groups("")) for match in _WORD.finditer(os.environ.get(VARIABLE, "")))
+    return list(dict.fromkeys([*named_mirrors(asked), *named_mirrors(listed), *declared]))
+
+
+def named_mirrors(texts: Iterable[str]) -> list[str]:
+    """The mirrors that texts name, each once; relative folders begin at the working folder.
+
+    Raises
+    ------
+    UsageError
+        For what names no mirror.
+    """
+    found = []
     for text in texts:
         check_mirror(text)
-    return list(dict.fromkeys([*(resolve_mirror(text, os.getcwd()) for text in texts), *declared]))
+        found.append(resolve_mirror(text, os.getcwd()))
+    return list(dict.fromkeys(found))

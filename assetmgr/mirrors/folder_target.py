@@ -14,12 +14,14 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from assetmgr.carried import Carriage
 from assetmgr.digests import hash_file, in_parallel, sha256_text
 from assetmgr.errors import AccessError, AssetError, DiskSpaceError, IntegrityError, OriginError, UsageError
 from assetmgr.mirrors import blob_path
 from assetmgr.mirrors.pushing import HeldFile, PushReport, store_fault, unique
+from assetmgr.mirrors.telling import write_told
 from assetmgr.mutex import held
-from assetmgr.placing import make_folder, place, remove_file, sync_folder
+from assetmgr.placing import make_folder, place, remove_file, sync_folder, write_document
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
 from assetmgr.transfer.engine import Engine, disk_error
@@ -56,6 +58,24 @@ class FolderTarget:
         except OSError as error:
             raise self._fault(disk_error(self._folder, error)) from None
 
+    def tell(self, told: Carriage) -> None:
+        purpose = f"telling of assets in {self._folder}"
+        try:
+            with held(Path(self._folder, ".pushing", "told.lock"), purpose, wait=self._wait, say=self._reporter.say):
+                write_told(told, self._note, lambda path, data: write_document(self._at(path), data))
+        except OSError as error:
+            raise self._fault(disk_error(self._folder, error)) from None
+
+    def _at(self, path: str) -> str:
+        return os.path.join(self._folder, *path.split("/"))
+
+    def _note(self, path: str) -> bytes | None:
+        try:
+            with open(self._at(path), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
     def _fault(self, error: AssetError) -> AssetError:
         """What is wrong with the target, with a mend that speaks of it and not of the store."""
         code = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
@@ -75,18 +95,20 @@ class FolderTarget:
         return error
 
     def _final(self, sha256: str) -> str:
-        return os.path.join(self._folder, *blob_path(sha256).split("/"))
+        return self._at(blob_path(sha256))
 
     def _put(self, files: list[HeldFile], *, full: bool) -> PushReport:
         present = {
             file.sha256 for file, is_there in in_parallel(lambda file: self._holds(file, full), files) if is_there
         }
         errors: list[AssetError] = []
+        lacking: set[str] = set()
         todo = []
         for each in files:
             if each.sha256 in present:
                 continue
             if os.path.isdir(final := self._final(each.sha256)) and not os.path.islink(final):
+                lacking.add(each.sha256)
                 errors.append(
                     IntegrityError(
                         f"{each.label}: not pushed: a folder stands at {blob_path(each.sha256)} of {self._folder}",
@@ -125,6 +147,7 @@ class FolderTarget:
                     with contextlib.suppress(OSError):
                         remove_file(outcome.task.partial)
                     errors.append(store_fault(file, error))
+                    lacking.add(file.sha256)
                 else:
                     raise self._fault(error)
             sent += self._place(arrived)
@@ -136,6 +159,7 @@ class FolderTarget:
             len(there),
             sum(file.size for file in there),
             tuple(errors),
+            frozenset(lacking),
         )
 
     def _place(self, arrived: list[tuple[Task, HeldFile]]) -> list[HeldFile]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from assetmgr.carried import Carriage
 from assetmgr.errors import AssetError, IntegrityError, OriginError, UsageError
 from assetmgr.manifest_urls import is_mirror_url, resolve_mirror
 from assetmgr.mirrors import check_mirror
@@ -33,7 +34,10 @@ class HeldFile:
 
 @dataclass(frozen=True, slots=True)
 class PushReport:
-    """What a push did: what was sent, what was there already, and what the store could not give."""
+    """What a push did: what was sent, what was there already, and what the store could not give.
+
+    ``lacking`` are the sha256 of what is not there, for the ``errors``.
+    """
 
     target: str
     files: int = 0
@@ -41,6 +45,7 @@ class PushReport:
     present_files: int = 0
     present_bytes: int = 0
     errors: tuple[AssetError, ...] = ()
+    lacking: frozenset[str] = frozenset()
 
 
 class PushTarget(Protocol):
@@ -54,6 +59,9 @@ class PushTarget(Protocol):
         AssetError
             When the target fails. A fault of the store is in the report.
         """
+
+    def tell(self, told: Carriage) -> None:
+        """Write down there what is to be told of assets that are there whole; what it tells of others stays."""
 
 
 def open_target(text: str, store: Store, limits: Limits, reporter: Reporter, *, wait: float = 3600.0) -> PushTarget:
@@ -107,6 +115,24 @@ def held_files(store: Store, receipt: Receipt, reporter: Reporter) -> Iterator[H
         elif digest is not None:
             listing = HeldFile(entry.name, f"the listing of {whose}", store.listing(digest), digest, len(data or b""))
             yield listing if data is not None else damaged(listing, f"{listing.path} is missing or damaged")
+
+
+def whole(
+    receipts: Iterable[Receipt], held: Mapping[str, Iterable[HeldFile]], lacking: Collection[str]
+) -> list[Receipt]:
+    """The receipts of the assets that are whole where their ``held`` files were pushed to, with all that they require.
+
+    Of an asset of several revisions it is the one pulled last.
+    """
+    found: dict[str, Receipt] = {}
+    for receipt in sorted(receipts, key=lambda each: each.pulled_at):
+        name = receipt.entry.name
+        if name in held and all(file.sha256 not in lacking for file in held[name]):
+            found[name] = receipt
+    while short := [name for name, each in found.items() if not found.keys() >= set(each.entry.requires)]:
+        for name in short:
+            del found[name]
+    return list(found.values())
 
 
 def unique(files: Iterable[HeldFile]) -> list[HeldFile]:

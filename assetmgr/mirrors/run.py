@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from assetmgr.errors import AssetError, OriginError
 from assetmgr.lock import LockedFile
-from assetmgr.mirrors import Mirror, open_mirror
+from assetmgr.mirrors import Mirror, Read, open_mirror
 from assetmgr.mirrors.standing import MirrorReport, Standing, Turn
+from assetmgr.placing import clone, remove_file
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source
-from assetmgr.transfer.urls import safe_url
+from assetmgr.transfer.urls import local_path, safe_url
+
+if TYPE_CHECKING:
+    from assetmgr.transfer.engine import Engine
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,50 @@ class Mirrors:
             (first if turn is Turn.FIRST else last).extend(ways)
         return first, last
 
+    def ask(
+        self, question: Callable[[Mirror, Read], _Answer], engine: Engine
+    ) -> list[tuple[str, _Answer | AssetError]]:
+        """What each mirror answers to a question, in order, by its name. One that is down is left out of the run."""
+        answers: list[tuple[str, _Answer | AssetError]] = []
+        for mirror, standing in self._mirrors:
+            try:
+                answers.append((mirror.name, question(mirror, self._reader(mirror, standing, engine))))
+            except OriginError as error:
+                standing.fails(error)
+                answers.append((mirror.name, error))
+            except AssetError as error:
+                answers.append((mirror.name, error))
+        return answers
+
+    def _reader(self, mirror: Mirror, standing: Standing, engine: Engine) -> Read:
+        watch = _Asked(standing, self._absent, (mirror.name, ""), mirror.is_local)
+
+        def read(source: Source, /, *, most: int) -> bytes | None:
+            asked = replace(source, logins=False, limits=self._limits, watch=watch)
+            try:
+                return engine.read(asked, most=most, label="what it tells of assets").data
+            except OriginError as error:
+                if error.is_absent:
+                    return None
+                raise
+
+        return read
+
+    def shares(self, file: LockedFile, trial: str) -> bool:
+        """Whether the first mirror with a file is on this machine, and can share its blocks.
+
+        It is tried by a file of the name ``trial``, which is removed.
+        """
+        for source in self.sources(file)[0] if file.size >= self._limits.resume_from else ():  # less is copied
+            if not source.url.startswith("file:"):
+                return False
+            with contextlib.suppress(OSError):
+                if os.stat(path := local_path(source.url)).st_size == file.size:
+                    is_clone = clone(path, trial)
+                    remove_file(trial)
+                    return is_clone
+        return False
+
     def _ways(self, mirror: Mirror, standing: Standing, file: LockedFile) -> Sequence[Source]:
         try:
             found = mirror.sources(file)
@@ -105,8 +158,8 @@ class Mirrors:
             standing.fails(error)
             return []
         watch = _Asked(standing, self._absent, (mirror.name, file.sha256 or ""), mirror.is_local)
-        # Whatever a mirror says of itself: no login goes to it.
-        return [replace(source, token=None, logins=False, limits=self._limits, watch=watch) for source in found]
+        # No login goes to it, but the token that its user named for its very address.
+        return [replace(source, logins=False, limits=self._limits, watch=watch) for source in found]
 
     def asked_origin(self, url: str) -> None:
         """Remember who was asked, where that was not a file of this machine."""

@@ -235,15 +235,22 @@ class Fetcher:
 def recover(context: Context) -> None:
     """Give whole files back that a killed process had taken for its own; drop those that are not worth it."""
     folder = context.store.partial()
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            match = _TAKEN.fullmatch(name)
-            if match and match["host"] == _host() and not _lives(int(match["pid"])):
-                path = os.path.join(folder, name)
-                if match["key"] != ADOPTED and os.path.getsize(path) >= context.limits.resume_from:
-                    with contextlib.suppress(FileExistsError):
-                        os.link(path, os.path.join(folder, match["key"]))
-                remove_file(path)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        match = _TAKEN.fullmatch(name)
+        if match and match["host"] == _host() and not _lives(int(match["pid"])):
+            with contextlib.suppress(OSError):
+                _give_back(os.path.join(folder, name), os.path.join(folder, match["key"]), match["key"], context)
+
+
+def _give_back(path: str, shared: str, key: str, context: Context) -> None:
+    if key != ADOPTED and os.path.getsize(path) >= context.limits.resume_from and not os.path.lexists(shared):
+        os.replace(path, shared)  # no link: of another user's file the system may allow none
+    else:
+        remove_file(path)
 
 
 def _key(file: LockedFile) -> str:

@@ -48,7 +48,7 @@ def read_document(source: Source, wire: Wire, *, most: int, label: str, say: Cal
             body = _body(answer, most, where, Pace(wire.limits_of(source)))
             return Document(body, answer.headers, answer.url)
 
-    return _patiently(read, wire, f"{label}: {where}", say)
+    return _patiently(read, wire, source, f"{label}: {where}", say)
 
 
 def published_size(source: Source, wire: Wire, *, label: str, say: Callable[[str], object]) -> int | None:
@@ -67,11 +67,11 @@ def published_size(source: Source, wire: Wire, *, label: str, say: Callable[[str
                 return answer.length
             return span.size if span else None
 
-    return _patiently(look, wire, f"{label}: {safe_url(source.url)}", say)
+    return _patiently(look, wire, source, f"{label}: {safe_url(source.url)}", say)
 
 
-def _patiently(ask: Callable[[], _T], wire: Wire, label: str, say: Callable[[str], object]) -> _T:
-    attempts = Attempts(wire.limits)
+def _patiently(ask: Callable[[], _T], wire: Wire, source: Source, label: str, say: Callable[[str], object]) -> _T:
+    attempts = Attempts(wire.limits_of(source))
     while True:
         try:
             return ask()
@@ -80,7 +80,8 @@ def _patiently(ask: Callable[[], _T], wire: Wire, label: str, say: Callable[[str
             if wait is None:
                 told = attempts.given_up(error)
                 raise OriginError(f"{label}: {told.message}", mend=told.mend) from None
-            say(f"{label}: {error}; again in {wait:.1f} s")
+            if source.watch is None:
+                say(f"{label}: {error}; again in {wait:.1f} s")
             wire.stop.wait(wait)
 
 

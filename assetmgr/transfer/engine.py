@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from assetmgr.errors import AssetError, DiskSpaceError
+from assetmgr.owners import is_refusal, refused
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.transfer.crew import Crew
 from assetmgr.transfer.documents import Document, published_size, read_document
@@ -150,6 +151,8 @@ def disk_error(name: str, error: OSError) -> AssetError:
         fault = DiskSpaceError(
             f"{name}: {where}: {error.strerror}", mend="free some space and pull again: it goes on where it was"
         )
+    elif is_refusal(error):
+        fault = refused(error, f"{name}: ")
     else:
         fault = AssetError(
             f"{name}: {where}: {error.strerror or error}", mend="see who owns the store's folders and may write there"

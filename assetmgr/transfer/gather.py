@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
-from assetmgr.digests import Hasher
+from assetmgr.digests import Hasher, hash_descriptor
+from assetmgr.placing import clone_into
 from assetmgr.transfer.connection import Answer
 from assetmgr.transfer.evidence import evidence, validator
 from assetmgr.transfer.follower import Follower
@@ -22,7 +23,7 @@ from assetmgr.transfer.segments import Gathering, Helpers
 from assetmgr.transfer.source import Fetched, Source, Task
 from assetmgr.transfer.straight import take_straight
 from assetmgr.transfer.urls import safe_url
-from assetmgr.transfer.wire import Wire
+from assetmgr.transfer.wire import LocalAnswer, Wire
 
 
 class Gatherer:
@@ -179,11 +180,28 @@ class Gatherer:
 
                 take_straight(self._task, source, answer, self._wire, write, hasher, self._count)
                 return self._proved(source, answer, hasher.count, hasher.digests())
+            if isinstance(answer, LocalAnswer) and clone_into(answer.descriptor, self._partial.descriptor):
+                return self._proved(source, answer, *self._hash_clone())
             piece = piece_size(size, self._limits)
             header = Header(name_url(source.url), size, validator(answer.headers), piece, self._task.sha256)
             self._journal = Journal(self._task.partial, header, fresh=True)
             self._begin(header, None)
             return self._rest(source, answer)
+
+    def _hash_clone(self) -> tuple[int, Mapping[str, str]]:
+        """Hash what shares its blocks with a local file. Whoever writes into that one from now on changes it alone."""
+        bucket = self._wire.bucket
+
+        def done(count: int) -> None:
+            self._wire.check()
+            bucket.take(count)
+            self._count(count)
+
+        size = self._partial.size()
+        count, digests = hash_descriptor(self._partial.descriptor, self._algorithms, size=size, progress=done)
+        if self._task.size not in (None, count):
+            raise PassingError(f"it has {count} bytes by now")
+        return count, digests
 
     def _take_changed(self, source: Source) -> Answer | None:
         changed, self._changed = self._changed, None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import threading
 
-from assetmgr.placing import make_folder, remove_file
+from assetmgr.owners import give, is_shared
+from assetmgr.placing import file_mode, make_folder, remove_file
 
 # The most that is received, written and hashed at a time. Measured: 64 to 256 kB are best.
 BUFFER = 256 * 1024
@@ -24,20 +26,62 @@ _FLAGS = (
 def open_own(path: str, *, create: bool = True) -> int | None:
     """Open a file for reading and writing that is a plain file of its own; return its descriptor.
 
-    What is anything else (a link, a pipe, another name of a file elsewhere, somebody's that we may not write) is
-    replaced, never followed. Without ``create``, None where there is no such file.
+    What is anything else (a link, a pipe, another name of a file elsewhere) is replaced, never followed; so is another
+    user's, by a copy of it, where it may be read. Without ``create``, None where there is no such file.
     """
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, _FLAGS)
-        status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        descriptor = _opened(path, _FLAGS)
+        if descriptor is not None:
             return descriptor
-        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        descriptor = _opened(path, _FLAGS & ~os.O_RDWR)
+        if descriptor is not None:
+            return _taken_over(descriptor, path)
     if not create:
         return None
     make_folder(os.path.dirname(path))
     remove_file(path)
-    return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    return _new(path)
+
+
+def _opened(path: str, flags: int) -> int | None:
+    descriptor = os.open(path, flags)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _taken_over(theirs: int, path: str) -> int:
+    """What another user of a shared store has gathered, as a file of our own: theirs could not be made read-only."""
+    name = f"{path}.taken"  # only by who holds the lock of the path; what a killed process left of it is replaced
+    with open(theirs, "rb") as file:
+        remove_file(name)
+        own = _new(name)
+        try:
+            with open(own, "wb", closefd=False) as copy:
+                shutil.copyfileobj(file, copy, BUFFER)
+            os.replace(name, path)
+            os.lseek(own, 0, os.SEEK_SET)
+        except BaseException:
+            os.close(own)
+            with contextlib.suppress(OSError):
+                remove_file(name)
+            raise
+    return own
+
+
+def _new(path: str) -> int:
+    """Make a file for its owner alone; in a shared store for the group too, whose other members may go on with it."""
+    descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    if hasattr(os, "fchmod"):
+        folder = os.path.dirname(path)
+        give(descriptor, folder)
+        if is_shared(folder):
+            with contextlib.suppress(OSError):
+                os.fchmod(descriptor, file_mode(folder) | 0o600)
+    return descriptor
 
 
 def read_own(path: str, size: int) -> tuple[bytes, os.stat_result] | None:
@@ -52,11 +96,11 @@ def read_own(path: str, size: int) -> tuple[bytes, os.stat_result] | None:
 def write_own(path: str, data: bytes | bytearray) -> os.stat_result:
     """Make a plain file of its own that holds these bytes; return its status. After a failure there is none."""
     try:
-        descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = _new(path)
     except (FileNotFoundError, FileExistsError):
         make_folder(os.path.dirname(path))
         remove_file(path)
-        descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = _new(path)
     try:
         view = memoryview(data)
         while view:

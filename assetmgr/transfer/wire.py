@@ -138,7 +138,7 @@ class Wire:
             return traced(source.url, _whose(source), lambda: opener(start, end, self.stop, self.limits_of(source)))
         asked = detour(source)
         if asked.url[:5].lower() == "file:":
-            return _LocalAnswer(asked.url, start, valid, plain=source.watch is not None)
+            return LocalAnswer(asked.url, start, valid, plain=source.watch is not None)
         headers = {"User-Agent": "assetmgr", "Accept": "*/*", "Accept-Encoding": "identity"}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
@@ -213,7 +213,7 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-class _LocalAnswer:
+class LocalAnswer:
     """A local file, as a server would give it: parts of it too, if it is the file that it was."""
 
     def __init__(self, url: str, start: int, valid: str, *, plain: bool) -> None:
@@ -246,6 +246,11 @@ class _LocalAnswer:
             said["Content-Range"] = f"bytes {begin}-{status.st_size - 1}/{status.st_size}"
         self.headers: Headers = said
         self.length: int | None = status.st_size - begin if regular else None
+
+    @property
+    def descriptor(self) -> int:
+        """The open file."""
+        return self._file.fileno()
 
     def receive(self, view: memoryview) -> int:
         try:

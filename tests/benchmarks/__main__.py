@@ -21,8 +21,10 @@ from tests.benchmarks.look import look
 from tests.benchmarks.memory import memory
 from tests.benchmarks.packed_media import packed_media
 from tests.benchmarks.pull_cold import pull_cold
+from tests.benchmarks.pull_folder import pull_folder
 from tests.benchmarks.pull_warm import pull_warm
 from tests.benchmarks.runner import Bench, Row, table
+from tests.benchmarks.serve import serve
 from tests.benchmarks.start_up import help_text, import_package
 from tests.benchmarks.transfer import transfer
 from tests.benchmarks.verify_full import verify_full
@@ -40,7 +42,9 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "load-model": load_model,
     "packed-media": packed_media,
     "pull-cold": pull_cold,
+    "pull-folder": pull_folder,
     "transfer": transfer,
+    "serve": serve,
     "kills": kills,
     "memory": memory,
     "load-weights": load_weights,

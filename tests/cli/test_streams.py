@@ -133,7 +133,7 @@ def test_a_root_that_may_not_be_written_is_told(project: Project, tmp_path: Path
     try:
         mine = Project(project.folder, project.endpoint, prefix=without_root_powers())
         assert mine.run("--root", str(root), "status").code == 0
-        assert "Permission denied" in mine.run("--root", str(root / "sub"), "pull", code=1).err
+        assert "Permission denied" in mine.run("--root", str(root / "sub"), "pull", code=7).err
     finally:
         for folder, _, _ in os.walk(root):
             os.chmod(folder, 0o755)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from assetmgr.errors import AssetError, OriginError, UsageError
+from assetmgr.errors import AssetError, OriginError, UnknownAssetError, UsageError
 from assetmgr.mirrors import open_mirror
 from assetmgr.mirrors.bucket import PIECE, BucketMirror
 from assetmgr.mirrors.bucket_target import PART, BucketTarget
@@ -24,6 +24,7 @@ from assetmgr.reporting import Silent
 from assetmgr.transfer.wire import StoppedError
 from tests.hub import Fault, Hub
 from tests.mirrors.support import QUICK, blob, bring, locked, sha256
+from tests.mirrors.told import empty, machine
 from tests.support import Project, clean_environment, eventually
 from tests.transfer.support import body
 
@@ -124,6 +125,18 @@ def test_what_is_pushed_to_a_bucket_comes_from_it_and_nobody_asks_the_origin(
     assert (report.state, report.files, report.bytes) == ("used", len(CONTENTS), sum(map(len, CONTENTS.values())))
 
 
+def test_a_bucket_tells_of_what_was_pushed_to_it(s3: Any, tmp_path: Path) -> None:
+    first = machine(tmp_path / "first")
+    first.push("s3://assets/told", ["rows"])
+    first.push("s3://assets/told", ["org/model"])
+    there, said = empty(tmp_path / "there", "s3://assets/told")
+    assert [row.name for row in there.on_mirrors(["s3://assets/told"])] == ["org/model", "rows", "words"]
+    assert {done.name for done in there.pull(["org/model"])} == {"words", "org/model"}
+    assert any("mirror s3://assets/told tells" in line for line in said)
+    with pytest.raises(UnknownAssetError, match="did you mean 'rows'"):
+        there.pull(["row"])
+
+
 def test_a_second_push_sends_what_is_new_alone(s3: Any, tmp_path: Path) -> None:
     push("s3://assets", held(tmp_path / "held", CONTENTS))
     s3.pipe_file(f"assets/{blob(CONTENTS['03'])}", b"cut short")
@@ -184,10 +197,10 @@ def test_a_push_that_is_killed_leaves_no_part_of_a_file_and_is_gone_on_with(
         eventually(lambda: bool(s3.call_s3("list_multipart_uploads", Bucket="assets").get("Uploads")), 10)
         process.kill()
         process.communicate()
-        for path in s3.find("assets"):
+        for path in s3.find("assets/blobs"):
             assert sha256(s3.cat_file(path)) == path.rpartition("/")[2]
     project.run("mirror", "push", "s3://assets")
-    assert s3.find("assets") == sorted(f"assets/{blob(data)}" for data in contents.values())
+    assert s3.find("assets/blobs") == sorted(f"assets/{blob(data)}" for data in contents.values())
 
 
 def test_a_bucket_that_is_not_there_is_an_error_of_push_and_a_lack_of_pull(

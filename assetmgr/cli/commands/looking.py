@@ -31,11 +31,19 @@ def register(commands: Commands) -> None:
         "assetmgr list                         # all that is declared or installed",
         "assetmgr list 'blip*' --kind model    # by a pattern, or a part of a name",
         "assetmgr list --installed --json      # for a program",
+        "assetmgr list --mirror http://lab-server:8470  # what is to be had there",
     )
     listing.add_argument("pattern", metavar="PATTERN", nargs="?", help="a glob, or a part of a name; case is ignored")
     listing.add_argument("--kind", choices=["model", "dataset"], help="only these")
     listing.add_argument("--installed", action="store_true", help="only what is in the store, whole or in part")
     listing.add_argument("--group", metavar="GROUP", action="append", default=[], help="the assets of a group")
+    listing.add_argument(
+        "--mirror",
+        metavar="MIRROR",
+        action="append",
+        default=[],
+        help="list what this mirror tells that it has, and nothing else; may be repeated",
+    )
     show = commands.add(
         "show",
         "show all that is known of one asset",
@@ -96,7 +104,12 @@ def register(commands: Commands) -> None:
 
 def _list(options: argparse.Namespace, output: Output) -> int:
     workspace = open_workspace(options, output)
-    rows = workspace.assets(options.pattern, kind=options.kind, installed=options.installed, groups=options.group)
+    if options.mirror and (options.installed or options.group):
+        raise UsageError("--mirror lists what a mirror has", mend="leave out --installed and --group")
+    if options.mirror:
+        rows = workspace.on_mirrors(options.mirror, options.pattern, kind=options.kind)
+    else:
+        rows = workspace.assets(options.pattern, kind=options.kind, installed=options.installed, groups=options.group)
     if output.json:
         output.document(rows)
         return 0
@@ -112,7 +125,7 @@ def _list(options: argparse.Namespace, output: Output) -> int:
         room, flexible = screen.columns if screen else None, (5, 4, 6) if told else (5, 4)
         output.data(table(lines, right=(3,), room=room, flexible=flexible))
     output.say(_summary(rows))
-    if not rows and options.pattern:
+    if not rows and options.pattern and not options.mirror:
         near = workspace.nearest(options.pattern)
         output.say(f"nothing is called {options.pattern!r}{near}")
     return 0

@@ -37,6 +37,7 @@ def register(commands: Commands) -> None:
         "assetmgr pull --limit-rate 20M        # and leave the others some of the line",
         "assetmgr pull hub:ORG/NAME@main --include '*.json' --local-dir ./name    # no manifest needed",
         "assetmgr pull https://example.org/weights.pth --sha256 DIGEST",
+        "assetmgr pull minilm --mirror http://lab-server:8470    # as the lab has it; no manifest needed",
     )
     add_names(pull)
     pull.add_argument("--locked", action="store_true", help="fail when the manifest changed since the lock was made")
