@@ -14,8 +14,8 @@ from assetmgr.store import Layout, Store
 class Placed(NamedTuple):
     """One name in the store, relative to its root.
 
-    ``blob`` is, of a name in a hub's snapshot, the blob that it leads to; ``is_blob`` that it is one itself: its name is
-    made of its bytes' digest, so that nothing else can stand there. ``by_hand`` files were put there by a user.
+    ``blob`` is, of a name in a hub's snapshot, the blob that it leads to; ``is_blob`` that it is one itself: its
+    name is made of its bytes' digest, so that nothing else can stand there. ``by_hand`` files were put there by a user.
     """
 
     name: str
@@ -66,9 +66,7 @@ def footprint(store: Store, receipt: Receipt) -> Footprint:
     blobs: dict[str, Placed] = {}
     for file, stamp in zip(found.files, found.of_receipt(receipt.stamps), strict=True):
         blob = layout.bytes(file) if layout.repo else ""
-        names.append(
-            Placed(layout.name(file), file.size, file.sha256, stamp, blob=blob, by_hand=file.ask is not None)
-        )
+        names.append(Placed(layout.name(file), file.size, file.sha256, stamp, blob=blob, by_hand=file.ask is not None))
         if blob:
             blobs.setdefault(blob, Placed(blob, file.size, file.sha256, None, is_blob=True))
     return Footprint(

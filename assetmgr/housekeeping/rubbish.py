@@ -1,4 +1,4 @@
-"""What can always be had or made again, and nobody needs now: partial downloads, listings, prepared results, short forms."""
+"""What can always be had or made again, and nobody needs: partial downloads, listings, prepared results, short forms."""
 
 from __future__ import annotations
 
