@@ -167,6 +167,10 @@ def _in_the_way(what: str) -> LockError:
     return LockError(what, mend="give one of them another name, `path:`, `place:` or `extract:` in the manifest")
 
 
+BEGUN = ".begun"
+"""How the name of a ledger's document ends while what it speaks of has no receipt yet."""
+
+
 class State(Enum):
     """What the store holds of one file, as far as a look without reading can tell."""
 
@@ -365,37 +369,48 @@ class Store:
                         known.setdefault((names.name(file), file.sha256), stamp)
         return [known.get((layout.name(file), file.sha256)) for file in found.files]
 
-    def drop_receipt(self, receipt: Receipt) -> None:
-        """Retire a receipt, unless another is in its place by now. What it speaks of stays where it is.
+    # The ledger, ``placed/``: the entry of all that was ever begun to be put here, kept until that is gone again. Where
+    # a receipt is no more, or never came, it says whose the files are.
 
-        It says whose that was until `gc` has removed what no other receipt names.
+    def placed_path(self, receipt: Receipt) -> str:
+        """Where the ledger keeps what a receipt speaks of."""
+        return os.path.join(self.state, "placed", receipt_name(receipt.entry.name, receipt.entry.digest()))
+
+    def begin(self, receipt: Receipt) -> None:
+        """Note in the ledger what is about to be put into the store."""
+        write_document(self.placed_path(receipt) + BEGUN, dump_receipt(receipt), sync=False)
+
+    def settle(self, receipt: Receipt) -> None:
+        """Note in the ledger that what was begun has a receipt."""
+        with contextlib.suppress(OSError):
+            os.replace(self.placed_path(receipt) + BEGUN, self.placed_path(receipt))
+
+    def drop_receipt(self, receipt: Receipt) -> None:
+        """Forget a receipt, unless another is in its place by now. What it speaks of stays where it is.
+
+        The ledger says whose that was until `gc` has removed what no other receipt names.
         """
         now = self.read_receipt(receipt.entry.opened())
         if now is not None and now.entry != receipt.entry:
             return
-        make_folder(os.path.join(self.state, "retired"))
+        make_folder(os.path.join(self.state, "placed"))
         with contextlib.suppress(FileNotFoundError):
-            os.replace(self.receipt_path(receipt), self.retired_path(receipt))
+            os.replace(self.receipt_path(receipt), self.placed_path(receipt))
 
-    def retired_path(self, receipt: Receipt) -> str:
-        """Where a receipt is kept that is no more in force."""
-        name = receipt_name(receipt.entry.name, receipt.entry.digest())
-        return os.path.join(self.state, "retired", name)
-
-    def retired_at(self, path: str) -> Receipt | None:
-        """The retired receipt of a path; None where there is none, or none that can be read."""
+    def placed_at(self, path: str) -> Receipt | None:
+        """What the ledger says at a path; None where there is nothing, or nothing that can be read."""
         with contextlib.suppress(AssetError, OSError):
             return self._read_receipt(path)
         return None
 
-    def retired(self) -> list[tuple[str, Receipt]]:
-        """The receipts that are no more in force, with where they are kept: what they have put may still be there."""
+    def unreceipted(self) -> list[tuple[str, Receipt]]:
+        """What the ledger knows of that has no receipt (any more), with where it says so."""
         found: list[tuple[str, Receipt]] = []
-        folder = os.path.join(self.state, "retired")
+        folder, known = os.path.join(self.state, "placed"), set(self.receipt_files())
         with contextlib.suppress(FileNotFoundError):
             for file in sorted(os.listdir(folder)):
-                path = os.path.join(folder, file)
-                if file.endswith(".json") and (receipt := self.retired_at(path)) is not None:
+                path, name = os.path.join(folder, file), file.removesuffix(BEGUN)
+                if name.endswith(".json") and name not in known and (receipt := self.placed_at(path)) is not None:
                     found.append((path, receipt))
         return found
 

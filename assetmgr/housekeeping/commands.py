@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import contextlib
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from assetmgr.claims import wants
-from assetmgr.errors import AssetError, NotInstalledError, UsageError, raise_all
+from assetmgr.errors import AssetError, NotInstalledError, SeveralErrors, UsageError, raise_all
+from assetmgr.housekeeping.copies import last_copy
 from assetmgr.housekeeping.deciding import Standing, decide_old, requiring
-from assetmgr.housekeeping.removing import Removal, clear_retired, refuse_damaged, retire
-from assetmgr.housekeeping.rubbish import own_locks, sweep
-from assetmgr.lock import Lock, LockedFile, load_lock
+from assetmgr.housekeeping.pins import pinned
+from assetmgr.housekeeping.removing import Removal, clear_unreceipted, refuse_damaged, retire
+from assetmgr.housekeeping.rubbish import AGE, own_locks, sweep, sweep_prepared
+from assetmgr.lock import Lock, load_lock
+from assetmgr.mutex import held
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt
-from assetmgr.releasing import Release, let_go
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
-from assetmgr.view_records import all_views
-from assetmgr.whereabouts import holders
+
+# Seconds to wait for another process's housekeeping: one at a time tidies a store.
+_TURN = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What `rm` is told to remove all the same.
+
+    Attributes
+    ----------
+    force
+        What another installed asset requires, or another project wants.
+    last_copy
+        What no mirror has.
+    copies
+        How many mirrors must have every file; None: one, where there are mirrors.
+    mine
+        The manifests whose projects ask for the removal.
+    """
+
+    force: bool = False
+    last_copy: bool = False
+    copies: int | None = None
+    mine: Collection[str] = ()
 
 
 def rm(
@@ -24,97 +52,82 @@ def rm(
     network: Network,
     names: Sequence[str],
     reporter: Reporter,
+    permission: Permission,
     *,
     wait: float,
-    force: bool,
-    copies: int | None,
     dry_run: bool,
-    timeout: float = 10.0,
 ) -> Removal:
     """See `Workspace.rm`."""
-    receipts = [receipt for name in dict.fromkeys(names) for receipt in store.receipts_of(name)]
-    there = {receipt.entry.name for receipt in receipts}
-    refuse_damaged(store)
-    raise_all(
-        [
-            NotInstalledError(f"{name}: not installed; nothing is removed", mend="assetmgr status")
-            for name in dict.fromkeys(names)
-            if name not in there
-        ]
-    )
-    if not force:
-        for name, others in requiring(there, store.receipts()).items():
-            raise UsageError(
-                f"{name}: {', '.join(others)} requires it; nothing is removed",
-                mend=f"assetmgr rm {' '.join([*others, *names])}, or assetmgr rm --force {' '.join(names)}",
-            )
-        if error := _last_copies(store, network, receipts, copies=copies, timeout=timeout):
-            raise error
     removal = Removal(dry_run)
-    if not dry_run:
-        _hide(store, there, reporter, wait=wait)
-    retire(store, receipts, removal, reporter, wait=wait, why="removed")
+    with _alone(store, "removing assets", reporter, wait=wait, dry_run=dry_run):
+        refuse_damaged(store)
+        receipts = [receipt for name in dict.fromkeys(names) for receipt in store.receipts_of(name)]
+        raise_all(_refusals(store, network, tuple(dict.fromkeys(names)), receipts, permission))
+        retire(store, receipts, removal, reporter, wait=wait, why="removed")
+        sweep_prepared(store, removal, time.time() - AGE, gone={*names} if dry_run and not removal.errors else set())
     return removal
 
 
-def _last_copies(
-    store: Store, network: Network, receipts: Iterable[Receipt], *, copies: int | None, timeout: float
-) -> UsageError | None:
-    """The refusal of what could not be had again, or None.
+def _refusals(
+    store: Store, network: Network, names: Sequence[str], receipts: Sequence[Receipt], permission: Permission
+) -> list[AssetError]:
+    there = {receipt.entry.name for receipt in receipts}
+    errors: list[AssetError] = [
+        store.unreadable(name) or NotInstalledError(f"{name}: not installed", mend="assetmgr status")
+        for name in names
+        if name not in there
+    ]
+    errors += [
+        UsageError(f"{name}: it is pinned; nothing is removed", mend=f"assetmgr unpin {name}")
+        for name in names
+        if name in there & pinned(store)
+    ]
+    if not permission.force:
+        typed = " ".join(names)
+        errors += [
+            UsageError(
+                f"{name}: {', '.join(others)} requires it; nothing is removed",
+                mend=f"assetmgr rm {' '.join([*others, *names])}, or assetmgr rm --force {typed}",
+            )
+            for name, others in requiring(there, store.receipts()).items()
+        ]
+        errors += [
+            UsageError(
+                f"{receipt.entry.name}: {user} wants it; nothing is removed",
+                mend=f"have it taken out of that manifest, or assetmgr rm --force {typed}",
+            )
+            for receipt in receipts
+            for user in receipt.wanted_by
+            if user not in permission.mine and wants(user, receipt.entry)
+        ]
+    if not errors and not permission.last_copy:
+        errors += [
+            refusal for receipt in receipts if (refusal := last_copy(store, network, receipt, permission.copies))
+        ]
+    return errors
 
-    Without ``copies`` a file is safe at one mirror, or at its origin where that may be asked; with it, at so many
-    mirrors. Where no mirror is configured, and no number asked for, nobody said that copies are to be kept.
-    """
-    mirrors = network.mirror_names()
-    if not mirrors and not copies:
-        return None
-    for receipt in receipts:
-        published = {file.sha256 for file in receipt.entry.files if _is_published(receipt, file)}
-        if not copies and not network.is_offline:
-            found = {file.sha256: file for file in store.contents(receipt.entry).files}
-            if published.issuperset(found) or published.issuperset(file.sha256 for file in receipt.entry.files):
-                continue
-        files = {file.sha256: file for file in store.contents(receipt.entry).files if file.sha256}
-        held = holders(network, list(files.values()), timeout)
-        needed = copies or 1
-        for sha256, file in files.items():
-            origin = not copies and not network.is_offline and sha256 in published
-            if not origin and len(held.get(sha256, ())) < needed:
-                have = len(held.get(sha256, ()))
-                return UsageError(
-                    f"{receipt.entry.name}: {file.path} is on {have} of {len(mirrors)} mirrors, and {needed} "
-                    f"{'is' if needed == 1 else 'are'} asked for: nothing is removed",
-                    mend=f"assetmgr mirror push {mirrors[0] if mirrors else 'FOLDER'} {receipt.entry.name}, "
-                    f"or assetmgr rm --force {receipt.entry.name}",
-                )
-    return None
 
-
-def _is_published(receipt: Receipt, file: LockedFile) -> bool:
-    """Whether it can be had again from where it came."""
-    if receipt.entry.origin == "hub":
-        return True
-    return file.ask is None and any(not url.lower().startswith("file:") for url in file.urls)
-
-
-def _hide(store: Store, names: Collection[str], reporter: Reporter, *, wait: float) -> None:
-    """Take out of folders outside the store what shows there of assets that are to go."""
-    for view in all_views(store):
-        for name in sorted(names & view.asked.keys()):
-            for user in view.asked[name]:
-                for done in let_go(store, Release(user, (), ((name, view.folder),)), reporter, wait=wait):
-                    if done.left:
-                        reporter.say(f"{done.folder}: somebody changed {', '.join(done.left[:5])}: left there")
+@contextlib.contextmanager
+def _alone(store: Store, purpose: str, reporter: Reporter, *, wait: float, dry_run: bool) -> Iterator[None]:
+    """Tidy a store while nobody else does. A dry run looks, and holds nobody up."""
+    if dry_run:
+        yield
+    else:
+        with held(store.mutex("housekeeping"), purpose, wait=max(wait, _TURN), say=reporter.say):
+            yield
 
 
 def gc(store: Store, reporter: Reporter, *, wait: float, old: bool, dry_run: bool) -> Removal:
     """See `Workspace.gc`."""
-    refuse_damaged(store)
     removal = Removal(dry_run)
-    clear_retired(store, removal, reporter, wait=wait)
-    if old:
-        retire(store, decide_old(_standings(store)), removal, reporter, wait=wait, why="replaced, and nobody wants it")
-    sweep(store, removal)
+    with _alone(store, "tidying the store", reporter, wait=wait, dry_run=dry_run):
+        refuse_damaged(store)
+        clear_unreceipted(store, removal, reporter, wait=wait, before=time.time() - AGE)
+        if old:
+            going = [receipt for receipt in decide_old(_standings(store)) if receipt.entry.name not in pinned(store)]
+            why = "replaced, and nobody wants it"
+            retire(store, going, removal, reporter, wait=wait, why=why, spares=True)
+        sweep(store, removal)
     return removal
 
 
@@ -135,8 +148,6 @@ def _standings(store: Store) -> list[Standing]:
 
 def first_error(removal: Removal) -> AssetError | None:
     """What a command ends with."""
-    from assetmgr.errors import SeveralErrors
-
     if not removal.errors:
         return None
     return removal.errors[0] if len(removal.errors) == 1 else SeveralErrors(removal.errors)

@@ -1,11 +1,12 @@
-"""What can always be had or made again, and nobody needs: partial downloads, listings, prepared results, short forms."""
+"""What can be had or made again, and nobody needs: partial downloads, listings, prepared results, short forms."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,9 +14,9 @@ import msgspec
 
 from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, BusyError
-from assetmgr.housekeeping.removing import Removal
+from assetmgr.housekeeping.removing import Removal, system_error
 from assetmgr.lock import Lock, load_lock, lock_path
-from assetmgr.mutex import held
+from assetmgr.mutex import check_free, held
 from assetmgr.placing import remove_empty_folders
 from assetmgr.store import Store
 
@@ -33,7 +34,7 @@ def locks_known(store: Store) -> list[Lock]:
     """
     found = [lock for path in own_locks(store) if (lock := load_lock(path, check=False)) is not None]
     for manifest in sorted({user for receipt in store.receipts() for user in receipt.wanted_by}):
-        with contextlib.suppress(AssetError):
+        with contextlib.suppress(AssetError, OSError):
             if (lock := load_lock(lock_path(Path(manifest)), check=False)) is not None:
                 found.append(lock)
     return found
@@ -45,35 +46,37 @@ def own_locks(store: Store) -> list[Path]:
 
 
 def sweep(store: Store, removal: Removal, *, now: float | None = None) -> None:
-    """Remove what nobody needs, as far as nobody has touched it for a day."""
+    """Remove what nobody needs; what a run may go on with, as far as nobody has touched it for a day."""
     before = (time.time() if now is None else now) - AGE
     _sweep_partials(store, removal, before)
     _sweep_listings(store, removal, before)
-    _sweep_prepared(store, removal, before)
+    sweep_prepared(store, removal, before)
     _sweep_summaries(store, removal, before)
+    _sweep_unwritten(store, removal, before)
 
 
 def _sweep_partials(store: Store, removal: Removal, before: float) -> None:
-    folder = store.partial()
-    with contextlib.suppress(FileNotFoundError):
-        for name in sorted(os.listdir(folder)):
-            path = os.path.join(folder, name)
-            if name == "hub":
-                for repo in _entries(path):
-                    guard = store.mutex(f"staging-{os.path.basename(repo)}")
-                    _sweep_partial(store, guard, repo, removal, before)
-            else:
-                # The same lock as of who fetches it: `origins.fetching`.
-                key = name.split(".")[0]
-                _sweep_partial(store, store.mutex(f"bytes-{sha256_text(key)[:3]}"), path, removal, before)
+    for path in _entries(store.partial()):
+        name = os.path.basename(path)
+        if name == "hub":
+            for repo in _entries(path):
+                guard = store.mutex(f"staging-{os.path.basename(repo)}")
+                _sweep_partial(store, guard, repo, removal, before)
+        else:
+            # The same lock as of who fetches it: `origins.fetching`.
+            key = name.split(".")[0]
+            _sweep_partial(store, store.mutex(f"bytes-{sha256_text(key)[:3]}"), path, removal, before)
 
 
 def _sweep_partial(store: Store, guard: Path, path: str, removal: Removal, before: float) -> None:
     if _touched(path) >= before:
         return
+    purpose = "removing old partial downloads"
     with contextlib.suppress(BusyError), contextlib.ExitStack() as stack:
-        if not removal.dry_run:
-            stack.enter_context(held(guard, "removing old partial downloads", wait=0))
+        if removal.dry_run:
+            check_free(guard, purpose)
+        else:
+            stack.enter_context(held(guard, purpose, wait=0))
         if _touched(path) < before:
             _take(store, path, removal, "a download that nobody went on with for a day", stop=store.partial())
 
@@ -86,7 +89,7 @@ def _sweep_listings(store: Store, removal: Removal, before: float) -> None:
         return
     entries = [entry for lock in locks for entry in lock.assets.values()]
     entries += [receipt.entry for receipt in store.receipts()]
-    entries += [receipt.entry for _, receipt in store.retired()]
+    entries += [receipt.entry for _, receipt in store.unreceipted()]
     named = {entry.listing for entry in entries}
     named |= {file.extract.listing for entry in entries for file in entry.files if file.extract}
     for path in _entries(os.path.join(store.state, "listings")):
@@ -100,19 +103,31 @@ class _Record(msgspec.Struct):
     inputs: tuple[str, ...]
 
 
-def _sweep_prepared(store: Store, removal: Removal, before: float) -> None:
-    names = set(store.installed_names())
+# What assetmgr keeps below an asset's folder; `datasets` and others may keep things there, too.
+_OURS = {
+    "tables": re.compile(r".+-[0-9a-f]{16}\.arrow(\.json)?"),
+    "weights": re.compile("[0-9a-f]{16}"),
+    "datasets": re.compile("[0-9a-f]{16}"),
+}
+
+
+def sweep_prepared(store: Store, removal: Removal, before: float, gone: Collection[str] = ()) -> None:
+    """Remove what was made of assets that are not installed, or (``gone``) are to go."""
+    names = set(store.installed_names()).difference(gone)
     digests: set[str | None] | None = None
-    for kind in ("tables", "weights", "datasets"):
+    for kind, ours in _OURS.items():
         for folder in _entries(store.at(f"prepared/{kind}")):
             if not os.path.isdir(folder) or os.path.islink(folder):
                 continue
             asset = unquote(os.path.basename(folder))
+            made = [path for path in _entries(folder) if ours.fullmatch(os.path.basename(path))]
             if asset not in names:
-                if _touched(folder) < before:
-                    _take(store, folder, removal, f"made of {asset}, which is not installed")
+                for path in made:
+                    _take(
+                        store, path, removal, f"made of {asset}, which is not installed", stop=os.path.dirname(folder)
+                    )
                 continue
-            for path in _entries(folder) if kind == "tables" else ():
+            for path in made if kind == "tables" else ():
                 record = f"{path}.json"
                 if path.endswith(".json") or not os.path.isfile(record) or _touched(path) >= before:
                     continue
@@ -138,6 +153,17 @@ def _sweep_summaries(store: Store, removal: Removal, before: float) -> None:
             _take(store, path, removal, "a short form that no look has renewed for a month")
 
 
+def _sweep_unwritten(store: Store, removal: Removal, before: float) -> None:
+    """What killed processes left of documents that they were writing; lock files of users of what is gone."""
+    receipts = {file.removesuffix(".json") for file in store.receipt_files()}
+    for folder in ("receipts", "placed", "listings", "lockfiles", "views", "pins", "summaries", "mutex", "uses"):
+        for path in _entries(os.path.join(store.state, folder)):
+            name = os.path.basename(path)
+            unused = folder == "uses" and name.removesuffix(".use") not in receipts
+            if (name.startswith(".writing-") or unused) and _touched(path) < before:
+                _take(store, path, removal, "what an ended process left")
+
+
 def _take(store: Store, path: str, removal: Removal, why: str, stop: str | None = None) -> None:
     """Remove a file, or a folder with all that is in it."""
     try:
@@ -149,10 +175,10 @@ def _take(store: Store, path: str, removal: Removal, why: str, stop: str | None 
                     remove_empty_folders(folder, stop or os.path.dirname(path))
         else:
             removal.take(store, path, why)
-    except FileNotFoundError:
-        return  # another process was here
+            if stop and not removal.dry_run:
+                remove_empty_folders(os.path.dirname(path), stop)
     except OSError as error:
-        removal.errors.append(AssetError(f"{path}: {error.strerror}", mend="see whose it is, and its folder's mode"))
+        removal.errors.append(system_error(os.path.basename(path), error))
 
 
 def _touched(path: str) -> float:

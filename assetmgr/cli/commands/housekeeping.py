@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assetmgr.cli.options import add_wait, amount, open_workspace
+from assetmgr.cli.options import amount, open_workspace, seconds
 from assetmgr.cli.output import Output, plural, size
 
 if TYPE_CHECKING:
@@ -28,14 +28,15 @@ def register(commands: Commands) -> None:
     rm.add_argument("names", metavar="NAME", nargs="+", help="installed assets")
     rm.add_argument("--dry-run", action="store_true", help="tell what would go")
     rm.add_argument(
-        "--force", action="store_true", help="also what another asset requires, and what nobody else has a copy of"
+        "--force", action="store_true", help="also what another asset requires, or another project's manifest wants"
     )
+    rm.add_argument("--last-copy", action="store_true", help="also what no mirror has")
     rm.add_argument("--copies", metavar="N", type=amount, default=None, help="refuse unless N mirrors have every file")
     rm.add_argument(
         "--mirror", metavar="MIRROR", action="append", default=[], help="a mirror to ask, before those of the manifests"
     )
     rm.add_argument("--offline", action="store_true", help="never ask the network")
-    add_wait(rm)
+    _add_wait(rm)
     gc = commands.add(
         "gc",
         "remove from the store what assetmgr put there and nothing names any more",
@@ -45,12 +46,24 @@ def register(commands: Commands) -> None:
     )
     gc.add_argument("--dry-run", action="store_true", help="tell what would go")
     gc.add_argument("--old", action="store_true", help="also what was replaced, and no known manifest or lock wants")
-    add_wait(gc)
+    _add_wait(gc)
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wait", metavar="SECONDS", type=seconds, default=0.0, help="how long to wait for what is in use (0)"
+    )
 
 
 def _rm(options: argparse.Namespace, output: Output) -> int:
     workspace = open_workspace(options, output)
-    removal = workspace.rm(options.names, force=options.force, copies=options.copies, dry_run=options.dry_run)
+    removal = workspace.rm(
+        options.names,
+        force=options.force,
+        last_copy=options.last_copy,
+        copies=options.copies,
+        dry_run=options.dry_run,
+    )
     return _told(removal, workspace, output)
 
 
@@ -64,7 +77,6 @@ def _told(removal: Removal, workspace: Workspace, output: Output) -> int:
 
     error = first_error(removal)
     code = error.code if error else 0
-    freed = sum(gone.bytes for gone in removal.gone)
     if output.json:
         from assetmgr.cli.documents import RemovalDocument, told_errors
 
@@ -74,7 +86,7 @@ def _told(removal: Removal, workspace: Workspace, output: Output) -> int:
                 removal.dry_run,
                 workspace.store.root,
                 len(removal.gone),
-                freed,
+                removal.freed,
                 tuple(removal.gone),
                 tuple(removal.left),
                 told_errors(removal.errors),
@@ -87,7 +99,7 @@ def _told(removal: Removal, workspace: Workspace, output: Output) -> int:
         for left in removal.left:
             output.say(f"left: {left.path} ({left.why})")
         would = "would be " if removal.dry_run else ""
-        output.say(f"{plural(len(removal.gone), 'file')} {would}removed, {size(freed)} {would}freed")
+        output.say(f"{plural(len(removal.gone), 'file')} {would}removed, {size(removal.freed)} {would}freed")
     if error is not None:
         output.fail(error, documented=True)
     return code
