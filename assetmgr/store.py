@@ -202,6 +202,11 @@ class Store:
         of_hub = entry.origin == "hub"
         return self.mutex(repo_folder(entry.kind, entry.repo) if of_hub else f"files-{entry.digest()[:32]}")
 
+    def bytes_guard(self, key: str) -> Path:
+        """The lock file of who gathers the bytes of a key: of the names in `partial` that begin with it."""
+        # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
+        return self.mutex(f"bytes-{sha256_text(key)[:3]}")
+
     @property
     def removing(self) -> Path:
         """The lock file of who removes files; who begins to put some passes by it, and waits while it is held."""

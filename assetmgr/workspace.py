@@ -30,7 +30,7 @@ from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, Store, default_root
-from assetmgr.uses import touch, use
+from assetmgr.uses import Use, touch, use
 
 if TYPE_CHECKING:
     import torch
@@ -787,8 +787,12 @@ class Workspace:
         writable = writable and not is_shared(self.store.root)
         return changes(self.store.root, os.environ, manifests=manifests, writable=writable, online=online, hook=hook)
 
-    def require(self, names: Iterable[str]) -> None:
+    def require(self, names: Iterable[str]) -> Use:
         """Prove assets, and all that they require, by a quick look, before something is begun that needs them.
+
+        Returns
+        -------
+        Their use: until it is closed, or handed on to another program that ends, nobody removes them.
 
         Raises
         ------
@@ -797,13 +801,11 @@ class Workspace:
         IntegrityError
             When a file is not what the lock says.
         """
-        raise_all(
-            [
-                error
-                for name in dict.fromkeys(names)
-                for error in self._prover.faults(name, self._receipts([name]), self._not_installed)
-            ]
-        )
+        receipts = {name: self._receipts([name]) for name in names}
+        used = use(self.store, (receipt for each in receipts.values() for _, receipt in each if receipt is not None))
+        faults = self._prover.faults
+        raise_all([fault for name, each in receipts.items() for fault in faults(name, each, self._not_installed)])
+        return used
 
     # --- load ----------------------------------------------------------------------------------------------------
 

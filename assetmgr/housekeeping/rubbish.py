@@ -12,7 +12,6 @@ from urllib.parse import unquote
 
 import msgspec
 
-from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError, BusyError
 from assetmgr.housekeeping.removing import Removal, system_error
 from assetmgr.lock import Lock, load_lock, lock_path
@@ -63,9 +62,7 @@ def _sweep_partials(store: Store, removal: Removal, before: float) -> None:
                 guard = store.mutex(f"staging-{os.path.basename(repo)}")
                 _sweep_partial(store, guard, repo, removal, before)
         else:
-            # The same lock as of who fetches it: `origins.fetching`.
-            key = name.split(".")[0]
-            _sweep_partial(store, store.mutex(f"bytes-{sha256_text(key)[:3]}"), path, removal, before)
+            _sweep_partial(store, store.bytes_guard(name.split(".")[0]), path, removal, before)
 
 
 def _sweep_partial(store: Store, guard: Path, path: str, removal: Removal, before: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import assetmgr
+from assetmgr.errors import NotInstalledError
 from tests.housekeeping.conftest import BODY, SHARED, Run, below
 from tests.hub import Fault, Hub
 from tests.support import Project, hub_manifest, without_root_powers
@@ -166,46 +168,51 @@ def test_the_last_copy_among_the_mirrors_is_refused_until_it_is_told_or_pushed(
 def test_what_a_dataset_object_has_open_is_refused_and_then_goes(project: Project, run: Run) -> None:
     (project.folder / "a.json").write_text('[{"caption": "x", "image": "1.jpg"}]')
     project.write(
-        "version: 1\ndatasets:\n  d:\n    files: [{url: ./a.json}]\n    samples: image_text\n    splits: {train: a.json}\n"
+        "version: 1\ndatasets:\n  d: {files: [{url: ./a.json}], samples: image_text, splits: {train: a.json}}\n"
     )
     run("lock")
     run("pull")
     code = (
-        "import assetmgr, sys\nd = assetmgr.load_dataset('d', split='train').select_columns('text_input')\nprint('open', flush=True)\n"
-        "sys.stdin.read()\n"
+        "import assetmgr, sys\n"
+        "d = assetmgr.load_dataset('d', split='train').select_columns('text_input')\n"
+        "print('open', flush=True)\nsys.stdin.read()\n"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=project.folder,
-        env=project.environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    assert holder.stdin is not None
-    assert holder.stdout.readline() == "open\n"
     before = below(project.root)
-    for words in (["--dry-run"], []):
-        told = run("rm", *words, "d", code=8)
-        assert f"in use by process {holder.pid}" in told.err
-        assert told.json["removed"] == []
-    assert below(project.root) == before
-    holder.communicate("")
+    command = ["-m", "assetmgr", "run", "--needs", "d", "--", "sh", "-c", "echo open; read line; true"]
+    for words in (["-c", code], command):
+        holder = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=project.folder,
+            env=project.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        for dry in (["--dry-run"], []):
+            told = run("rm", *dry, "d", code=8)
+            assert f"in use by process {holder.pid}" in told.err
+            assert told.json["removed"] == []
+        assert below(project.root) >= before
+        holder.communicate("")
     run("rm", "d")
     assert below(project.root) == set()
-    with pytest.raises(assetmgr.NotInstalledError):
+    with pytest.raises(NotInstalledError):
         assetmgr.load_dataset("d")
 
 
 def test_what_is_being_pulled_is_refused_and_the_pull_completes(hub: Hub, project: Project, run: Run) -> None:
     write(project, run, TWO)
     hub.repos["model", "org/name"].commit({"new.bin": BODY * 900})
-    hub.publish("/f/large.bin", BODY[1:] * 900)
-    project.write(TWO + "  g: {files: [{url: '{endpoint}/f/large.bin'}]}\n")
+    large = BODY[1:] * 900
+    hub.publish("/f/large.bin", large)
+    pin = f"sha256: {hashlib.sha256(large).hexdigest()}, size: {len(large)}"  # with it, `lock` fetches nothing
+    project.write(TWO + "  g: {files: [{url: '{endpoint}/f/large.bin', PIN}]}\n".replace("PIN", pin))
     run("lock", "--upgrade", "m", "--upgrade", "n")
+    run("lock")
     for name, busy in (("m", ("m", "n")), ("g", ("f",))):
-        hub.faults.add(Fault(match="new.bin" if name == "m" else "large.bin", method="GET", stall_after=BODY.__len__()))
+        hub.faults.add(Fault(match="new.bin" if name == "m" else "large.bin", method="GET", stall_after=len(BODY)))
         pull = project.start("pull", name)
         assert hub.faults.wait_stalled()
         before = below(project.root)
@@ -219,6 +226,7 @@ def test_what_is_being_pulled_is_refused_and_the_pull_completes(hub: Hub, projec
         hub.faults.release()
         out, err = pull.communicate(timeout=60)
         assert pull.returncode == 0, f"{out}\n{err}"
+    run("pull")
     run("verify", "--full")
 
 
