@@ -236,7 +236,7 @@ class Asking:
         if isinstance(error, OriginError):
             return OriginError(
                 f"{what}, and no mirror answers: {mirror}: {error.message}",
-                mend="repeat the command when the mirror is well again",
+                mend=error.mend if error.is_absent else "repeat the command when the mirror is well again",
             )
         return type(error)(f"{what}, and mirror {mirror} is of no use: {error.message}", mend=error.mend)
 

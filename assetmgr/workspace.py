@@ -540,7 +540,9 @@ class Workspace:
         return self._network.adopted()
 
     def push(self, target: str, names: Iterable[str] = (), *, full: bool = False) -> PushReport:
-        """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets, and what tells of them.
+        """Fill a mirror (a folder, a bucket, a registry's tag) with the bytes and listings of installed assets.
+
+        Besides them it gets what tells of the assets.
 
         What is there in its size is not sent again, unless ``full`` finds other bytes in it. What is damaged in the
         store is told in the report's errors, and the rest is pushed.
