@@ -34,6 +34,7 @@ NAME, SERIAL, SIGNATURE = "vnd.assetmgr.name", "vnd.assetmgr.serial", "vnd.asset
 MANIFEST_MOST = 4 << 20
 # Some 2 MB of a manifest, where each is of one asset.
 LAYERS_MOST = 10_000
+_NONE: Mapping[str, str] = {}
 
 
 class Document(NamedTuple):
@@ -76,6 +77,7 @@ def image(
     *,
     name: str = "",
     serial: int | None = None,
+    notes: Mapping[str, str] = _NONE,
     sign: Callable[[bytes], str] | None = None,
 ) -> Image:
     """The image of a carriage and its blobs.
@@ -86,20 +88,21 @@ def image(
         Of each asset, the size of each of its files and listings, by sha256.
     name, serial
         Of the bundle: a later one of the same name has a higher serial.
+    notes
+        What else is to be said of it, as annotations.
     sign
         Gives the signature over bytes.
     """
     config = Document(dump_carriage(document), CONFIG)
     layers = _layers(blobs)
     parts = [layers[start : start + LAYERS_MOST] for start in range(0, len(layers), LAYERS_MOST)] or [[]]
-    notes = {NAME: name} if name else {}
-    notes |= {SERIAL: str(serial)} if serial is not None else {}
+    said = {**notes, **({NAME: name} if name else {}), **({} if serial is None else {SERIAL: str(serial)})}
     plain = [{"artifactType": ARTIFACT, "config": config.descriptor(), "layers": part} for part in parts]
     if len(plain) == 1:
-        return Image(config, (), _document(plain[0], MANIFEST, notes, sign))
+        return Image(config, (), _document(plain[0], MANIFEST, said, sign))
     manifests = tuple(_document(part, MANIFEST, {}, None) for part in plain)
     index = {"artifactType": ARTIFACT, "manifests": [each.descriptor() for each in manifests]}
-    return Image(config, manifests, _document(index, INDEX, notes, sign))
+    return Image(config, manifests, _document(index, INDEX, said, sign))
 
 
 class _Layer(msgspec.Struct):
@@ -152,14 +155,15 @@ def _document(
         whole["annotations"] = notes
     if sign is not None:
         whole["annotations"] = {**notes, SIGNATURE: sign(signed_bytes(whole))}
-    return Document(_dump(whole), media_type)
+    return Document(dump(whole), media_type)
 
 
 def signed_bytes(named: Mapping[str, Any]) -> bytes:
     """What a signature of a decoded manifest or index is over: all of it but the signature."""
     notes = {key: value for key, value in (named.get("annotations") or {}).items() if key != SIGNATURE}
-    return _dump({**named, "annotations": notes})
+    return dump({**named, "annotations": notes})
 
 
-def _dump(plain: Mapping[str, Any]) -> bytes:
+def dump(plain: Mapping[str, Any]) -> bytes:
+    """A document's bytes, and the only ones that it has here."""
     return msgspec.json.encode(plain, order="sorted")

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     import torch
 
     from assetmgr.asked import Pinned
+    from assetmgr.bundle.creating import Created, Order
+    from assetmgr.bundled import Loaded
     from assetmgr.caches.looking import CacheReport
     from assetmgr.carried import Carriage
     from assetmgr.datasets import Dataset, VisPath
@@ -398,25 +400,6 @@ class Workspace:
                     error = told(error, one.reference, one.asset)
                 raise error from None
 
-    def pull_carried(self, carriage: Carriage) -> list[Pulled]:
-        """Pull what a bundle, a registry or a server tells of, in just those bytes. No manifest or lock has a say."""
-        from assetmgr.install import Wish
-
-        self._network.renew()
-        wishes = [
-            Wish(
-                each.entry,
-                use=each.use,
-                endpoint=each.endpoint,
-                receipt=self.store.read_receipt(each.entry),
-                pins=each.pins,
-                made=each.made,
-            )
-            for each in carriage.assets
-        ]
-        with self._network.origins() as origins:
-            return self._run(self._pull(wishes, origins))
-
     def carriage(self, names: Iterable[str] = ()) -> Carriage:
         """What another machine is to be told of installed assets, and of all that they require.
 
@@ -577,6 +560,75 @@ class Workspace:
         if told := whole((receipt for _, receipt in receipts if receipt is not None), sound, report.lacking):
             place.tell(carriage(told))
         return dataclasses.replace(report, errors=(*errors, *report.errors))
+
+    # --- bundles -------------------------------------------------------------------------------------------------
+
+    def create_bundle(self, order: Order, names: Iterable[str] = ()) -> Created:
+        """Make a bundle of installed assets, and of all that they require: see `assetmgr.bundle.creating`.
+
+        Raises
+        ------
+        NotInstalledError
+            When one is not in the store.
+        UsageError
+            When the place holds something else, or a file fits on no volume.
+        IntegrityError
+            When the store does not hold what a receipt says. What was there before stands.
+        DiskSpaceError, AccessError
+            When it cannot be written. The same call goes on.
+        """
+        from assetmgr.bundle.creating import create
+
+        found = self._receipts(names)
+        raise_all([self._not_installed(name) for name, receipt in found if receipt is None])
+        receipts = [receipt for _, receipt in found if receipt is not None]
+        return create(order, receipts, self.store, self._network.limits(), self.reporter, wait=self.wait)
+
+    def load_bundle(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        names: Iterable[str] = (),
+        *,
+        others: Sequence[str | os.PathLike[str]] = (),
+        verify_with: str | None = None,
+        allow_older: bool = False,
+    ) -> Loaded:
+        """Pull from a bundle alone, in just the bytes that it tells of: nobody is asked, and no lock has a say.
+
+        Parameters
+        ----------
+        paths
+            A bundle, or some volumes of one.
+        names
+            Assets of it; by default all.
+        others
+            Mirrors on this machine that have the rest of a delta, or of volumes: an older bundle.
+        verify_with
+            An allowed signers' file: one of those must have signed it.
+        allow_older
+            Load it also where a later one of its line was loaded here.
+
+        Raises
+        ------
+        IntegrityError
+            When it is not what its documents say, or not signed as it must be.
+        NotLockedError, StaleLockError, NotInstalledError
+            When it has not what was asked for; a later one was loaded; what it was made since is not here.
+        """
+        from assetmgr.bundled import load
+
+        self._network.renew()
+        return load(
+            [os.fspath(path) for path in paths],
+            tuple(names),
+            self.store,
+            self._network,
+            self.reporter,
+            lambda wishes, origins: self._run(self._pull(wishes, origins)),
+            others=[os.fspath(other) for other in others],
+            keys=verify_with,
+            allow_older=allow_older,
+        )
 
     def server(self, settings: Settings, *, fresh: Callable[[], Workspace] | None = None) -> Server:
         """A server of what is installed, which listens already; its `run` serves.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from assetmgr.cli.commands import (
+    bundling,
     doctoring,
     editing,
     environment,
@@ -36,7 +37,7 @@ GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
     ("use", ("try", "env", "run", "requirements")),
-    ("keep", ("verify", "doctor", "mirror", "serve", "rm", "gc")),
+    ("keep", ("verify", "doctor", "mirror", "bundle", "serve", "rm", "gc")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -51,7 +52,9 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("repair", "fix", "heal"), ("verify --repair",)),
     **dict.fromkeys(("upgrade", "update"), ("lock --upgrade",)),
     **dict.fromkeys(("freeze", "pin", "compile", "resolve"), ("lock",)),
-    **dict.fromkeys(("push", "upload", "copy", "export"), ("mirror push",)),
+    **dict.fromkeys(("push", "upload", "copy"), ("mirror push",)),
+    **dict.fromkeys(("export", "pack", "save"), ("bundle",)),
+    **dict.fromkeys(("import", "load", "unpack"), ("bundle",)),
     **dict.fromkeys(("where", "which", "dir", "locate"), ("path",)),
     **dict.fromkeys(("new", "create", "start"), ("init",)),
     **dict.fromkeys(("man", "docs", "topics", "?"), ("help",)),
@@ -107,6 +110,9 @@ class CommandLine(_Parser):
         self._refuse_before_command(words)
         options: argparse.Namespace
         options, left = self.parse_known_args(words, namespace)
+        if left and hasattr(options, "more") and not any(word.startswith("-") and word != "-" for word in left):
+            options.more = [*options.more, *left]  # argparse takes a list of words to end at an option
+            left = []
         if left:
             self._refuse(left, options.command)
         # A command's own options would hide those before its name: both count.
@@ -234,6 +240,7 @@ def make_parser() -> CommandLine:
         environment,
         doctoring,
         mirror,
+        bundling,
         serving,
         housekeeping,
         reference,

@@ -8,6 +8,7 @@ from typing import Any
 # command -> where the type of its document is; [] around it: a list of them
 SHAPES = {
     "add": "assetmgr.cli.editing_documents:AddDocument",
+    "bundle": "assetmgr.cli.bundle_documents:BundleDocument",
     "completion": "assetmgr.cli.documents:CompletionDocument",
     "diff": "assetmgr.differences:Differences",
     "doctor": "assetmgr.doctor:Examination",

@@ -10,6 +10,7 @@ settings say, and a registry as ``docker login`` has it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -90,6 +91,10 @@ def open_mirror(text: str) -> Mirror:
     """
     check_mirror(text)
     if not is_mirror_url(text):
+        if os.path.isfile(text):
+            from assetmgr.mirrors.tar import TarMirror
+
+            return TarMirror(text)
         from assetmgr.mirrors.folder import FolderMirror
 
         return FolderMirror(text)
