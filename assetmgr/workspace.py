@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -29,6 +30,7 @@ from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, Store, default_root
+from assetmgr.uses import Use, touch, use
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from assetmgr.datasets import Dataset, VisPath
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
+    from assetmgr.housekeeping.removing import Removal
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrored import Asking
     from assetmgr.mirrors.pushing import PushReport
@@ -460,6 +463,55 @@ class Workspace:
 
         return Pull(self.store, origins, wishes)
 
+    # --- housekeeping --------------------------------------------------------------------------------------------
+
+    def rm(
+        self,
+        names: Sequence[str],
+        *,
+        force: bool = False,
+        last_copy: bool = False,
+        copies: int | None = None,
+        dry_run: bool = False,
+    ) -> Removal:
+        """Take assets out of the store: their receipts, and the files that no other receipt names.
+
+        Parameters
+        ----------
+        force
+            Also what another installed asset requires, or another project wants.
+        last_copy
+            Also what no mirror has.
+        copies
+            Refuse unless so many mirrors have every file. None: one mirror, where there are mirrors.
+        dry_run
+            Tell what would go.
+
+        Returns
+        -------
+        What went, what stays and why, and the errors.
+
+        Raises
+        ------
+        NotInstalledError, UsageError
+            When one is not installed, or may not go. Nothing is removed then.
+        """
+        from assetmgr.housekeeping.commands import Permission, rm
+
+        self._network.renew()
+        mine = frozenset(os.path.realpath(manifest.path) for manifest in self.manifests)
+        permission = Permission(force, last_copy, copies, mine)
+        return rm(self.store, self._network, names, self.reporter, permission, wait=self.wait, dry_run=dry_run)
+
+    def gc(self, *, old: bool = False, dry_run: bool = False) -> Removal:
+        """Remove from the store what assetmgr has put there and no receipt names any more; see README.
+
+        ``old`` also removes what was replaced and nobody wants.
+        """
+        from assetmgr.housekeeping.commands import gc
+
+        return gc(self.store, self.reporter, wait=self.wait, old=old, dry_run=dry_run)
+
     # --- mirrors -------------------------------------------------------------------------------------------------
 
     def traffic(self) -> TrafficReport:
@@ -768,7 +820,10 @@ class Workspace:
 
     def path(self, name: str) -> str:
         """The folder (or the one file) of a proved asset."""
-        return self.installed(name).folder
+        found = self._receipts([name])
+        folder = self._installed(name, dict(found).get(name), "quick").folder
+        touch(self.store, (receipt for _, receipt in found if receipt is not None))
+        return folder
 
     def folder_of(self, entry: LockedAsset) -> str:
         """Where an entry's files lie, or will."""
@@ -786,8 +841,12 @@ class Workspace:
         writable = writable and not is_shared(self.store.root)
         return changes(self.store.root, os.environ, manifests=manifests, writable=writable, online=online, hook=hook)
 
-    def require(self, names: Iterable[str]) -> None:
+    def require(self, names: Iterable[str]) -> Use:
         """Prove assets, and all that they require, by a quick look, before something is begun that needs them.
+
+        Returns
+        -------
+        Their use: until it is closed, or handed on to another program that ends, nobody removes them.
 
         Raises
         ------
@@ -796,13 +855,11 @@ class Workspace:
         IntegrityError
             When a file is not what the lock says.
         """
-        raise_all(
-            [
-                error
-                for name in dict.fromkeys(names)
-                for error in self._prover.faults(name, self._receipts([name]), self._not_installed)
-            ]
-        )
+        receipts = {name: self._receipts([name]) for name in names}
+        used = use(self.store, (receipt for each in receipts.values() for _, receipt in each if receipt is not None))
+        faults = self._prover.faults
+        raise_all([fault for name, each in receipts.items() for fault in faults(name, each, self._not_installed)])
+        return used
 
     # --- load ----------------------------------------------------------------------------------------------------
 
@@ -822,9 +879,11 @@ class Workspace:
         if into is None:
             models.refuse_lavis(self._sheets.asset(name))
         found, receipts = self._of_kind(name, "model", verify)
+        used = use(self.store, filter(None, receipts.values()))
         for_lavis = models.is_for_lavis(found.use.get("load") or {}, of_a_hub=bool(found.entry.repo))
         required = self._required(name, receipts, verify) if for_lavis and into is None else ()
-        return models.load(found, required, device=device, dtype=dtype, quantize=quantize, into=into)
+        with contextlib.closing(used):
+            return models.load(found, required, device=device, dtype=dtype, quantize=quantize, into=into)
 
     def load_model_and_preprocess(
         self, name: str, model_type: str, *, is_eval: bool = False, device: str | torch.device = "cpu"
@@ -836,7 +895,8 @@ class Workspace:
         models.refuse_lavis(asset)
         found, receipts = self._of_kind(asset.name, "model", "quick")
         required = self._required(asset.name, receipts, "quick")
-        return models.load_as_lavis_does(found, required, is_eval=is_eval, device=device)
+        with contextlib.closing(use(self.store, filter(None, receipts.values()))):
+            return models.load_as_lavis_does(found, required, is_eval=is_eval, device=device)
 
     def load_dataset(
         self,
@@ -856,8 +916,9 @@ class Workspace:
         few = verify == "quick"
         whole: Check = "none" if few else verify
         found, receipts = self._form(name, whole)
+        used = use(self.store, filter(None, receipts.values()))
         required = [self._installed(other, receipts.get(other), whole) for other in found.entry.requires]
-        return datasets.load(
+        opened = datasets.load(
             found,
             required,
             split=split,
@@ -868,6 +929,9 @@ class Workspace:
             check=verify != "none",
             prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
         )
+        # What is made of a dataset has its table, too: nothing of it is removed before the last of them has gone.
+        used.keep_for(*(one.table for one in (opened.values() if isinstance(opened, dict) else [opened])))
+        return opened
 
     def contact_sheet(self, name: str, path: str, *, count: int = 12, split: str | None = None) -> ShownSheet:
         """Write some samples of a dataset to a page; those that cannot be had are on it, and told.
