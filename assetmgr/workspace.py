@@ -503,14 +503,61 @@ class Workspace:
         permission = Permission(force, last_copy, copies, mine)
         return rm(self.store, self._network, names, self.reporter, permission, wait=self.wait, dry_run=dry_run)
 
-    def gc(self, *, old: bool = False, dry_run: bool = False) -> Removal:
+    def gc(
+        self,
+        *,
+        old: bool = False,
+        max_size: int | None = None,
+        foreign: bool | Iterable[str] = False,
+        dry_run: bool = False,
+    ) -> Removal:
         """Remove from the store what assetmgr has put there and no receipt names any more; see README.
 
-        ``old`` also removes what was replaced and nobody wants.
-        """
-        from assetmgr.housekeeping.commands import gc
+        Parameters
+        ----------
+        old
+            Also what was replaced and nobody wants.
+        max_size
+            Also what was used longest ago, until what assetmgr has put into the store takes no more bytes. What is
+            pinned, in use, required by what stays, or cannot be had again, stays.
+        foreign
+            Also what assetmgr has not put there: all of it, or these paths of it; see `foreign`.
+        dry_run
+            Tell what would go.
 
-        return gc(self.store, self.reporter, wait=self.wait, old=old, dry_run=dry_run)
+        Returns
+        -------
+        What went, what stays and why, and the errors.
+        """
+        from assetmgr.housekeeping.commands import Scope, gc
+
+        scope = Scope(old, max_size, foreign if isinstance(foreign, bool) else frozenset(foreign))
+        self._network.renew()
+        return gc(self.store, self._network, self.reporter, scope, wait=self.wait, dry_run=dry_run)
+
+    def foreign(self) -> list[str]:
+        """The files in the store's folders that assetmgr has not put there, by their paths."""
+        from assetmgr.housekeeping.foreign import foreign
+
+        return foreign(self.store)
+
+    def pin(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Let nobody remove assets, until they are unpinned; returns the names of all that is pinned.
+
+        Raises
+        ------
+        NotInstalledError
+            When one is not in the store.
+        """
+        from assetmgr.housekeeping.commands import change_pins
+
+        return change_pins(self.store, names, stays=True)
+
+    def unpin(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Let assets be removed again; returns the names of all that is pinned still."""
+        from assetmgr.housekeeping.commands import change_pins
+
+        return change_pins(self.store, names, stays=False)
 
     # --- mirrors -------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
     ("use", ("try", "env", "run", "requirements")),
-    ("keep", ("verify", "doctor", "mirror", "bundle", "serve", "rm", "gc")),
+    ("keep", ("verify", "doctor", "mirror", "bundle", "serve", "rm", "gc", "pin", "unpin")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -45,13 +45,13 @@ GROUPS = (
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("install", "setup", "restore"), ("sync", "pull")),
     **dict.fromkeys(("download", "fetch", "get", "clone", "checkout", "snapshot"), ("pull",)),
-    **dict.fromkeys(("uninstall", "delete", "del", "drop"), ("remove",)),
+    **dict.fromkeys(("uninstall", "delete", "del", "drop"), ("remove", "rm")),
     **dict.fromkeys(("ls", "search", "find"), ("list", "status")),
     **dict.fromkeys(("info", "view", "describe", "inspect", "cat"), ("show", "status")),
     **dict.fromkeys(("check", "fsck", "validate", "test", "prove"), ("verify",)),
     **dict.fromkeys(("repair", "fix", "heal"), ("verify --repair",)),
     **dict.fromkeys(("upgrade", "update"), ("lock --upgrade",)),
-    **dict.fromkeys(("freeze", "pin", "compile", "resolve"), ("lock",)),
+    **dict.fromkeys(("freeze", "compile", "resolve"), ("lock",)),
     **dict.fromkeys(("push", "upload", "copy"), ("mirror push",)),
     **dict.fromkeys(("export", "pack", "save"), ("bundle",)),
     **dict.fromkeys(("import", "load", "unpack"), ("bundle",)),

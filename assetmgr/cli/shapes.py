@@ -21,6 +21,7 @@ SHAPES = {
     "lock": "[assetmgr.cli.documents:LockDocument]",
     "mirror": "assetmgr.cli.documents:MirrorDocument",
     "path": "assetmgr.cli.documents:PathDocument",
+    "pin": "[builtins:str]",
     "plan": "assetmgr.cli.documents:PlanDocument",
     "pull": "assetmgr.cli.documents:PullDocument",
     "remove": "assetmgr.cli.editing_documents:RemoveDocument",
@@ -32,6 +33,7 @@ SHAPES = {
     "status": "[assetmgr.inventory:AssetStatus]",
     "sync": "assetmgr.cli.documents:SyncDocument",
     "try": "assetmgr.cli.trying_documents:TryDocument",
+    "unpin": "[builtins:str]",
     "verify": "assetmgr.cli.documents:VerifyDocument",
     "whereis": "assetmgr.whereabouts:Whereabouts",
 }

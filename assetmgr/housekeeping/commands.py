@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assetmgr.claims import wants
 from assetmgr.errors import AssetError, NotInstalledError, SeveralErrors, UsageError, raise_all
 from assetmgr.housekeeping.copies import last_copy
 from assetmgr.housekeeping.deciding import Standing, decide_old, requiring
-from assetmgr.housekeeping.pins import pinned
+from assetmgr.housekeeping.evicting import evict
+from assetmgr.housekeeping.foreign import remove_foreign
+from assetmgr.housekeeping.pins import pin, pinned, unpin
 from assetmgr.housekeeping.removing import Removal, clear_unreceipted, refuse_damaged, retire
 from assetmgr.housekeeping.rubbish import AGE, own_locks, sweep, sweep_prepared
 from assetmgr.lock import Lock, load_lock
@@ -117,18 +119,60 @@ def _alone(store: Store, purpose: str, reporter: Reporter, *, wait: float, dry_r
             yield
 
 
-def gc(store: Store, reporter: Reporter, *, wait: float, old: bool, dry_run: bool) -> Removal:
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What `gc` is asked to remove besides what no receipt names.
+
+    Attributes
+    ----------
+    old
+        What was replaced, and nobody wants.
+    max_size
+        What was used longest ago, until what assetmgr has put into the store takes no more bytes.
+    foreign
+        What assetmgr has not put there: all of it, or these paths.
+    """
+
+    old: bool = False
+    max_size: int | None = None
+    foreign: bool | frozenset[str] = False
+
+
+def gc(store: Store, network: Network, reporter: Reporter, scope: Scope, *, wait: float, dry_run: bool) -> Removal:
     """See `Workspace.gc`."""
     removal = Removal(dry_run)
     with _alone(store, "tidying the store", reporter, wait=wait, dry_run=dry_run):
         refuse_damaged(store)
         clear_unreceipted(store, removal, reporter, wait=wait, before=time.time() - AGE)
-        if old:
+        if scope.old:
             going = [receipt for receipt in decide_old(_standings(store)) if receipt.entry.name not in pinned(store)]
             why = "replaced, and nobody wants it"
             retire(store, going, removal, reporter, wait=wait, why=why, spares=True)
+        if scope.max_size is not None:
+            evict(store, network, scope.max_size, removal, reporter)
         sweep(store, removal)
+        if scope.foreign:
+            remove_foreign(store, removal, None if scope.foreign is True else scope.foreign)
     return removal
+
+
+def change_pins(store: Store, names: Iterable[str], *, stays: bool) -> tuple[str, ...]:
+    """See `Workspace.pin`."""
+    names = tuple(dict.fromkeys(names))
+    there, pins = store.installed_names(), pinned(store)
+    raise_all(
+        [
+            store.unreadable(name) or NotInstalledError(f"{name}: not installed", mend=f"assetmgr pull {name}")
+            for name in names
+            if name not in there and (stays or name not in pins)
+        ]
+    )
+    for name in names:
+        if stays and name not in pins:
+            pin(store, name)
+        elif not stays:
+            unpin(store, name)
+    return tuple(sorted(pinned(store)))
 
 
 def _standings(store: Store) -> list[Standing]:

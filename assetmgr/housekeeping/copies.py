@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from assetmgr.errors import UsageError
@@ -9,6 +10,7 @@ from assetmgr.lock import LockedFile
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt
 from assetmgr.store import Store
+from assetmgr.transfer.urls import local_path
 from assetmgr.whereabouts import holders
 
 _TIMEOUT = 300.0
@@ -38,6 +40,22 @@ def last_copy(store: Store, network: Network, receipt: Receipt, copies: int | No
         mend=f"assetmgr mirror push {mirrors[0] if mirrors else 'FOLDER'} {entry.name}, "
         f"or assetmgr rm --last-copy {entry.name}",
     )
+
+
+def has_copies(store: Store, network: Network, receipt: Receipt) -> bool:
+    """Whether an asset can be had again: from where it is published, or a mirror."""
+    entry = receipt.entry
+    is_published = entry.origin == "hub" or (
+        entry.origin == "files"
+        and all(file.ask is None and any(_is_there(url, receipt.base) for url in file.urls) for file in entry.files)
+    )
+    return is_published or (bool(network.mirror_names()) and last_copy(store, network, receipt, None) is None)
+
+
+def _is_there(url: str, base: str) -> bool:
+    if url.lower().startswith("file:"):
+        return os.path.isfile(local_path(url))
+    return "://" in url or os.path.isfile(os.path.join(base, url))
 
 
 def fewest(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +60,9 @@ class Removal:
     errors: list[AssetError] = field(default_factory=list)
     # How many names of a file are there still, by what the system knows it by: the last one frees its bytes.
     _names: dict[tuple[int, int], int] = field(default_factory=dict)
-    _foretold: set[str] = field(default_factory=set)
+    _told: set[str] = field(default_factory=set)
+    # The receipts that a dry run takes for gone.
+    foretold: set[str] = field(default_factory=set)
 
     @property
     def freed(self) -> int:
@@ -78,9 +80,9 @@ class Removal:
 
     def note(self, store: Store, path: str, status: os.stat_result, why: str) -> None:
         """Tell of one file or link that is removed."""
-        if self.dry_run and path in self._foretold:
+        if self.dry_run and path in self._told:
             return
-        self._foretold.add(path)
+        self._told.add(path)
         freed = 0
         if stat.S_ISREG(status.st_mode):
             key = status.st_dev, status.st_ino
@@ -120,7 +122,8 @@ def retire(
 
     What is in use is an error, or, where it ``spares`` that, left and told.
     """
-    foretold = {store.receipt_path(receipt) for receipt in receipts} if removal.dry_run else set()
+    if removal.dry_run:
+        removal.foretold.update(store.receipt_path(receipt) for receipt in receipts)
     for receipt in receipts:
         name = receipt.entry.name
         try:
@@ -128,12 +131,12 @@ def retire(
             if removal.dry_run:  # it looks, and holds nobody up
                 check_unused(store, receipt)
                 _check_free(store, receipt.entry)
-                _clear(store, receipt, removal, f"{name}: {why}", reporter, foretold, wait=wait)
+                _clear(store, receipt, removal, f"{name}: {why}", reporter, wait=wait)
                 removal.take(store, store.receipt_path(receipt), f"{name}: {why}")
             else:
                 _retire(store, receipt, removal, reporter, wait=wait, why=f"{name}: {why}")
         except BusyError as error:
-            foretold.discard(store.receipt_path(receipt))
+            removal.foretold.discard(store.receipt_path(receipt))
             if spares:
                 removal.leave(store, name, error.message)
             else:
@@ -230,16 +233,12 @@ def _clear(
     removal: Removal,
     why: str,
     reporter: Reporter,
-    foretold: Collection[str] = frozenset(),
     *,
     wait: float,
 ) -> None:
-    """Remove what a receipt that is no more speaks of, and what shows it elsewhere. For who holds its locks.
-
-    ``foretold`` are the receipts that a dry run takes for gone.
-    """
+    """Remove what a receipt that is no more speaks of, and what shows it elsewhere. For who holds its locks."""
     refuse_damaged(store)
-    others = [other for other in store.receipts() if store.receipt_path(other) not in foretold]
+    others = [other for other in store.receipts() if store.receipt_path(other) not in removal.foretold]
     if all(other.entry.name != receipt.entry.name for other in others):
         _hide(store, receipt.entry.name, removal, reporter, why, wait=wait)
     _remove(store, receipt, others, removal, why)

@@ -55,10 +55,10 @@ def sweep(store: Store, removal: Removal, *, now: float | None = None) -> None:
 
 
 def _sweep_partials(store: Store, removal: Removal, before: float) -> None:
-    for path in _entries(store.partial()):
+    for path in entries(store.partial()):
         name = os.path.basename(path)
         if name == "hub":
-            for repo in _entries(path):
+            for repo in entries(path):
                 guard = store.mutex(f"staging-{os.path.basename(repo)}")
                 _sweep_partial(store, guard, repo, removal, before)
         else:
@@ -84,12 +84,12 @@ def _sweep_listings(store: Store, removal: Removal, before: float) -> None:
     except AssetError as error:
         removal.errors.append(error)
         return
-    entries = [entry for lock in locks for entry in lock.assets.values()]
-    entries += [receipt.entry for receipt in store.receipts()]
-    entries += [receipt.entry for _, receipt in store.unreceipted()]
-    named = {entry.listing for entry in entries}
-    named |= {file.extract.listing for entry in entries for file in entry.files if file.extract}
-    for path in _entries(os.path.join(store.state, "listings")):
+    locked = [entry for lock in locks for entry in lock.assets.values()]
+    locked += [receipt.entry for receipt in store.receipts()]
+    locked += [receipt.entry for _, receipt in store.unreceipted()]
+    named = {entry.listing for entry in locked}
+    named |= {file.extract.listing for entry in locked for file in entry.files if file.extract}
+    for path in entries(os.path.join(store.state, "listings")):
         if os.path.basename(path) not in named and _touched(path) < before:
             _take(store, path, removal, "a listing that no lock or receipt names")
 
@@ -101,7 +101,7 @@ class _Record(msgspec.Struct):
 
 
 # What assetmgr keeps below an asset's folder; `datasets` and others may keep things there, too.
-_OURS = {
+OURS = {
     "tables": re.compile(r".+-[0-9a-f]{16}\.arrow(\.json)?"),
     "weights": re.compile("[0-9a-f]{16}"),
     "datasets": re.compile("[0-9a-f]{16}"),
@@ -112,12 +112,12 @@ def sweep_prepared(store: Store, removal: Removal, before: float, gone: Collecti
     """Remove what was made of assets that are not installed, or (``gone``) are to go."""
     names = set(store.installed_names()).difference(gone)
     digests: set[str | None] | None = None
-    for kind, ours in _OURS.items():
-        for folder in _entries(store.at(f"prepared/{kind}")):
+    for kind, ours in OURS.items():
+        for folder in entries(store.at(f"prepared/{kind}")):
             if not os.path.isdir(folder) or os.path.islink(folder):
                 continue
             asset = unquote(os.path.basename(folder))
-            made = [path for path in _entries(folder) if ours.fullmatch(os.path.basename(path))]
+            made = [path for path in entries(folder) if ours.fullmatch(os.path.basename(path))]
             if asset not in names:
                 for path in made:
                     _take(
@@ -145,7 +145,7 @@ def _digests(store: Store) -> set[str | None]:
 
 
 def _sweep_summaries(store: Store, removal: Removal, before: float) -> None:
-    for path in _entries(os.path.join(store.state, "summaries")):
+    for path in entries(os.path.join(store.state, "summaries")):
         if _touched(path) < before - 29 * AGE:
             _take(store, path, removal, "a short form that no look has renewed for a month")
 
@@ -154,7 +154,7 @@ def _sweep_unwritten(store: Store, removal: Removal, before: float) -> None:
     """What killed processes left of documents that they were writing; lock files of users of what is gone."""
     receipts = {file.removesuffix(".json") for file in store.receipt_files()}
     for folder in ("receipts", "placed", "listings", "lockfiles", "views", "pins", "summaries", "mutex", "uses"):
-        for path in _entries(os.path.join(store.state, folder)):
+        for path in entries(os.path.join(store.state, folder)):
             name = os.path.basename(path)
             unused = folder == "uses" and name.removesuffix(".use") not in receipts
             if (name.startswith(".writing-") or unused) and _touched(path) < before:
@@ -193,7 +193,8 @@ def _below(path: str) -> Iterator[str]:
         yield from (os.path.join(folder, name) for name in (*inside, *files))
 
 
-def _entries(folder: str) -> list[str]:
+def entries(folder: str) -> list[str]:
+    """The paths of what is in a folder, sorted; none where there is no folder."""
     try:
         return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
     except (FileNotFoundError, NotADirectoryError):

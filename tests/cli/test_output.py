@@ -93,6 +93,8 @@ def test_json_is_one_document_for_every_command(project: Project) -> None:
         ["add", "{endpoint}/f/v.bin".replace("{endpoint}", project.endpoint), "--kind", "model"],
         ["init", "new"],
         ["init", "--scan", ".", "--output", "-"],
+        ["pin", "minilm"],
+        ["unpin", "minilm"],
         ["rm", "minilm"],
         ["gc"],
         ["schema"],

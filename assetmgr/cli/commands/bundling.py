@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from assetmgr.cli import streams
-from assetmgr.cli.options import add_jobs, add_wait, named, open_workspace
+from assetmgr.cli.options import add_jobs, add_wait, byte_count, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
 from assetmgr.cli.reports import tell_of_bad_sources
 from assetmgr.cli.tables import table
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from assetmgr.carried import Told
     from assetmgr.cli.parser import Commands
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 # Which options an action takes besides those of every command.
 _TAKES = {
     "create": {"output", "name", "serial", "since", "max_size", "sign", "drop", "full", "dry_run", "group", "jobs"},
@@ -62,7 +60,7 @@ def register(commands: Commands) -> None:
     create.add_argument("--group", metavar="GROUP", action="append", default=[], help="the assets of a group")
     create.add_argument("--since", metavar="OLD", help="leave out what this bundle has; to load it, that one is needed")
     create.add_argument(
-        "--max-size", metavar="SIZE", type=_bytes, help="split over volumes of at most so many bytes, such as 25G"
+        "--max-size", metavar="SIZE", type=byte_count, help="split over volumes of at most so many bytes, such as 25G"
     )
     create.add_argument("--sign", metavar="KEY", help="sign with this SSH key, by ssh-keygen")
     create.add_argument("--name", metavar="LINE", help="which line of bundles it is of (the name of its folder or tar)")
@@ -292,13 +290,6 @@ def _load(options: argparse.Namespace, output: Output) -> int:
 def _is_bundle(word: str) -> bool:
     """Whether a word is one more bundle, and not the name of an asset."""
     return os.path.isabs(word) or word.startswith((".", "~")) or word.endswith(".tar") or os.path.isdir(word)
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kmgt]?i?)b?", text.strip().lower())
-    if match and match[2] in _UNITS and (found := int(float(match[1]) * _UNITS[match[2]])):
-        return found
-    raise argparse.ArgumentTypeError(f"{text!r} is no size such as 700M, 25G or 25GiB")
 
 
 def _serial(text: str) -> int:
