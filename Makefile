@@ -31,7 +31,7 @@ demo: setup ## from a manifest to an answer about a picture, on a hub on this ma
 
 test: lint .venv-hub036/.made .venv-img2dataset/.made test-lavis ## every check: lint, the tests with LAVIS and with huggingface_hub 0.36, all tests
 	@echo '== pytest, the hub tests on huggingface_hub 0.36'
-	@$(BIN036)/python $(PYTEST) -m 'hub and not soak' $(addprefix --ignore=tests/,datasets lavis models)
+	@$(BIN036)/python $(PYTEST) -m 'hub and not soak and not torch' $(addprefix --ignore=tests/,datasets lavis models)
 	@echo '== pytest'
 	@$(BIN)/python $(PYTEST)
 

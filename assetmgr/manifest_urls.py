@@ -8,6 +8,7 @@ from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from assetmgr.names import path_fault
+from assetmgr.registry_urls import is_registry, registry_fault
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
@@ -60,7 +61,10 @@ def endpoint_fault(url: str) -> str | None:
 
 
 def mirror_fault(text: str) -> str | None:
-    """Say why a text names no mirror (a folder, an http or https URL, a bucket such as s3://name/prefix), or None."""
+    """Say why a text names no mirror or None.
+
+    A mirror is a folder, an http or https URL, a registry (oci://host/repository:tag) or a bucket (s3://name/prefix).
+    """
     scheme = _MIRROR_SCHEME.match(text)
     if not scheme:
         return folder_fault(text)
@@ -70,6 +74,8 @@ def mirror_fault(text: str) -> str | None:
         return "a mirror's URL has no '?' and no '#'"
     if "::" in text:
         return "a chain of file systems ('::') is no mirror"
+    if is_registry(text):
+        return registry_fault(text)
     if scheme[1] in ("http", "https"):
         return "it holds a login, and none is ever sent to a mirror" if "@" in text else _http_fault(text)
     if scheme[1] == "file":

@@ -8,7 +8,7 @@ asset is held to a manifest's own rules; code to run is not taken from a mirror.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ from assetmgr.mirrors.run import Mirrors
 from assetmgr.names import asset_name_fault
 from assetmgr.origins import Origins
 from assetmgr.sheets import Sheets
+from assetmgr.store import Store
 from assetmgr.transfer.engine import Engine
 
 _WishesOf: TypeAlias = Callable[[str], Sequence[Wish]]
@@ -166,40 +167,11 @@ class Asking:
             if self.wishes[each.name].entry.digest() != each.entry.digest():
                 self._say(f"{each.name}: mirror {mirror} tells of other bytes than the lock here, which counts")
             return
-        entry, receipt = each.entry, self._store.read_receipt(each.entry)
+        entry = each.entry
         what = f"{entry.repo} {entry.revision} at {entry.commit[:12]}, " if entry.repo else ""
         self._say(f"{each.name}: in no manifest or lock here; mirror {mirror} tells: {what}entry {entry.digest()[:12]}")
-        kept = receipt is not None and receipt.wanted_by
         pins = {name: self.wishes[name].entry.digest() for name in entry.requires}
-        self.wishes[each.name] = Wish(
-            entry,
-            # What a manifest said of the same bytes under this name stays said.
-            use=receipt.use if receipt is not None and kept else self._use(each, mirror),
-            endpoint=None if each.endpoint is None or endpoint_fault(each.endpoint) else each.endpoint,
-            receipt=receipt,
-            pins=pins,
-            made=each.made,
-        )
-
-    def _use(self, each: Carried, mirror: str) -> dict[str, Any]:
-        use = dict(each.use)
-        load = use.get("load")
-        if isinstance(load, dict) and ":" in str(load.get("class", "")):
-            self._say(
-                f"{each.name}: mirror {mirror} names code that loads it ({str(load['class'])[:80]!a}), which is not "
-                "taken from a mirror: declare it in a manifest of your own"
-            )
-            use["load"] = {key: value for key, value in load.items() if key not in ("class", "args", "kwargs")}
-        if not use:
-            return use
-        source = {"hub": each.entry.repo} if each.entry.repo else {"files": [{"url": "./x"}]}
-        plain = {"version": 1, f"{each.entry.kind}s": {each.name: {**use, **source}}}
-        try:
-            (asset,) = parse_manifest(json.dumps(plain, ensure_ascii=False), Path(f"mirror {mirror}")).assets
-        except (ManifestError, TypeError, ValueError):
-            self._say(f"{each.name}: what mirror {mirror} tells of its use no manifest may say; it is left out")
-            return {}
-        return dict(asset.use)
+        self.wishes[each.name] = told_wish(each, self._store, f"mirror {mirror}", self._say, pins=pins)
 
     def _nobody_tells(self, told: Telling) -> AssetError:
         """Why there is nothing to pull, by a look at what the mirrors have."""
@@ -236,9 +208,54 @@ class Asking:
         if isinstance(error, OriginError):
             return OriginError(
                 f"{what}, and no mirror answers: {mirror}: {error.message}",
-                mend="repeat the command when the mirror is well again",
+                mend=error.mend if error.is_absent else "repeat the command when the mirror is well again",
             )
         return type(error)(f"{what}, and mirror {mirror} is of no use: {error.message}", mend=error.mend)
+
+
+def told_wish(
+    each: Carried, store: Store, where: str, say: Callable[[str], object], *, pins: Mapping[str, str]
+) -> Wish:
+    """What is to be pulled by what somebody else told of an asset; ``where`` names them.
+
+    Parameters
+    ----------
+    pins
+        The digests of the entries of what it requires, as they are to be pulled.
+    """
+    receipt = store.read_receipt(each.entry)
+    kept = receipt is not None and receipt.wanted_by
+    return Wish(
+        each.entry,
+        # What a manifest said of the same bytes under this name stays said.
+        use=receipt.use if receipt is not None and kept else _use(each, where, say),
+        endpoint=None if each.endpoint is None or endpoint_fault(each.endpoint) else each.endpoint,
+        receipt=receipt,
+        pins=pins,
+        made=each.made,
+    )
+
+
+def _use(each: Carried, where: str, say: Callable[[str], object]) -> dict[str, Any]:
+    use = dict(each.use)
+    load = use.get("load")
+    if isinstance(load, dict) and ":" in str(load.get("class", "")):
+        kind = where.partition(" ")[0]
+        say(
+            f"{each.name}: {where} names code that loads it ({str(load['class'])[:80]!a}), which is not "
+            f"taken from a {kind}: declare it in a manifest of your own"
+        )
+        use["load"] = {key: value for key, value in load.items() if key not in ("class", "args", "kwargs")}
+    if not use:
+        return use
+    source = {"hub": each.entry.repo} if each.entry.repo else {"files": [{"url": "./x"}]}
+    plain = {"version": 1, f"{each.entry.kind}s": {each.name: {**use, **source}}}
+    try:
+        (asset,) = parse_manifest(json.dumps(plain, ensure_ascii=False), Path(where)).assets
+    except (ManifestError, TypeError, ValueError):
+        say(f"{each.name}: what {where} tells of its use no manifest may say; it is left out")
+        return {}
+    return dict(asset.use)
 
 
 def _version(commit: str) -> str:

@@ -65,23 +65,29 @@ class Network:
         """Begin another command: a mirror that failed in the last one is asked again."""
         self._mirrors = self._caches = None
 
-    def origins(self, store: Store | None = None, mirrors: Sequence[str] | None = None) -> Origins:
+    def origins(
+        self, store: Store | None = None, mirrors: Sequence[str] | None = None, *, alone: bool = False
+    ) -> Origins:
         """The origins, with the mirrors before them; what they write goes to another store where one is given.
 
-        ``mirrors`` are asked in place of those that were chosen for all commands.
+        ``mirrors`` are asked in place of those that were chosen for all commands; ``alone``: and nobody else, neither
+        the network nor a cache of this machine.
         """
+        from assetmgr.caches.looking import LocalCaches
         from assetmgr.origins import Context, Origins
 
         limits = self.limits()
+        if alone:
+            self._mirrors = self._open(mirrors or (), limits, offline=True)
         context = Context(
             store or self._store,
             limits,
             self._reporter,
-            self._offline,
+            self._offline or alone,
             self._wait,
             self._transport,
-            self._opened(limits) if mirrors is None else self._open(mirrors, limits),
-            caches=self._local_caches(),
+            self._opened(limits) if mirrors is None or alone else self._open(mirrors, limits, offline=self._offline),
+            caches=LocalCaches() if alone else self._local_caches(),
         )
         return Origins(context)
 
@@ -100,13 +106,13 @@ class Network:
         if self._mirrors is None:
             from assetmgr.mirrors.chosen import chosen_mirrors
 
-            self._mirrors = self._open(chosen_mirrors(self._asked, self._declared), limits)
+            self._mirrors = self._open(chosen_mirrors(self._asked, self._declared), limits, offline=self._offline)
         return self._mirrors
 
-    def _open(self, mirrors: Sequence[str], limits: Limits) -> Mirrors:
+    def _open(self, mirrors: Sequence[str], limits: Limits, *, offline: bool) -> Mirrors:
         from assetmgr.mirrors.run import Mirrors
 
-        return Mirrors(mirrors, limits, offline=self._offline)
+        return Mirrors(mirrors, limits, offline=offline)
 
     def _local_caches(self) -> LocalCaches:
         """The caches of the command under way. What is no good in one is passed over to its end."""

@@ -247,6 +247,10 @@ class Pull:
         """Bring one asset to its whole and proved state, under the locks that keep others from doing it too."""
         entry = wish.entry
         with held(self._store.guard(entry), f"pulling {entry.name}", wait=self._context.wait, say=self._reporter.say):
+            if entry.origin != "hub":
+                # Two assets may have a place in common: who takes away sees our lock from here on, or is waited for.
+                with held(self._store.removing, f"pulling {entry.name}", wait=self._context.wait):
+                    pass
             # Whoever held the lock before us may have done it all.
             wish = self._known(wish)
             receipt, states = self._look(wish)

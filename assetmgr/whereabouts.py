@@ -186,6 +186,18 @@ def ask_mirrors(network: Network, files: Sequence[LockedFile], timeout: float) -
     return tuple(one.result(deadline) for one in asked)
 
 
+def holders(network: Network, files: Sequence[LockedFile], timeout: float) -> dict[str, tuple[str, ...]]:
+    """The mirrors that say they have each file, by sha256. One that does not answer has none."""
+    asked = [_Asked(text, files, network, timeout) for text in network.mirror_names()]
+    deadline = time.monotonic() + timeout
+    found: dict[str, tuple[str, ...]] = {}
+    for one in asked:
+        mirror = one.result(deadline).mirror
+        for file in one.held:
+            found[file.sha256 or ""] = (*found.get(file.sha256 or "", ()), mirror)
+    return found
+
+
 class _Asked:
     """One mirror that is being asked, by threads that nobody waits for when the time is over."""
 
@@ -195,6 +207,7 @@ class _Asked:
         self._left = iter(files)
         self._lock = threading.Lock()
         self._wire: Wire | None = None
+        self.held: list[LockedFile] = []
         self._error: AssetError | None = None
         self.is_forbidden = False
         from assetmgr.mirrors import open_mirror
@@ -234,7 +247,7 @@ class _Asked:
         if self._error is not None or self._wire is None:
             why = self._error.message if self._error else ""
             return MirrorWhereabouts(self._name, "unreachable", why=why)
-        held: list[LockedFile] = []
+        held = self.held
         asked = failed = 0
         why = ""
         while asked + failed < self._count and failed < _FAILURES:
@@ -247,7 +260,8 @@ class _Asked:
                 why, failed = why or answer.error.message, failed + 1
                 continue
             asked += 1
-            held += [answer.file] if answer.has else []
+            if answer.has:
+                held.append(answer.file)
         self._wire.close()
         size = sum(file.size for file in held)
         state: MirrorState = "whole" if len(held) == self._count else "part" if held else "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -29,16 +30,20 @@ from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, Store, default_root
+from assetmgr.uses import Use, touch, use
 
 if TYPE_CHECKING:
     import torch
 
     from assetmgr.asked import Pinned
+    from assetmgr.bundle.creating import Created, Order
+    from assetmgr.bundled import Loaded
     from assetmgr.caches.looking import CacheReport
     from assetmgr.carried import Carriage
     from assetmgr.datasets import Dataset, VisPath
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
+    from assetmgr.housekeeping.removing import Removal
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrored import Asking
     from assetmgr.mirrors.pushing import PushReport
@@ -395,25 +400,6 @@ class Workspace:
                     error = told(error, one.reference, one.asset)
                 raise error from None
 
-    def pull_carried(self, carriage: Carriage) -> list[Pulled]:
-        """Pull what a bundle, a registry or a server tells of, in just those bytes. No manifest or lock has a say."""
-        from assetmgr.install import Wish
-
-        self._network.renew()
-        wishes = [
-            Wish(
-                each.entry,
-                use=each.use,
-                endpoint=each.endpoint,
-                receipt=self.store.read_receipt(each.entry),
-                pins=each.pins,
-                made=each.made,
-            )
-            for each in carriage.assets
-        ]
-        with self._network.origins() as origins:
-            return self._run(self._pull(wishes, origins))
-
     def carriage(self, names: Iterable[str] = ()) -> Carriage:
         """What another machine is to be told of installed assets, and of all that they require.
 
@@ -477,6 +463,102 @@ class Workspace:
 
         return Pull(self.store, origins, wishes)
 
+    # --- housekeeping --------------------------------------------------------------------------------------------
+
+    def rm(
+        self,
+        names: Sequence[str],
+        *,
+        force: bool = False,
+        last_copy: bool = False,
+        copies: int | None = None,
+        dry_run: bool = False,
+    ) -> Removal:
+        """Take assets out of the store: their receipts, and the files that no other receipt names.
+
+        Parameters
+        ----------
+        force
+            Also what another installed asset requires, or another project wants.
+        last_copy
+            Also what no mirror has.
+        copies
+            Refuse unless so many mirrors have every file. None: one mirror, where there are mirrors.
+        dry_run
+            Tell what would go.
+
+        Returns
+        -------
+        What went, what stays and why, and the errors.
+
+        Raises
+        ------
+        NotInstalledError, UsageError
+            When one is not installed, or may not go. Nothing is removed then.
+        """
+        from assetmgr.housekeeping.commands import Permission, rm
+
+        self._network.renew()
+        mine = frozenset(os.path.realpath(manifest.path) for manifest in self.manifests)
+        permission = Permission(force, last_copy, copies, mine)
+        return rm(self.store, self._network, names, self.reporter, permission, wait=self.wait, dry_run=dry_run)
+
+    def gc(
+        self,
+        *,
+        old: bool = False,
+        max_size: int | None = None,
+        foreign: bool | Iterable[str] = False,
+        dry_run: bool = False,
+    ) -> Removal:
+        """Remove from the store what assetmgr has put there and no receipt names any more; see README.
+
+        Parameters
+        ----------
+        old
+            Also what was replaced and nobody wants.
+        max_size
+            Also what was used longest ago, until what assetmgr has put into the store takes no more bytes. What is
+            pinned, in use, required by what stays, or cannot be had again, stays.
+        foreign
+            Also what assetmgr has not put there: all of it, or these paths of it; see `foreign`.
+        dry_run
+            Tell what would go.
+
+        Returns
+        -------
+        What went, what stays and why, and the errors.
+        """
+        from assetmgr.housekeeping.commands import Scope, gc
+
+        scope = Scope(old, max_size, foreign if isinstance(foreign, bool) else frozenset(foreign))
+        self._network.renew()
+        return gc(self.store, self._network, self.reporter, scope, wait=self.wait, dry_run=dry_run)
+
+    def foreign(self) -> list[str]:
+        """The files in the store's folders that assetmgr has not put there, by their paths."""
+        from assetmgr.housekeeping.foreign import foreign
+
+        return foreign(self.store)
+
+    def pin(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Let nobody remove assets, until they are unpinned; returns the names of all that is pinned.
+
+        Raises
+        ------
+        NotInstalledError
+            When one is not in the store.
+        """
+        from assetmgr.housekeeping.commands import change_pins
+
+        return change_pins(self.store, names, stays=True)
+
+    def unpin(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Let assets be removed again; returns the names of all that is pinned still."""
+        from assetmgr.housekeeping.commands import change_pins
+
+        return change_pins(self.store, names, stays=False)
+
     # --- mirrors -------------------------------------------------------------------------------------------------
 
     def traffic(self) -> TrafficReport:
@@ -488,7 +570,9 @@ class Workspace:
         return self._network.adopted()
 
     def push(self, target: str, names: Iterable[str] = (), *, full: bool = False) -> PushReport:
-        """Fill a mirror (a folder or a bucket) with the bytes and listings of installed assets, and what tells of them.
+        """Fill a mirror (a folder, a bucket, a registry's tag) with the bytes and listings of installed assets.
+
+        Besides them it gets what tells of the assets.
 
         What is there in its size is not sent again, unless ``full`` finds other bytes in it. What is damaged in the
         store is told in the report's errors, and the rest is pushed.
@@ -523,6 +607,75 @@ class Workspace:
         if told := whole((receipt for _, receipt in receipts if receipt is not None), sound, report.lacking):
             place.tell(carriage(told))
         return dataclasses.replace(report, errors=(*errors, *report.errors))
+
+    # --- bundles -------------------------------------------------------------------------------------------------
+
+    def create_bundle(self, order: Order, names: Iterable[str] = ()) -> Created:
+        """Make a bundle of installed assets, and of all that they require: see `assetmgr.bundle.creating`.
+
+        Raises
+        ------
+        NotInstalledError
+            When one is not in the store.
+        UsageError
+            When the place holds something else, or a file fits on no volume.
+        IntegrityError
+            When the store does not hold what a receipt says. What was there before stands.
+        DiskSpaceError, AccessError
+            When it cannot be written. The same call goes on.
+        """
+        from assetmgr.bundle.creating import create
+
+        found = self._receipts(names)
+        raise_all([self._not_installed(name) for name, receipt in found if receipt is None])
+        receipts = [receipt for _, receipt in found if receipt is not None]
+        return create(order, receipts, self.store, self._network.limits(), self.reporter, wait=self.wait)
+
+    def load_bundle(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        names: Iterable[str] = (),
+        *,
+        others: Sequence[str | os.PathLike[str]] = (),
+        verify_with: str | None = None,
+        allow_older: bool = False,
+    ) -> Loaded:
+        """Pull from a bundle alone, in just the bytes that it tells of: nobody is asked, and no lock has a say.
+
+        Parameters
+        ----------
+        paths
+            A bundle, or some volumes of one.
+        names
+            Assets of it; by default all.
+        others
+            Mirrors on this machine that have the rest of a delta, or of volumes: an older bundle.
+        verify_with
+            An allowed signers' file: one of those must have signed it.
+        allow_older
+            Load it also where a later one of its line was loaded here.
+
+        Raises
+        ------
+        IntegrityError
+            When it is not what its documents say, or not signed as it must be.
+        NotLockedError, StaleLockError, NotInstalledError
+            When it has not what was asked for; a later one was loaded; what it was made since is not here.
+        """
+        from assetmgr.bundled import load
+
+        self._network.renew()
+        return load(
+            [os.fspath(path) for path in paths],
+            tuple(names),
+            self.store,
+            self._network,
+            self.reporter,
+            lambda wishes, origins: self._run(self._pull(wishes, origins)),
+            others=[os.fspath(other) for other in others],
+            keys=verify_with,
+            allow_older=allow_older,
+        )
 
     def server(self, settings: Settings, *, fresh: Callable[[], Workspace] | None = None) -> Server:
         """A server of what is installed, which listens already; its `run` serves.
@@ -714,7 +867,10 @@ class Workspace:
 
     def path(self, name: str) -> str:
         """The folder (or the one file) of a proved asset."""
-        return self.installed(name).folder
+        found = self._receipts([name])
+        folder = self._installed(name, dict(found).get(name), "quick").folder
+        touch(self.store, (receipt for _, receipt in found if receipt is not None))
+        return folder
 
     def folder_of(self, entry: LockedAsset) -> str:
         """Where an entry's files lie, or will."""
@@ -732,8 +888,12 @@ class Workspace:
         writable = writable and not is_shared(self.store.root)
         return changes(self.store.root, os.environ, manifests=manifests, writable=writable, online=online, hook=hook)
 
-    def require(self, names: Iterable[str]) -> None:
+    def require(self, names: Iterable[str]) -> Use:
         """Prove assets, and all that they require, by a quick look, before something is begun that needs them.
+
+        Returns
+        -------
+        Their use: until it is closed, or handed on to another program that ends, nobody removes them.
 
         Raises
         ------
@@ -742,13 +902,11 @@ class Workspace:
         IntegrityError
             When a file is not what the lock says.
         """
-        raise_all(
-            [
-                error
-                for name in dict.fromkeys(names)
-                for error in self._prover.faults(name, self._receipts([name]), self._not_installed)
-            ]
-        )
+        receipts = {name: self._receipts([name]) for name in names}
+        used = use(self.store, (receipt for each in receipts.values() for _, receipt in each if receipt is not None))
+        faults = self._prover.faults
+        raise_all([fault for name, each in receipts.items() for fault in faults(name, each, self._not_installed)])
+        return used
 
     # --- load ----------------------------------------------------------------------------------------------------
 
@@ -768,9 +926,11 @@ class Workspace:
         if into is None:
             models.refuse_lavis(self._sheets.asset(name))
         found, receipts = self._of_kind(name, "model", verify)
+        used = use(self.store, filter(None, receipts.values()))
         for_lavis = models.is_for_lavis(found.use.get("load") or {}, of_a_hub=bool(found.entry.repo))
         required = self._required(name, receipts, verify) if for_lavis and into is None else ()
-        return models.load(found, required, device=device, dtype=dtype, quantize=quantize, into=into)
+        with contextlib.closing(used):
+            return models.load(found, required, device=device, dtype=dtype, quantize=quantize, into=into)
 
     def load_model_and_preprocess(
         self, name: str, model_type: str, *, is_eval: bool = False, device: str | torch.device = "cpu"
@@ -782,7 +942,8 @@ class Workspace:
         models.refuse_lavis(asset)
         found, receipts = self._of_kind(asset.name, "model", "quick")
         required = self._required(asset.name, receipts, "quick")
-        return models.load_as_lavis_does(found, required, is_eval=is_eval, device=device)
+        with contextlib.closing(use(self.store, filter(None, receipts.values()))):
+            return models.load_as_lavis_does(found, required, is_eval=is_eval, device=device)
 
     def load_dataset(
         self,
@@ -802,8 +963,9 @@ class Workspace:
         few = verify == "quick"
         whole: Check = "none" if few else verify
         found, receipts = self._form(name, whole)
+        used = use(self.store, filter(None, receipts.values()))
         required = [self._installed(other, receipts.get(other), whole) for other in found.entry.requires]
-        return datasets.load(
+        opened = datasets.load(
             found,
             required,
             split=split,
@@ -814,6 +976,9 @@ class Workspace:
             check=verify != "none",
             prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
         )
+        # What is made of a dataset has its table, too: nothing of it is removed before the last of them has gone.
+        used.keep_for(*(one.table for one in (opened.values() if isinstance(opened, dict) else [opened])))
+        return opened
 
     def contact_sheet(self, name: str, path: str, *, count: int = 12, split: str | None = None) -> ShownSheet:
         """Write some samples of a dataset to a page; those that cannot be had are on it, and told.

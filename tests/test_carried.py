@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from assetmgr import Workspace
+from assetmgr.bundle.creating import Order
 from assetmgr.carried import Carriage, Carried, dump_carriage, parse_carriage
 from assetmgr.errors import LockError, LockVersionError, NotLockedError
 from assetmgr.lock import LockedAsset, LockedFile
@@ -58,7 +59,7 @@ def test_a_newer_document_says_what_to_upgrade() -> None:
         parse_carriage(b'{"version": 2, "assets": "whatever"}', "it")
 
 
-def test_another_store_becomes_the_same_by_a_document_and_a_mirror_alone(tmp_path: Path) -> None:
+def test_another_store_becomes_the_same_by_a_document_and_its_bytes_alone(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_bytes(b"some words")
     (tmp_path / "weights.bin").write_bytes(b"weights" * 100)
     (tmp_path / "assets.yaml").write_text(
@@ -72,12 +73,12 @@ models:
     first = Workspace(tmp_path / "assets.yaml", tmp_path / "here")
     first.lock()
     first.pull()
-    first.push(str(tmp_path / "mirror"))
+    first.create_bundle(Order(str(tmp_path / "bundle")), ["model"])
     data = dump_carriage(first.carriage(["model"]))
     (tmp_path / "words.txt").unlink()
     (tmp_path / "weights.bin").unlink()
 
-    there = Workspace([], tmp_path / "there", offline=True, mirrors=[tmp_path / "mirror"], local_caches=False)
-    assert {done.name for done in there.pull_carried(parse_carriage(data, "it"))} == {"words", "model"}
+    there = Workspace([], tmp_path / "there", local_caches=False)
+    assert {done.name for done in there.load_bundle([tmp_path / "bundle"]).assets} == {"words", "model"}
     assert there.installed("model", check="full").use == {"load": {"dtype": "float16"}}
     assert there.carriage(["model"]) == parse_carriage(data, "it")

@@ -125,6 +125,12 @@ def _manifests(prefix: str, **more: Any) -> Iterator[str]:
             yield path
 
 
+def _words(prefix: str, parsed_args: argparse.Namespace, **more: Any) -> Iterable[str]:
+    """Assets and bundles."""
+    named = () if getattr(parsed_args, "action", "create") != "create" else _names(prefix, parsed_args, **more)
+    return [*named, *([] if named else _FILES(prefix))]
+
+
 def _topics(**_: Any) -> Iterable[str]:
     from assetmgr.cli.topics import TOPICS
 
@@ -147,4 +153,7 @@ _COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "PICTURE": _FILES,
     "TARGET": _FOLDERS,
     "TOPIC": _topics,
+    "WORD": _words,
+    "KEY": _FILES,
+    "KEYS": _FILES,
 }

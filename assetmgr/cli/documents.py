@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from assetmgr.caches.looking import CacheReport
 from assetmgr.errors import AssetError, ManifestError
+from assetmgr.housekeeping.removing import Gone, Left
 from assetmgr.install import Pulled
 from assetmgr.lock import LockedFile
 from assetmgr.mirrors.standing import MirrorReport
@@ -281,6 +282,19 @@ class MirrorDocument(msgspec.Struct, frozen=True):
     target: str
     pushed: Amount
     present: Amount
+    errors: tuple[ToldError, ...]
+
+
+class RemovalDocument(msgspec.Struct, frozen=True):
+    """What went out of the store, or would; and what stays of it, with the reason."""
+
+    code: int
+    dry_run: bool
+    root: str
+    files: int
+    bytes: int
+    removed: tuple[Gone, ...]
+    left: tuple[Left, ...]
     errors: tuple[ToldError, ...]
 
 

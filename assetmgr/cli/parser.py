@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from assetmgr.cli.commands import (
+    bundling,
     doctoring,
     editing,
     environment,
+    housekeeping,
     locking,
     looking,
     mirror,
@@ -35,7 +37,7 @@ GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
     ("use", ("try", "env", "run", "requirements")),
-    ("keep", ("verify", "doctor", "mirror", "serve")),
+    ("keep", ("verify", "doctor", "mirror", "bundle", "serve", "rm", "gc", "pin", "unpin")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -43,18 +45,21 @@ GROUPS = (
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("install", "setup", "restore"), ("sync", "pull")),
     **dict.fromkeys(("download", "fetch", "get", "clone", "checkout", "snapshot"), ("pull",)),
-    **dict.fromkeys(("rm", "uninstall", "delete", "del", "drop"), ("remove",)),
+    **dict.fromkeys(("uninstall", "delete", "del", "drop"), ("remove", "rm")),
     **dict.fromkeys(("ls", "search", "find"), ("list", "status")),
     **dict.fromkeys(("info", "view", "describe", "inspect", "cat"), ("show", "status")),
     **dict.fromkeys(("check", "fsck", "validate", "test", "prove"), ("verify",)),
     **dict.fromkeys(("repair", "fix", "heal"), ("verify --repair",)),
     **dict.fromkeys(("upgrade", "update"), ("lock --upgrade",)),
-    **dict.fromkeys(("freeze", "pin", "compile", "resolve"), ("lock",)),
-    **dict.fromkeys(("push", "upload", "copy", "export"), ("mirror push",)),
+    **dict.fromkeys(("freeze", "compile", "resolve"), ("lock",)),
+    **dict.fromkeys(("push", "upload", "copy"), ("mirror push",)),
+    **dict.fromkeys(("export", "pack", "save"), ("bundle",)),
+    **dict.fromkeys(("import", "load", "unpack"), ("bundle",)),
     **dict.fromkeys(("where", "which", "dir", "locate"), ("path",)),
     **dict.fromkeys(("new", "create", "start"), ("init",)),
     **dict.fromkeys(("man", "docs", "topics", "?"), ("help",)),
     **dict.fromkeys(("diagnose", "health", "env-check"), ("doctor",)),
+    **dict.fromkeys(("prune", "clean", "cleanup", "purge"), ("gc",)),
     "dry-run": ("plan",),
 }
 
@@ -105,6 +110,9 @@ class CommandLine(_Parser):
         self._refuse_before_command(words)
         options: argparse.Namespace
         options, left = self.parse_known_args(words, namespace)
+        if left and hasattr(options, "more") and not any(word.startswith("-") and word != "-" for word in left):
+            options.more = [*options.more, *left]  # argparse takes a list of words to end at an option
+            left = []
         if left:
             self._refuse(left, options.command)
         # A command's own options would hide those before its name: both count.
@@ -232,7 +240,9 @@ def make_parser() -> CommandLine:
         environment,
         doctoring,
         mirror,
+        bundling,
         serving,
+        housekeeping,
         reference,
     )
     for module in families:

@@ -173,12 +173,14 @@ _MIRRORS = """
     A mirror gives bytes by their sha256: whoever it is, it can waste time and not corrupt. Mirrors are asked first, in
     the order of --mirror, ASSETMGR_MIRRORS and the manifest's `mirrors:`; then the origin. None is sent a login.
 
-      /mnt/lab/mirror, ./mirror      a folder
+      /mnt/lab/mirror, ./mirror      a folder; a bundle, also as a tar
       http://lab-server:8470         a server with such a folder, or an assetmgr server
       s3://bucket/prefix             a bucket: pip install 'assetmgr[bucket]'
 
       assetmgr mirror push DIR       fill a folder with what is installed
       assetmgr pull --mirror DIR     take from it
+      assetmgr bundle create -o DIR  the same for machines without network: with what is to be known of the assets
+      assetmgr bundle load DIR       take all of it there; see assetmgr bundle --help
       assetmgr list --mirror DIR     what it has; a NAME of it can be pulled without manifest and lock, by its pins
 
     In each a file lies at blobs/sha256/<its sha256>. A mirror that lies, stalls or fails is left out of the run, with a

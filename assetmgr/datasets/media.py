@@ -84,7 +84,7 @@ class Folder:
 
     def __init__(self, folder: str, owner: str | None, listed: Sequence[Listed] = ()) -> None:
         self.folder, self.owner, self.listed = folder, owner, tuple(listed)
-        self._proved: dict[str, tuple[int, int, int]] = {}
+        self._proved: dict[str, tuple[int, int, int, int]] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         return Folder, (self.folder, self.owner, self.listed)
@@ -124,7 +124,8 @@ class Folder:
             file = closing.enter_context(open(path, "rb"))
             status = os.fstat(file.fileno())
             _fits(status, expected)
-            stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+            # Whoever sets the time of a change back cannot set back when that was done.
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
             if self._proved.get(path) != stamp:
                 digest = hashlib.sha256()
                 while piece := file.read(CHUNK):

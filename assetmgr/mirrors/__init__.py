@@ -1,15 +1,16 @@
 """Mirrors: places that give bytes by their sha256, asked before the origin. One module a kind, behind one Protocol.
 
 Every mirror has the same layout, that of an OCI image: a blob lies at ``blobs/sha256/<64 hex digits>`` below the
-folder, the http address or the bucket's prefix; beside the blobs may stand what it tells of assets
-(`assetmgr.mirrors.telling`). Nothing of a mirror is believed: what it gives is hashed as it arrives, and a mirror that
-lies, stalls or fails is left out for the rest of the run. No login and no token of a hub's is ever sent
-to one; a server gets the token that was named for its very address, and a bucket is asked as its own library's settings
-say.
+folder, the http address or the bucket's prefix; a registry has its own names for the same. Beside the blobs may stand
+what it tells of assets (`assetmgr.mirrors.telling`). Nothing of a mirror is believed: what it gives is hashed as it
+arrives, and a mirror that lies, stalls or fails is left out for the rest of the run. No login and no token of a hub's
+is ever sent to one; a server gets the token that was named for its very address, a bucket is asked as its own library's
+settings say, and a registry as ``docker login`` has it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from assetmgr.errors import UsageError
 from assetmgr.lock import LockedFile
 from assetmgr.manifest_urls import is_mirror_url, mirror_fault
 from assetmgr.names import check_digest
+from assetmgr.registry_urls import is_registry
 from assetmgr.transfer.source import Source
 
 
@@ -89,6 +91,10 @@ def open_mirror(text: str) -> Mirror:
     """
     check_mirror(text)
     if not is_mirror_url(text):
+        if os.path.isfile(text):
+            from assetmgr.mirrors.tar import TarMirror
+
+            return TarMirror(text)
         from assetmgr.mirrors.folder import FolderMirror
 
         return FolderMirror(text)
@@ -96,6 +102,10 @@ def open_mirror(text: str) -> Mirror:
         from assetmgr.mirrors.http import HttpMirror
 
         return HttpMirror(text)
+    if is_registry(text):
+        from assetmgr.mirrors.registry import RegistryMirror
+
+        return RegistryMirror(text)
     from assetmgr.mirrors.bucket import BucketMirror
 
     return BucketMirror(text)
@@ -107,5 +117,5 @@ def check_mirror(text: str) -> None:
     if fault:
         raise UsageError(
             f"mirror {text.rpartition('@')[2]!r}: {fault}",
-            mend="name a folder, http(s)://host/path, or a bucket such as s3://name/prefix",
+            mend="name a folder, http(s)://host/path, oci://host/repository:tag, or a bucket such as s3://name/prefix",
         )

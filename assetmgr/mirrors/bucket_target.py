@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import secrets
-import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +15,7 @@ from assetmgr.digests import Hasher, in_parallel
 from assetmgr.errors import AssetError, IntegrityError, OriginError
 from assetmgr.mirrors import blob_path
 from assetmgr.mirrors.bucket import PIECE, bucket_failure, check_library, open_filesystem
-from assetmgr.mirrors.pushing import HeldFile, PushReport, damaged, unique
+from assetmgr.mirrors.pushing import HeldFile, PushReport, check_held, damaged, open_held, unique
 from assetmgr.mirrors.telling import write_told
 from assetmgr.reporting import Progress, Reporter
 from assetmgr.transfer.limits import Limits
@@ -26,7 +24,7 @@ from assetmgr.transfer.retry import PassingError
 from assetmgr.transfer.trace import tell
 
 # What is put under a name in these is there whole or not at all. Elsewhere (sftp, smb) a name is given by a rename.
-_ATOMIC = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")
+_ATOMIC = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss")
 # Several parts of as many bytes are in memory for every file that moves. S3 has at most 10,000 of them in an object.
 PART = 8 << 20
 _PARTS_MOST = 9000
@@ -164,11 +162,11 @@ class BucketTarget:
 
     def _send(self, filesystem: Any, path: str, file: HeldFile, bar: Progress) -> None:
         hasher = Hasher()
-        with open(_open_plain(file), "rb", buffering=0) as source:
+        with open(open_held(file), "rb", buffering=0) as source:
             pieces = self._read(source, file, hasher)
             if file.size <= PIECE:
                 data = b"".join(pieces)
-                _check(file, hasher)
+                check_held(file, hasher)
                 filesystem.pipe_file(path, data)
                 bar.add(len(data))
                 return
@@ -181,7 +179,7 @@ class BucketTarget:
                     bar.add(len(kept))
                     self._hear()
                     kept = data
-                _check(file, hasher)
+                check_held(file, hasher)
                 upload.write(kept)
                 bar.add(len(kept))
                 upload.close()
@@ -207,28 +205,6 @@ class BucketTarget:
                 self._hear()  # it is we who are silent
             hasher.update(data)
             yield data
-
-
-def _open_plain(file: HeldFile) -> int:
-    """Open a file of the store that is a plain one, without waiting."""
-    try:
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        descriptor = os.open(file.path, flags)
-    except OSError as error:
-        raise damaged(file, f"{file.path}: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise damaged(file, f"{file.path} is no plain file")
-    return descriptor
-
-
-def _check(file: HeldFile, hasher: Hasher) -> None:
-    found = hasher.digests()["sha256"]
-    if hasher.count != file.size or found != file.sha256:
-        raise damaged(
-            file,
-            f"{file.path}: expected {file.size} bytes of sha256 {file.sha256}, found {hasher.count} of {found}",
-        )
 
 
 def _abandon(upload: Any) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from assetmgr.carried import Carriage
+from assetmgr.digests import Hasher
 from assetmgr.errors import AssetError, IntegrityError, OriginError, UsageError
 from assetmgr.manifest_urls import is_mirror_url, resolve_mirror
 from assetmgr.mirrors import check_mirror
 from assetmgr.receipt import Receipt
+from assetmgr.registry_urls import is_registry
 from assetmgr.reporting import Reporter
 from assetmgr.store import Layout, Store
 from assetmgr.transfer.limits import Limits
@@ -81,8 +84,12 @@ def open_target(text: str, store: Store, limits: Limits, reporter: Reporter, *, 
     if target.startswith(("http:", "https:")):
         raise UsageError(
             f"mirror {target}: an http address is read from, not pushed to",
-            mend="push to the folder or the bucket that its server serves",
+            mend="push to the folder or the bucket that its server serves, or to a registry: oci://host/repository:tag",
         )
+    if is_registry(target):
+        from assetmgr.mirrors.registry_target import RegistryTarget
+
+        return RegistryTarget(target, limits, reporter)
     if is_mirror_url(target):
         from assetmgr.mirrors.bucket_target import BucketTarget
 
@@ -152,3 +159,26 @@ def store_fault(file: HeldFile, error: AssetError) -> IntegrityError:
     what = error.message.removeprefix(f"{file.label}: ")
     is_absent = isinstance(error, OriginError) and error.is_absent
     return damaged(file, f"{file.path} is missing" if is_absent else what)
+
+
+def open_held(file: HeldFile) -> int:
+    """Open a file of the store that is a plain one, without waiting."""
+    try:
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(file.path, flags)
+    except OSError as error:
+        raise damaged(file, f"{file.path}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise damaged(file, f"{file.path} is no plain file")
+    return descriptor
+
+
+def check_held(file: HeldFile, hasher: Hasher) -> None:
+    """Raise where what was read of a file is not what it should be."""
+    found = hasher.digests()["sha256"]
+    if hasher.count != file.size or found != file.sha256:
+        raise damaged(
+            file,
+            f"{file.path}: expected {file.size} bytes of sha256 {file.sha256}, found {hasher.count} of {found}",
+        )

@@ -158,7 +158,7 @@ class Mirrors:
             standing.fails(error)
             return []
         watch = _Asked(standing, self._absent, (mirror.name, file.sha256 or ""), mirror.is_local)
-        # No login goes to it, but the token that its user named for its very address.
+        # No login goes to it, but the token that its user named for its very address, and a registry's own to that.
         return [replace(source, logins=False, limits=self._limits, watch=watch) for source in found]
 
     def asked_origin(self, url: str) -> None:

@@ -24,6 +24,7 @@ from assetmgr.carried import (
 )
 from assetmgr.digests import sha256_text
 from assetmgr.errors import LockError
+from assetmgr.images import MANIFEST_MOST
 from assetmgr.mirrors import Read, blob_path
 from assetmgr.names import is_digest
 from assetmgr.transfer.source import Source
@@ -32,8 +33,7 @@ from assetmgr.transfer.urls import safe_url
 LIST = "assetmgr/v1/assets.json"
 # Where the layout of an OCI image begins.
 INDEX = "index.json"
-# Bytes, and number, of the documents that lead to an image's config.
-_MANIFEST_MOST = 4 << 20
+# How many documents may lead to an image's configs.
 _MANIFESTS_MOST = 1000
 
 At = Callable[[str], Source]
@@ -96,7 +96,7 @@ def _of(found: Carriage, name: str) -> Carriage | None:
 
 def _in_layout(at: At, read: Read) -> Iterator[Carriage]:
     """What the images of an OCI layout tell, each once."""
-    data = read(at(INDEX), most=_MANIFEST_MOST)
+    data = read(at(INDEX), most=MANIFEST_MOST)
     if data is not None:
         yield from in_image(data, lambda digest, most: read(at(blob_path(digest)), most=most), safe_url(at(INDEX).url))
 
@@ -148,5 +148,5 @@ def in_image(data: bytes, blob: Callable[[str, int], bytes | None], where: str) 
             if config is not None:
                 yield parse_carriage(config, where)
         for descriptor in named.manifests:
-            if (found := get(descriptor, _MANIFEST_MOST)) is not None:
+            if (found := get(descriptor, MANIFEST_MOST)) is not None:
                 waiting.append(found)

@@ -222,8 +222,7 @@ class Fetcher:
                 os.replace(partial, take)
 
     def _mutex(self, key: str) -> Path:
-        # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
-        return self._context.store.mutex(f"bytes-{sha256_text(key)[:3]}")
+        return self._context.store.bytes_guard(key)
 
     def _recover(self) -> None:
         """Give whole files back that a killed process had taken for its own; drop those that are not worth it."""

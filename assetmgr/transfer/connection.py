@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from assetmgr.errors import OriginError
@@ -101,8 +101,19 @@ class Pool:
         self._busy: set[Connection] = set()
         self._closed = False
 
-    def ask(self, key: Address, target: str, headers: Mapping[str, str], url: str, limits: Limits) -> Answer:
-        """Send a GET and return the answer, on a free connection or a new one. ``limits`` are for this one.
+    def ask(
+        self,
+        key: Address,
+        target: str,
+        headers: Mapping[str, str],
+        url: str,
+        limits: Limits,
+        method: str = "GET",
+        body: Callable[[], Iterable[bytes]] = tuple,
+    ) -> Answer:
+        """Send a request and return the answer, on a free connection or a new one. ``limits`` are for this one.
+
+        ``body`` gives the body from its beginning, as often as it is called.
 
         Raises
         ------
@@ -119,7 +130,7 @@ class Pool:
                     connection = self._connect(key, limits)
                 else:
                     connection.wait_at_most(limits.read_timeout)
-                return _PooledAnswer(self, connection, connection.ask(target, headers), url)
+                return _PooledAnswer(self, connection, connection.ask(target, headers, method, body()), url)
             except UnicodeError:
                 if connection is not None:
                     self.drop(connection)

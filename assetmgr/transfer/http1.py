@@ -1,4 +1,4 @@
-"""HTTP/1.1 (RFC 9112) as one who only ever asks for files speaks it: a connection, and one answer after another on it.
+"""HTTP/1.1 (RFC 9112) as one who asks for files, and may send some, speaks it: one answer after another.
 
 `http.client` parses every head as an e-mail, which costs more than fetching a small file, and reads a body through a
 buffer that hides how much has come. Nothing here retries or judges: what is no HTTP is an `HttpError`.
@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from assetmgr.transfer.urls import Address
@@ -109,8 +109,10 @@ class Connection:
             sock.close()
             raise
 
-    def ask(self, target: str, headers: Mapping[str, str]) -> Response:
-        """Send a GET, and read the head of its answer.
+    def ask(self, target: str, headers: Mapping[str, str], method: str = "GET", body: Iterable[bytes] = ()) -> Response:
+        """Send a request, and read the head of its answer. How long a ``body`` is, the headers say.
+
+        A server that has heard enough of a body answers before its end, and hangs up: that answer counts.
 
         Raises
         ------
@@ -121,20 +123,36 @@ class Connection:
         OSError
             When it does not answer.
         """
-        lines = [f"GET {target} HTTP/1.1\r\nHost: {self._host}\r\n"]
+        lines = [f"{method} {target} HTTP/1.1\r\nHost: {self._host}\r\n"]
         for name, value in headers.items():
             if "\r" in value or "\n" in value:
                 raise ValueError(f"a line break in the {name} header")
             lines.append(f"{name}: {value}\r\n")
         lines.append("\r\n")
         self._socket.sendall("".join(lines).encode("latin-1"))
+        fault = self._send(body)
         until = time.monotonic() + _DRIP_TIMES * self._patience
         while True:
-            response = self._response(until)
+            try:
+                response = self._response(until, has_body=method != "HEAD")
+            except (OSError, HttpError):
+                if fault is not None:
+                    raise fault from None
+                raise
             if response.status >= 200:
+                response.is_last = response.is_last or fault is not None
                 return response
 
-    def _response(self, until: float) -> Response:
+    def _send(self, body: Iterable[bytes]) -> OSError | None:
+        """Send a body; give back what ended it early."""
+        for piece in body:
+            try:
+                self._socket.sendall(piece)
+            except OSError as error:
+                return error
+        return None
+
+    def _response(self, until: float, *, has_body: bool = True) -> Response:
         while (end := _END_OF_HEAD.search(self._rest)) is None:
             if len(self._rest) > _LONGEST_HEAD:
                 raise HttpError("an endless head")
@@ -147,7 +165,7 @@ class Connection:
         status = _STATUS_LINE.fullmatch(first)
         if status is None:
             raise HttpError(f"{first[:40]!r} for a status line")
-        return Response(self, int(status[2]), Fields(lines), is_old=status[1] == "0")
+        return Response(self, int(status[2]), Fields(lines), is_old=status[1] == "0", has_body=has_body)
 
     def _receive_more(self, until: float) -> bool:
         """Take what comes next; False when the server hung up. What drips is no better than what is silent."""
@@ -245,7 +263,9 @@ class Response:
         The connection ends with this answer.
     """
 
-    def __init__(self, connection: Connection, status: int, headers: Fields, *, is_old: bool) -> None:
+    def __init__(
+        self, connection: Connection, status: int, headers: Fields, *, is_old: bool, has_body: bool = True
+    ) -> None:
         self._connection = connection
         self.status = status
         self.headers = headers
@@ -254,7 +274,7 @@ class Response:
         self._begun = False
         coding, words = headers.get("Transfer-Encoding").strip().lower(), headers.tokens("Connection")
         self.is_last = "close" in words or (is_old and "keep-alive" not in words)
-        if status < 200 or status in (204, 304):
+        if status < 200 or status in (204, 304) or not has_body:
             self.length = 0
         elif coding:
             if coding != "chunked":

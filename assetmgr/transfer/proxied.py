@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from assetmgr.errors import AccessError, OriginError
@@ -91,16 +91,39 @@ def _session() -> requests.Session:
     return session
 
 
-def ask_proxied(url: str, headers: Mapping[str, str], proxies: Mapping[str, str], limits: Limits) -> Answer:
-    """One GET through a proxy; a redirect is the answer, not followed."""
+class _Body:
+    """A body whose length is known: requests would cut any other into chunks."""
+
+    def __init__(self, pieces: Iterable[bytes], length: int) -> None:
+        self._pieces, self._length = pieces, length
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces)
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def ask_proxied(
+    url: str,
+    headers: Mapping[str, str],
+    proxies: Mapping[str, str],
+    limits: Limits,
+    method: str = "GET",
+    body: Callable[[], Iterable[bytes]] = tuple,
+) -> Answer:
+    """One request through a proxy; a redirect is the answer, not followed."""
     import requests
 
     named = proxy_name(url, proxies)
     trusting_context()  # what is wrong with the certificates is told here, in one way
     try:
-        response = _session().get(
+        length = int(headers.get("Content-Length", "0"))
+        response = _session().request(
+            method,
             url,
             headers=dict(headers),
+            data=_Body(body(), length) if length else None,
             proxies=dict(proxies),
             verify=authorities(),
             stream=True,

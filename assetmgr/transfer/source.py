@@ -13,6 +13,7 @@ from assetmgr.errors import AssetError
 from assetmgr.transfer.evidence import Headers
 
 if TYPE_CHECKING:
+    from assetmgr.transfer.admission import Admission
     from assetmgr.transfer.connection import Answer
     from assetmgr.transfer.limits import Limits
 
@@ -56,6 +57,10 @@ class Source:
         not looked at: those are the run's.
     opener
         Opens it, where ``url`` is no URL that is asked.
+    accept
+        The types of document that are understood, where a server gives others to who does not say.
+    admission
+        To the registry that the URL is of. What it lets in with goes to the registry's own scheme, host and port.
     watch
         Is told how it does, and says whether it is asked on. It is for the watch to tell what went wrong with a source
         that has one: nothing is said as it happens.
@@ -67,6 +72,8 @@ class Source:
     refusal: Callable[[int, Headers], Exception] | None = field(default=None, compare=False)
     limits: Limits | None = field(default=None, repr=False, compare=False)
     opener: Opener | None = field(default=None, repr=False, compare=False)
+    accept: str = "*/*"
+    admission: Admission | None = field(default=None, repr=False, compare=False)
     watch: Watch | None = field(default=None, repr=False, compare=False)
 
 

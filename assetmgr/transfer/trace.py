@@ -52,7 +52,7 @@ def tell(method: str, url: str, came: str, *, size: int = 0, seconds: float = 0.
         _LOG.debug("%s %s: %s, %s bytes, %.2f s%s", method, told_url(url), came, f"{size:,}", seconds, who)
 
 
-def traced(url: str, whose: str, ask: Callable[[], Answer]) -> Answer:
+def traced(url: str, whose: str, ask: Callable[[], Answer], method: str = "GET") -> Answer:
     """Ask, and tell of the request when its answer is done with."""
     if not is_wanted():
         return ask()
@@ -60,16 +60,16 @@ def traced(url: str, whose: str, ask: Callable[[], Answer]) -> Answer:
     try:
         answer = ask()
     except Exception as error:
-        tell("GET", url, f"{type(error).__name__}: {error}", seconds=time.monotonic() - begun, whose=whose)
+        tell(method, url, f"{type(error).__name__}: {error}", seconds=time.monotonic() - begun, whose=whose)
         raise
-    return _TracedAnswer(answer, url, whose, begun)
+    return _TracedAnswer(answer, url, whose, begun, method)
 
 
 class _TracedAnswer:
     """An answer whose bytes are counted."""
 
-    def __init__(self, answer: Answer, url: str, whose: str, begun: float) -> None:
-        self._answer, self._url, self._whose, self._begun = answer, url, whose, begun
+    def __init__(self, answer: Answer, url: str, whose: str, begun: float, method: str) -> None:
+        self._answer, self._url, self._whose, self._begun, self._method = answer, url, whose, begun, method
         self.status, self.url, self.headers = answer.status, answer.url, answer.headers
         self._count = 0
         self._is_told = False
@@ -90,7 +90,7 @@ class _TracedAnswer:
             part = self.headers.get("Content-Range", "") if self.status == 206 else ""
             came = f"{self.status} ({part})" if part else str(self.status)
             seconds = time.monotonic() - self._begun
-            tell("GET", self._url, came, size=self._count, seconds=seconds, whose=self._whose)
+            tell(self._method, self._url, came, size=self._count, seconds=seconds, whose=self._whose)
 
     def cut(self) -> None:
         self._answer.cut()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import stat
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from assetmgr.errors import AccessError, OriginError
@@ -26,6 +27,8 @@ from assetmgr.transfer.urls import Address, address, local_path, redirect_target
 
 # Seconds that bytes are gathered for before they are written, where they come slowly.
 _MOMENT = 0.05
+# Bytes of the document that has a registry's token.
+_TOKEN_MOST = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -139,7 +142,7 @@ class Wire:
         asked = detour(source)
         if asked.url[:5].lower() == "file:":
             return LocalAnswer(asked.url, start, valid, plain=source.watch is not None)
-        headers = {"User-Agent": "assetmgr", "Accept": "*/*", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": "assetmgr", "Accept": asked.accept, "Accept-Encoding": "identity"}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
             if valid:
@@ -159,10 +162,10 @@ class Wire:
         if source.refusal is not None:
             raise source.refusal(answer.status, answer.headers)
         if answer.status in (401, 403, 407):
-            raise AccessError(
-                f"{where}: HTTP {answer.status}",
-                mend="put the login for this host into ~/.netrc, or accept its terms",
-            )
+            mend = "put the login for this host into ~/.netrc, or accept its terms"
+            if source.admission is not None:
+                mend = source.admission.mend
+            raise AccessError(f"{where}: HTTP {answer.status}", mend=mend)
         error = OriginError(f"{where}: HTTP {answer.status}", mend="correct the url in the manifest, or add another")
         error.is_absent = answer.status in (404, 410)
         raise error
@@ -175,15 +178,54 @@ class Wire:
                 self._found[url] = found
             return found
 
-    def _follow(self, source: Source, url: str, headers: Mapping[str, str]) -> Answer:
+    def send(
+        self,
+        source: Source,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Iterable[bytes]] = tuple,
+    ) -> Answer:
+        """Send any request on behalf of a source, to it or to where it said, and return whatever is answered.
+
+        How long the body is, the headers say; it is read from its beginning as often as it must be sent.
+
+        Raises
+        ------
+        PassingError, AccessError, OriginError
+            When no answer is to be had.
+        """
+        self.check()
+        return self._follow(source, url, {"User-Agent": "assetmgr", **headers}, method, body)
+
+    def _follow(
+        self,
+        source: Source,
+        url: str,
+        headers: Mapping[str, str],
+        method: str = "GET",
+        body: Callable[[], Iterable[bytes]] = tuple,
+    ) -> Answer:
         """Ask, and follow redirects: each is judged anew, and gets only the login that is for it."""
-        limits = self.limits_of(source)
+        limits, admission = self.limits_of(source), source.admission
         home = here = address(url)
-        for _ in range(limits.redirects + 1):
-            login = self._logins.authorization(source, home, here)
+        is_admitted = admission is None
+        redirects = 0
+        while redirects <= limits.redirects:
+            login = (admission.authorization(here) if admission else None) or self._logins.authorization(
+                source, home, here
+            )
             sent = {**headers, "Authorization": login} if login else headers
-            answer = traced(url, _whose(source), functools.partial(self._send, here, url, sent, limits))
-            if answer.status not in _REDIRECTS:
+            ask = functools.partial(self._send, here, url, sent, limits, method, body)
+            answer = traced(url, _whose(source), ask, method)
+            if answer.status == 401 and admission is not None and not is_admitted and here == home:
+                is_admitted = True
+                wanted = answer.headers.get("WWW-Authenticate", "")
+                answer.close()
+                if admission.challenged(login, wanted, url, functools.partial(self._read_token, source)):
+                    continue
+                return answer
+            if answer.status not in _REDIRECTS or (answer.status < 307 and method not in ("GET", "HEAD")):
                 return answer
             location = answer.headers.get("Location", "")
             if not location:
@@ -192,16 +234,41 @@ class Wire:
             url = redirect_target(url, location)
             here = address(url)
             self.check()
+            redirects += 1
         raise OriginError(f"{safe_url(source.url)}: more than {limits.redirects} redirects")
 
-    def _send(self, here: Address, url: str, headers: Mapping[str, str], limits: Limits) -> Answer:
+    def _read_token(self, source: Source, url: str, login: str | None) -> bytes:
+        """The document of who gives out a registry's tokens, asked with its own login or with none. No redirects."""
+        headers = {"User-Agent": "assetmgr", "Accept": "application/json", "Accept-Encoding": "identity"}
+        sent = {**headers, "Authorization": login} if login else headers
+        ask = functools.partial(self._send, address(url), url, sent, self.limits_of(source))
+        with contextlib.closing(traced(url, _whose(source), ask)) as answer:
+            if answer.status in PASSING:
+                raise PassingError(f"HTTP {answer.status}", answer.headers.get("Retry-After", ""))
+            if answer.status != 200:
+                mend = source.admission.mend if source.admission else ""
+                raise AccessError(f"{safe_url(url)}: HTTP {answer.status} to the request for a token", mend=mend)
+            view, data = memoryview(bytearray(64 * 1024)), bytearray()
+            while len(data) <= _TOKEN_MOST and (count := answer.receive(view)):
+                data += view[:count]
+            return bytes(data)
+
+    def _send(
+        self,
+        here: Address,
+        url: str,
+        headers: Mapping[str, str],
+        limits: Limits,
+        method: str = "GET",
+        body: Callable[[], Iterable[bytes]] = tuple,
+    ) -> Answer:
         """One request, through a proxy where there is one for it."""
         proxies = self._proxies.get(here)
         if proxies is None:
             proxies = self._proxies[here] = proxies_for(url)
         if proxies:
-            return ask_proxied(url, headers, proxies, limits)
-        return self.pool.ask(here, request_target(url), headers, url, limits)
+            return ask_proxied(url, headers, proxies, limits, method, body)
+        return self.pool.ask(here, request_target(url), headers, url, limits, method, body)
 
 
 def _whose(source: Source) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from assetmgr.datasets import Dataset
+from assetmgr.datasets.listed import Expected, Listed, Owner
+from assetmgr.datasets.media import DamagedError, Folder
 from assetmgr.errors import IntegrityError
 from assetmgr.workspace import Workspace
 from tests.datasets.published import PICTURES, coco, zipped
@@ -130,3 +133,15 @@ def test_a_medium_that_nothing_lists_has_a_mend_of_its_own(tmp_path: Path) -> No
     with pytest.raises(IntegrityError) as caught:
         list(dataset)
     assert "coco-images has no file of this name" in caught.value.mend
+
+
+def test_a_large_medium_is_hashed_again_when_it_was_written_to_and_its_time_set_back(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(bytes(33 << 20))
+    expected = Expected(film.stat().st_size, hashlib.sha256(film.read_bytes()).hexdigest(), 0)
+    media = Folder(str(tmp_path), "films", [Listed(Owner(str(tmp_path), "films", ""), "", {"film.mp4": expected})])
+    for _ in range(2):
+        media.open("film.mp4").close()
+    flip_byte(film, 1 << 20, keep_time=True)
+    with pytest.raises(DamagedError, match="altered"):
+        media.open("film.mp4")

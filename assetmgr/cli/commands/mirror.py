@@ -23,9 +23,12 @@ def register(commands: Commands) -> None:
         _mirror,
         "assetmgr mirror push /media/stick/mirror      # all of assets.yaml, onto a stick",
         "assetmgr mirror push s3://bucket/assets minilm  # one asset, into a bucket",
+        "assetmgr mirror push oci://lab-server:5000/lab/assets:v1  # into a registry, under a tag",
     )
     mirror.add_argument("action", choices=["push"], help="push: copy what is not there yet, proved")
-    mirror.add_argument("target", metavar="TARGET", help="a folder, or a bucket such as s3://name/prefix")
+    mirror.add_argument(
+        "target", metavar="TARGET", help="a folder, a bucket such as s3://name/prefix, or oci://host/repository:tag"
+    )
     add_names(mirror)
     mirror.add_argument("--full", action="store_true", help="hash what is there already, and replace what is wrong")
     add_jobs(mirror)

@@ -1,0 +1,121 @@
+"""Loading a bundle: a pull from it alone, by what it says of assets, and what is left for other volumes to bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assetmgr.bundle.checking import Opened, paths_of
+from assetmgr.bundle.loading import Offer, offer, refuse_without_base
+from assetmgr.bundle.serials import remember
+from assetmgr.bundle.signing import Signer
+from assetmgr.errors import AssetError, OriginError, raise_all
+from assetmgr.install import Pulled, Wish
+from assetmgr.mirrored import told_wish
+from assetmgr.mirrors.chosen import named_mirrors
+from assetmgr.network import Network
+from assetmgr.reporting import Reporter
+from assetmgr.store import State, Store
+
+if TYPE_CHECKING:
+    from assetmgr.origins import Origins
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """Files of an asset that are on other volumes."""
+
+    name: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load did.
+
+    Attributes
+    ----------
+    label
+        Which bundle it was, or which of its volumes.
+    signer
+        Who signed it, where that was proved; None where it was not asked for.
+    opened
+        Its documents.
+    assets
+        What became of each asset that is whole now.
+    awaited
+        Those that other volumes have to complete.
+    """
+
+    label: str
+    signer: Signer | None
+    opened: tuple[Opened, ...]
+    assets: tuple[Pulled, ...]
+    awaited: tuple[Awaited, ...] = ()
+
+
+def load(
+    paths: Sequence[str],
+    names: Sequence[str],
+    store: Store,
+    network: Network,
+    reporter: Reporter,
+    run: Callable[[Sequence[Wish], Origins], list[Pulled]],
+    *,
+    others: Sequence[str] = (),
+    keys: str | None = None,
+    allow_older: bool = False,
+) -> Loaded:
+    """See `Workspace.load_bundle`; ``run`` pulls."""
+    wanted = offer(paths, names, store, keys=keys, allow_older=allow_older)
+    if not others:
+        refuse_without_base(wanted, store)
+    where = wanted.opened[0].part.where
+    wishes = [
+        told_wish(each, store, f"bundle {where}", reporter.say, pins=each.pins) for each in wanted.carriage.assets
+    ]
+    more = [path for each in others for path in paths_of(each)]
+    mirrors = named_mirrors([*(each.part.where for each in wanted.opened), *more])
+    errors: list[AssetError] = []
+    done: list[Pulled] = []
+    with network.origins(mirrors=mirrors, alone=True) as origins:
+        try:
+            done = run(wishes, origins)
+        except AssetError as error:
+            errors = list(error.parts)
+    awaited = _awaited(wanted, store)
+    if errors and not (awaited and all(isinstance(error, OriginError) for error in errors)):
+        raise_all(errors)
+    remember(wanted.opened[0].part, store)
+    short = {each.name for each in awaited}
+    if awaited:
+        whole = {each.name: each for each in done}
+        done = [whole.get(each.name, Pulled(each.name)) for each in wanted.carriage.assets if each.name not in short]
+    return Loaded(
+        wanted.label,
+        wanted.signer,
+        wanted.opened,
+        tuple(done),
+        awaited,
+    )
+
+
+def _awaited(wanted: Offer, store: Store) -> tuple[Awaited, ...]:
+    """What is not here though all that these parts have is."""
+    if not wanted.needs_others:
+        return ()
+    found = []
+    layers = wanted.layers
+    for each in wanted.carriage.assets:
+        contents = store.contents(each.entry)
+        states = store.survey(contents.placed, store.known_stamps(each.entry, store.read_receipt(each.entry)))
+        left = {
+            file.sha256: file.size
+            for file, state in zip(contents.files, states, strict=True)
+            if state is State.MISSING and file.sha256 is not None
+        }
+        if left and not left.keys() & layers:
+            found.append(Awaited(each.name, len(left), sum(left.values())))
+    return tuple(found)
