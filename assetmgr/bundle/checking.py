@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -173,8 +173,13 @@ def _strangers(part: Part, needs: dict[str, Holding]) -> list[Fault]:
     return found
 
 
-def faults_of_bytes(opened: Sequence[Opened], reporter: Reporter) -> list[Fault]:
-    """Hash every file, and look at what lies between them. What a look has shown is not looked at again."""
+def faults_of_bytes(
+    opened: Sequence[Opened], reporter: Reporter, *, only: Collection[str] | None = None
+) -> list[Fault]:
+    """Hash every file, and look at what lies between them. What a look has shown is not looked at again.
+
+    ``only`` these are hashed, by sha256, where not all are to be.
+    """
     work: list[tuple[Opened, str, str]] = []
     found: list[Fault] = []
     for each in opened:
@@ -183,7 +188,7 @@ def faults_of_bytes(opened: Sequence[Opened], reporter: Reporter) -> list[Fault]
         work += [
             (each, sha256, path)
             for sha256, size in sorted(each.part.layers.items(), key=lambda item: (-item[1], item[0]))
-            if seen.get(path := blob_path(sha256)) == size
+            if (only is None or sha256 in only) and seen.get(path := blob_path(sha256)) == size
         ]
     total = sum(each.part.layers[sha256] for each, sha256, _ in work)
     with reporter.progress("proving the bundle", total) as bar:
