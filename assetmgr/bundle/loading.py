@@ -102,7 +102,7 @@ def unread(wanted: Offer, store: Store) -> set[str]:
             own = {file.sha256 for file in each.entry.files}
             found |= {file.sha256 for file in made_of.files if file.sha256 is not None and file.sha256 not in own}
             found |= {one.extract.listing for one in made_of.unpacked if one.extract.listing is not None}
-            found |= {each.entry.listing} - {None}
+            found |= {each.entry.listing} if each.entry.listing is not None else set()
     return found & wanted.layers
 
 

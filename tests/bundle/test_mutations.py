@@ -1,8 +1,8 @@
 """A bundle with any one byte, name, size or entry changed is refused.
 
 Unsigned, a bundle can promise that it is as its index says: whoever changes one thing is found out. Who changes a thing
-and all that names it makes another bundle, which a signature tells from the first; without one it must still be whole in
-itself, and give what it says.
+and all that names it makes another bundle, which a signature tells from the first; without one it must still be whole
+in itself, and give what it says.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,9 +45,9 @@ def plain(site: Site, tmp_path: Path) -> Path:
     return Path(shutil.copytree(site.folder / "plain", tmp_path / "bundle"))
 
 
-def refuses() -> pytest.RaisesExc[AssetError]:
+def refuses(*codes: int) -> pytest.RaisesExc[AssetError]:
     """One error, or several: of integrity."""
-    return pytest.raises(AssetError, check=lambda error: error.code == IntegrityError.exit_code)
+    return pytest.raises(AssetError, check=lambda error: error.code in (codes or (3,)))
 
 
 def is_found(path: Path) -> bool:
@@ -239,12 +240,9 @@ def test_a_changed_entry_is_refused_or_leaves_a_bundle_that_is_whole_in_itself(s
         except (AssetError, AssertionError):
             continue
     # Names, uses and evidence can be others; never which bytes there are, how many, or where they would go.
+    free = re.compile("declared|urls|/use/")
     for what, bundle in passed:
-        assert (
-            "declared" in what
-            or "urls" in what
-            or not any(word in what for word in ("sha256", "size", "../", "listing", "version"))
-        ), what
+        assert free.search(what) or not re.search(r"sha256|size|\.\./|listing|version", what), what
         there = machine(bundle.with_suffix(".there"))
         try:
             there.load_bundle([bundle])
@@ -259,13 +257,7 @@ def test_a_changed_manifest_is_refused(site: Site, tmp_path: Path) -> None:
     for number, (what, edit) in enumerate(changes(named)):
         bundle = Path(shutil.copytree(site.folder / "plain", tmp_path / str(number)))
         rewrite(bundle, edit_named=edit)
-        may_pass = (
-            "vnd.assetmgr.name = ",
-            "vnd.assetmgr.serial = ",
-            "vnd.assetmgr.name gone",
-            "vnd.assetmgr.serial gone",
-        )
-        if not any(word in what for word in may_pass) and what != "annotations gone":
+        if not re.search(r"vnd\.assetmgr\.(name|serial) (=|gone)", what) and what != "annotations gone":
             assert is_found(bundle), what
             with refuses():
                 looked_at(bundle, tmp_path / "store")
@@ -281,16 +273,17 @@ def test_a_signed_bundle_is_refused_with_anything_changed_that_the_signature_is_
     keys = str(site.folder / "alice.pub")
     looked_at(site.folder / "signed", tmp_path / "store", keys=keys)
     named, config = (json.loads(path.read_bytes()) for path in documents(site.folder / "signed")[2:])
-    edits = [(what, None, edit) for what, edit in changes(named) if SIGNATURE not in what]
+    edits: list[tuple[str, Edit | None, Edit | None]] = [
+        (what, None, edit) for what, edit in changes(named) if SIGNATURE not in what
+    ]
     edits += [(what, edit, None) for what, edit in [*changes(config)][::3]]
     bundle = tmp_path / "bundle"
-    for what, edit_config, edit_named in edits:
+    for edit_config, edit_named in edits:
         shutil.rmtree(bundle, ignore_errors=True)
         shutil.copytree(site.folder / "signed", bundle)
         rewrite(bundle, edit_config, edit_named)
-        with pytest.raises(AssetError, check=lambda error: error.code in (2, 3)):
+        with refuses(2, 3):  # a newer version of the format is no fault of integrity
             looked_at(bundle, tmp_path / "store", keys=keys)
-            raise AssertionError(what)
 
 
 @needs_keys
@@ -317,7 +310,7 @@ def test_a_signature_that_is_stripped_damaged_or_anothers_is_refused(site: Site,
         ("changed after it was signed", put(signature.replace("\n", "", 2))),
         (
             "changed after it was signed",
-            put(signature[:200] + ("A" if signature[200] != "A" else "B") + signature[201:]),
+            put(signature[:200] + chr(ord(signature[200]) ^ 1) + signature[201:]),
         ),
         ("not among the allowed signers", by("mallory")),
         ("changed after it was signed", by("alice", lambda named: named["annotations"].update(x="y"))),
