@@ -146,7 +146,13 @@ def faults_of_contents(opened: Sequence[Opened]) -> list[Fault]:
         needs = holdings(first.carriage, listing_of([each.place for each in opened], lambda _: None))
     except LockError as error:
         return [Fault(first.where, "content", error.message)]
-    found = [fault for each in opened for fault in _strangers(each.part, needs)]
+    found = [
+        Fault(first.where, "content", f"{each.name}: what {file.path} must be is left open")
+        for each in first.carriage.assets
+        for file in each.entry.files
+        if not file.is_pinned
+    ]
+    found += [fault for each in opened for fault in _strangers(each.part, needs)]
     if first.since or not is_whole(opened):
         return found
     for name, need in needs.items():
@@ -155,6 +161,8 @@ def faults_of_contents(opened: Sequence[Opened]) -> list[Fault]:
             Fault(first.where, "content", f"{name}: no file in it has the content {sha256}")
             for sha256 in sorted((need.files.keys() | need.listings) - there)
         ]
+        if need.unlisted:
+            found.append(Fault(first.where, "content", f"{name}: the listing of an archive cannot be read"))
     return found
 
 

@@ -273,10 +273,9 @@ def test_a_signed_bundle_is_refused_with_anything_changed_that_the_signature_is_
     keys = str(site.folder / "alice.pub")
     looked_at(site.folder / "signed", tmp_path / "store", keys=keys)
     named, config = (json.loads(path.read_bytes()) for path in documents(site.folder / "signed")[2:])
-    edits: list[tuple[str, Edit | None, Edit | None]] = [
-        (what, None, edit) for what, edit in changes(named) if SIGNATURE not in what
-    ]
-    edits += [(what, edit, None) for what, edit in [*changes(config)][::3]]
+    edits: list[tuple[Edit | None, Edit | None]] = []
+    edits += [(None, edit) for what, edit in changes(named) if SIGNATURE not in what]
+    edits += [(edit, None) for _, edit in [*changes(config)][::3]]
     bundle = tmp_path / "bundle"
     for edit_config, edit_named in edits:
         shutil.rmtree(bundle, ignore_errors=True)
