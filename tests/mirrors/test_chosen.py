@@ -49,7 +49,9 @@ def test_the_command_goes_first_then_the_environment_then_the_manifest(
     ]
 
 
-@pytest.mark.parametrize("text", ["s3:x", "http://", "ftp::s3://x/y", "s3://x::ftp://y/z", "http://h/#x", "http://h h/", "file://host/x"])
+@pytest.mark.parametrize(
+    "text", ["s3:x", "http://", "ftp::s3://x/y", "s3://x::ftp://y/z", "http://h/#x", "http://h h/", "file://host/x"]
+)
 def test_a_text_that_names_none_is_an_error_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     assert mirror_fault(text) is not None
     with pytest.raises(UsageError, match="mirror"):
