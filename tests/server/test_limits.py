@@ -243,7 +243,11 @@ def test_over_tls_too_one_more_takes_the_place_of_the_longest_silent(
         return client
 
     settings = {"tls_certificate": certificate[0], "tls_key": certificate[1]}
-    with serving(workspace, Limits(connections=2), **settings) as server:
-        with asking(server) as first, asking(server) as second, asking(server):
-            assert first.is_closed()
-            assert second.get(SMALL).body == FILES["config.json"]
+    with (
+        serving(workspace, Limits(connections=2), **settings) as server,
+        asking(server) as first,
+        asking(server) as second,
+        asking(server),
+    ):
+        assert first.is_closed()
+        assert second.get(SMALL).body == FILES["config.json"]
