@@ -131,14 +131,14 @@ class Catalog:
             return None
         path = self.store.listing(sha256)
         try:
-            stamp = Stamp.of(os.stat(path))
+            status = os.stat(path)
         except OSError:
             return None
         known = self._verified.get(sha256)
-        if known is None or not known.stamp.fits(os.stat(path)):
+        if known is None or not known.stamp.fits(status):
             if self.store.read_listing(sha256) is None:
                 return None
-            known = Held(path, stamp, f"{shelf.entry.name}: a listing", _mend(shelf))
+            known = Held(path, Stamp.of(status), f"{shelf.entry.name}: a listing", _mend(shelf))
             self._verified[sha256] = known
         return known
 

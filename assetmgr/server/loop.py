@@ -285,6 +285,7 @@ class Loop:
 
     def _end(self) -> None:
         """Close all; those that are being answered get their time first."""
+        self._exchange.stop()
         self._selector.unregister(self._listener)
         self._listener.close()
         for connection in [one for one in self._connections if one.state != "busy"]:

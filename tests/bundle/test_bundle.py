@@ -281,3 +281,22 @@ def test_skopeo_reads_and_carries_it(site: Site, tmp_path: Path) -> None:
         assert everything_is_there(there)
     subprocess.run(["tar", "cf", "plain.tar", "-C", "bundle", "."], check=True, cwd=tmp_path)
     assert not faults(tmp_path / "plain.tar")
+
+
+def test_a_registry_carries_it_and_is_pulled_from(site: Site, tmp_path: Path) -> None:
+    from assetmgr import Workspace
+    from tests.mirrors.registry import running, skopeo
+
+    site.create(tmp_path / "bundle", name="lab")
+    with running(tmp_path / "registry") as registry:
+        there = f"docker://{registry.host}/lab/assets:v1"
+        skopeo("copy", "--dest-tls-verify=false", f"oci:{tmp_path}/bundle:latest", there)
+        skopeo("copy", "--src-tls-verify=false", there, f"oci:{tmp_path}/back:v1")
+        mirror = registry.mirror()
+        pulling = Workspace([], tmp_path / "pulling", mirrors=[mirror], local_caches=False)
+        pulling.pull(["words", "model", "pictures"])
+        assert everything_is_there(pulling)
+    assert not faults(tmp_path / "back")
+    loading = machine(tmp_path / "loading")
+    loading.load_bundle([tmp_path / "back"])
+    assert everything_is_there(loading)
