@@ -661,6 +661,8 @@ class Workspace:
     ) -> Loaded:
         """Pull from a bundle alone, in just the bytes that it tells of: nobody is asked, and no lock has a say.
 
+        Where one here names other bytes, that is said.
+
         Parameters
         ----------
         paths
@@ -694,6 +696,7 @@ class Workspace:
             others=[os.fspath(other) for other in others],
             keys=verify_with,
             allow_older=allow_older,
+            pinned=lambda name: self._sheets.locked(self._sheets.of(name)).assets.get(name),
         )
 
     def server(self, settings: Settings, *, fresh: Callable[[], Workspace] | None = None) -> Server:
