@@ -13,6 +13,7 @@ from assetmgr.bundle.signing import Signer
 from assetmgr.carried import Carried
 from assetmgr.errors import AssetError, IntegrityError, OriginError, raise_all
 from assetmgr.install import Pulled, Wish
+from assetmgr.lock import LockedAsset
 from assetmgr.mirrored import told_wish
 from assetmgr.mirrors.chosen import named_mirrors
 from assetmgr.network import Network
@@ -68,9 +69,17 @@ def load(
     others: Sequence[str] = (),
     keys: str | None = None,
     allow_older: bool = False,
+    pinned: Callable[[str], LockedAsset | None] = lambda name: None,
 ) -> Loaded:
-    """See `Workspace.load_bundle`; ``run`` pulls."""
+    """See `Workspace.load_bundle`; ``run`` pulls, and ``pinned`` is what a lock here says of a name."""
     wanted = offer(paths, names, store, keys=keys, allow_older=allow_older)
+    for each in wanted.carriage.assets:
+        here = pinned(each.name)
+        if here is not None and here.digest() != each.entry.digest():
+            reporter.say(
+                f"{each.name}: the lock here names other bytes than this bundle, and counts in this project: "
+                "bring the lock that goes with the bundle"
+            )
     if not others:
         refuse_without_base(wanted, store)
     raise_all(told(faults_of_bytes(wanted.opened, reporter, only=unread(wanted, store))))
@@ -89,8 +98,12 @@ def load(
             errors = list(error.parts)
     awaited = _awaited(wanted, store)
     if errors and not (awaited and all(isinstance(error, OriginError) for error in errors)):
-        others_fault = [error for error in errors if not isinstance(error, OriginError)]
-        raise_all([*others_fault, *_damaged(wanted, store, reporter)] or errors)
+        if damaged := _damaged(wanted, store, reporter):
+            errors = [
+                *(error for error in errors if not isinstance(error, (OriginError, IntegrityError))),
+                *damaged,
+            ]
+        raise_all(errors)
     remember(wanted.opened[0].part, store)
     short = {each.name for each in awaited}
     if awaited:

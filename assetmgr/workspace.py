@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from assetmgr.datasets import Dataset, VisPath
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
+    from assetmgr.housekeeping.moving import RootMove
     from assetmgr.housekeeping.removing import Removal
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrored import Asking
@@ -542,6 +543,24 @@ class Workspace:
 
         return foreign(self.store)
 
+    def move_root(self, new: str | os.PathLike[str], *, dry_run: bool = False) -> RootMove:
+        """Move the whole store to another folder, which is empty or not there; see README.
+
+        What interrupts it, the same call goes on from there. This workspace is of the old root still.
+
+        Raises
+        ------
+        UsageError
+            When it cannot go there.
+        BusyError
+            While somebody pulls into it, or uses what is in it.
+        DiskSpaceError, AccessError, IntegrityError
+            When it cannot be copied; the store is where it was then.
+        """
+        from assetmgr.housekeeping.moving import move
+
+        return move(self.store, os.fspath(new), self.reporter, dry_run=dry_run)
+
     def pin(self, names: Iterable[str]) -> tuple[str, ...]:
         """Let nobody remove assets, until they are unpinned; returns the names of all that is pinned.
 
@@ -643,6 +662,8 @@ class Workspace:
     ) -> Loaded:
         """Pull from a bundle alone, in just the bytes that it tells of: nobody is asked, and no lock has a say.
 
+        Where one here names other bytes, that is said.
+
         Parameters
         ----------
         paths
@@ -676,6 +697,7 @@ class Workspace:
             others=[os.fspath(other) for other in others],
             keys=verify_with,
             allow_older=allow_older,
+            pinned=lambda name: self._sheets.locked(self._sheets.of(name)).assets.get(name),
         )
 
     def server(self, settings: Settings, *, fresh: Callable[[], Workspace] | None = None) -> Server:

@@ -56,7 +56,7 @@ class Fetcher:
 
         def ways(file: LockedFile) -> tuple[Source, ...]:
             before, after = context.mirrors.sources(file)
-            published = sources(file)
+            published = () if context.alone else sources(file)
             if context.offline:
                 published = [source for source in published if source.url.startswith("file:")]
             return (*before, *published, *after)
@@ -178,7 +178,7 @@ class Fetcher:
 
     def in_parts(self, file: LockedFile, sources_of: SourcesOf) -> Iterator[str | Seekable]:
         """See `Origin.in_parts`."""
-        for source in sources_of(file):
+        for source in () if self._context.alone else sources_of(file):
             if source.url.startswith("file:"):
                 with contextlib.suppress(ValueError):
                     if os.path.isfile(path := local_path(source.url)):
