@@ -127,7 +127,7 @@ def alone(store: Store, receipt: Receipt, *, wait: float) -> Iterator[None]:
             os.close(descriptor)
 
 
-def check_unused(store: Store, receipt: Receipt) -> None:
+def check_unused(store: Store, receipt: Receipt, so: str = "nothing of it is removed") -> None:
     """Raise `BusyError` when somebody uses a receipt. Nothing is written."""
     if not _LOCKS:
         return
@@ -137,14 +137,14 @@ def check_unused(store: Store, receipt: Receipt) -> None:
         return
     try:
         if not _lock(descriptor, alone=True):
-            raise _busy(receipt, _users(descriptor))
+            raise _busy(receipt, _users(descriptor), so)
     finally:
         os.close(descriptor)
 
 
-def _busy(receipt: Receipt, users: str) -> BusyError:
+def _busy(receipt: Receipt, users: str, so: str = "nothing of it is removed") -> BusyError:
     name = receipt.entry.name
-    return BusyError(f"{name}: in use by {users}: nothing of it is removed", mend="end that, or give a --wait")
+    return BusyError(f"{name}: in use by {users}: {so}", mend="end that, or give a --wait")
 
 
 _LOCKS = os.name != "nt"  # Windows removes nothing that somebody has open

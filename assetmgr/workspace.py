@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from assetmgr.datasets import Dataset, VisPath
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
+    from assetmgr.housekeeping.moving import RootMove
     from assetmgr.housekeeping.removing import Removal
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrored import Asking
@@ -245,7 +246,8 @@ class Workspace:
         asking = Asking(self._sheets, origins, self._pulled_before, self._pinned)
         known = () if origins.context.mirrors else self.store.installed_names()
         unknown = [name for name in names if is_unknown(name, self._sheets)]
-        asked = [name for name in unknown if name in known or origins.context.mirrors]
+        mirrors = origins.context.mirrors
+        asked = [name for name in unknown if name in known or mirrors or mirrors.forbidden]
         asking.want_all(asked, errors, locked=locked)
         return asking
 
@@ -540,6 +542,24 @@ class Workspace:
         from assetmgr.housekeeping.foreign import foreign
 
         return foreign(self.store)
+
+    def move_root(self, new: str | os.PathLike[str], *, dry_run: bool = False) -> RootMove:
+        """Move the whole store to another folder, which is empty or not there; see README.
+
+        What interrupts it, the same call goes on from there. This workspace is of the old root still.
+
+        Raises
+        ------
+        UsageError
+            When it cannot go there.
+        BusyError
+            While somebody pulls into it, or uses what is in it.
+        DiskSpaceError, AccessError, IntegrityError
+            When it cannot be copied; the store is where it was then.
+        """
+        from assetmgr.housekeeping.moving import move
+
+        return move(self.store, os.fspath(new), self.reporter, dry_run=dry_run)
 
     def pin(self, names: Iterable[str]) -> tuple[str, ...]:
         """Let nobody remove assets, until they are unpinned; returns the names of all that is pinned.

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from assetmgr.caches.looking import CacheReport
 from assetmgr.errors import AssetError, ManifestError
+from assetmgr.housekeeping.moving import RootMove
 from assetmgr.housekeeping.removing import Gone, Left
 from assetmgr.install import Pulled
 from assetmgr.lock import LockedFile
@@ -296,6 +297,15 @@ class RemovalDocument(msgspec.Struct, frozen=True):
     removed: tuple[Gone, ...]
     left: tuple[Left, ...]
     errors: tuple[ToldError, ...]
+
+
+class MovedDocument(msgspec.Struct, frozen=True):
+    """A store that was moved, or would be; ``setting`` says what is to be changed to find it."""
+
+    code: int
+    dry_run: bool
+    moved: RootMove
+    setting: str
 
 
 class PathDocument(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
     ("use", ("try", "env", "run", "requirements")),
-    ("keep", ("verify", "doctor", "mirror", "bundle", "serve", "rm", "gc", "pin", "unpin")),
+    ("keep", ("verify", "doctor", "mirror", "bundle", "serve", "rm", "gc", "pin", "unpin", "root")),
     ("learn", ("help", "schema", "completion")),
 )
 

@@ -26,6 +26,7 @@ SHAPES = {
     "pull": "assetmgr.cli.documents:PullDocument",
     "remove": "assetmgr.cli.editing_documents:RemoveDocument",
     "requirements": "[builtins:str]",
+    "root": "assetmgr.cli.documents:MovedDocument",
     "serve": "assetmgr.cli.documents:ServeDocument",
     "show": "assetmgr.inventory:ShownAsset",
     "rm": "assetmgr.cli.documents:RemovalDocument",

@@ -97,6 +97,7 @@ def test_json_is_one_document_for_every_command(project: Project) -> None:
         ["unpin", "minilm"],
         ["rm", "minilm"],
         ["gc"],
+        ["root", "move", "--dry-run", "moved"],
         ["schema"],
     ):
         if arguments[0] == "init":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,17 @@ def register(commands: Commands) -> None:
     unpin = commands.add("unpin", "let pinned assets be removed again", _unpin, "assetmgr unpin minilm")
     unpin.add_argument("names", metavar="NAME", nargs="+", help="pinned assets")
 
+    root = commands.add(
+        "root",
+        "move the whole store to another folder",
+        _root,
+        "assetmgr root move /srv/assets             # and say what to set from now on",
+        "assetmgr root move --dry-run /srv/assets   # how it would go",
+    )
+    root.add_argument("action", choices=["move"], help="move: by a rename, or a proved copy to another file system")
+    root.add_argument("new", metavar="FOLDER", help="where it is to be; empty, or not there yet")
+    root.add_argument("--dry-run", action="store_true", help="tell how it would go")
+
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -141,6 +153,41 @@ def _pinned(names: Sequence[str], output: Output) -> int:
     for name in names if not output.json else ():
         output.data(name)
     return 0
+
+
+def _root(options: argparse.Namespace, output: Output) -> int:
+    from assetmgr.cli.documents import MovedDocument
+
+    workspace = open_workspace(options, output)
+    moved = workspace.move_root(options.new, dry_run=options.dry_run)
+    cache_root = next((one for one in reversed(workspace.manifests) if one.cache_root), None)
+    setting = _setting(options.root, os.fspath(cache_root.path) if cache_root else "", moved.new)
+    if output.json:
+        output.document(MovedDocument(0, options.dry_run, moved, setting))
+        return 0
+    would = "would be " if options.dry_run else ""
+    how = "by a copy that is proved" if moved.way == "copy" else "by a rename"
+    output.say(
+        f"{moved.new}: {plural(moved.files, 'file')} ({size(moved.bytes)}) {would}moved {how}, "
+        f"{plural(moved.links, 'link')} {would}led there"
+    )
+    for path in moved.left:
+        output.say(f"left: {path} (changed or came while it was copied)")
+    output.data(setting)
+    return 0
+
+
+def _setting(chosen: str | None, manifest: str, new: str) -> str:
+    """What the user has to change to find the store where it is now."""
+    import shlex
+
+    if chosen:
+        return f"from now on: --root {shlex.quote(new)}, wherever --root {shlex.quote(chosen)} is said"
+    if os.environ.get("ASSETMGR_ROOT"):
+        return f"from now on: export ASSETMGR_ROOT={shlex.quote(new)}, wherever that is set"
+    if manifest:
+        return f"from now on, in {manifest}: cache_root: {new}"
+    return f"from now on: export ASSETMGR_ROOT={shlex.quote(new)}, which is not set yet"
 
 
 def _told(removal: Removal, workspace: Workspace, output: Output) -> int:
