@@ -66,7 +66,7 @@ def rm(
         receipts = [receipt for name in dict.fromkeys(names) for receipt in store.receipts_of(name)]
         raise_all(_refusals(store, network, tuple(dict.fromkeys(names)), receipts, permission))
         retire(store, receipts, removal, reporter, wait=wait, why="removed")
-        sweep_prepared(store, removal, time.time() - AGE, gone={*names} if dry_run and not removal.errors else set())
+        sweep_prepared(store, removal, time.time() - AGE, only=names)
     return removal
 
 
