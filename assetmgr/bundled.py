@@ -104,7 +104,7 @@ def load(
                 *damaged,
             ]
         raise_all(errors)
-    remember(wanted.opened[0].part, store)
+    remember(wanted.opened[0].part, wanted.carriage, store)
     short = {each.name for each in awaited}
     if awaited:
         whole = {each.name: each for each in done}
@@ -125,7 +125,7 @@ def _left(each: Carried, store: Store) -> dict[str, int]:
     return {
         file.sha256: file.size
         for file, state in zip(contents.files, states, strict=True)
-        if state is State.MISSING and file.sha256 is not None
+        if state in (State.MISSING, State.UNPROVED) and file.sha256 is not None
     }
 
 

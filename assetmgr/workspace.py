@@ -246,7 +246,8 @@ class Workspace:
         asking = Asking(self._sheets, origins, self._pulled_before, self._pinned)
         known = () if origins.context.mirrors else self.store.installed_names()
         unknown = [name for name in names if is_unknown(name, self._sheets)]
-        asked = [name for name in unknown if name in known or origins.context.mirrors]
+        mirrors = origins.context.mirrors
+        asked = [name for name in unknown if name in known or mirrors or mirrors.forbidden]
         asking.want_all(asked, errors, locked=locked)
         return asking
 

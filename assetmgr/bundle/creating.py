@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 from assetmgr.bundle import signing
 from assetmgr.bundle.checking import VOLUME_PREFIX, Opened, open_parts, volume_paths
@@ -119,12 +122,21 @@ def create(
         When it cannot be written.
     """
     output = _output(order.output, store)
-    guard = store.mutex(f"bundle-{sha256_text(os.path.realpath(output))[:32]}")
-    with held(guard, f"making the bundle {output}", wait=wait, say=reporter.say):
+    with held(_guard(output, store), f"making the bundle {output}", wait=wait, say=reporter.say):
         before = _before(output, reporter)
         old = open_parts([order.since]) if order.since is not None else ()
         whole = _whole(order, receipts, old, store, reporter)
         return _Making(order, output, before, old, whole).run(store, limits, reporter, wait)
+
+
+def _guard(output: str, store: Store) -> Path:
+    """The lock file of who makes this bundle: in the store, or where who may only read that can write."""
+    key = f"bundle-{sha256_text(os.path.realpath(output))[:32]}"
+    guard = store.mutex(key)
+    if os.access(guard if guard.exists() else guard.parent, os.W_OK):
+        return guard
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return Path(tempfile.gettempdir(), f"assetmgr-{user}", f"{key}.lock")
 
 
 def _output(text: str, store: Store) -> str:
@@ -235,7 +247,9 @@ class _Making:
             )
 
     def _default_name(self) -> str:
-        return os.path.basename(self._output).removesuffix(".tar")
+        """The output's name, as far as it can name a line."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(self._output).removesuffix(".tar")).strip("-.")
+        return name if name and not asset_name_fault(name) else "bundle"
 
     def run(self, store: Store, limits: Limits, reporter: Reporter, wait: float) -> Created:
         order, whole = self._order, self._whole

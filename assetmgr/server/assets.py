@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from assetmgr.carried import carriage, dump_carriage
 from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError
 from assetmgr.names import is_digest
@@ -58,14 +57,11 @@ def carried(catalog: Catalog, name: str) -> Answer:
         name = name.removesuffix(".json")  # as a folder of plain files has it
     if name not in catalog.assets:
         raise RefusedError(404, f"this server holds no asset {name!r}")
-    receipts = catalog.closure(name)
     try:
-        if receipts is None:
-            raise RefusedError(
-                404, f"{name} requires what this server does not hold; on the server: assetmgr pull {name}"
-            )
-        document = dump_carriage(carriage(receipts))
+        document = catalog.document(name)
     except AssetError as error:
         raise RefusedError(404, f"{name}: {error.message}") from None
+    if document is None:
+        raise RefusedError(404, f"{name} requires what this server does not hold; on the server: assetmgr pull {name}")
     etag = f'"{sha256_text(document)}"'
     return Answer(200, (("Content-Type", "application/json; charset=utf-8"),), document, etag=etag)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from assetmgr.carried import carriage, dump_carriage
 from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.receipt import Receipt, Stamp
@@ -25,6 +26,8 @@ from assetmgr.uses import use_path
 _COARSE = 2.0
 # Seconds after which a folder that was changed just before it was read is read again.
 _AGAIN = 0.25
+# Documents of assets that are kept, the last that were asked for.
+_DOCUMENTS_MOST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ class Catalog:
     assets: Mapping[str, Shelf]
     repos: Mapping[tuple[str, str], Repo]
     _verified: dict[str, Held] = field(default_factory=dict)
+    _documents: dict[str, bytes] = field(default_factory=dict)
+    _making: threading.Lock = field(default_factory=threading.Lock)
 
     def held(self, shelf: Shelf, at: int) -> Held | None:
         """One file of a receipt; None where it was never proved, or was found damaged."""
@@ -143,6 +148,28 @@ class Catalog:
             known = Held(path, Stamp.of(status), f"{shelf.entry.name}: a listing", _mend(shelf))
             self._verified[sha256] = known
         return known
+
+    def document(self, name: str) -> bytes | None:
+        """What another assetmgr needs of an asset besides the bytes; None where something that it requires lacks.
+
+        It is made once for all who ask at the same time: of many files, it is large.
+
+        Raises
+        ------
+        AssetError
+            When what is installed does not fit together.
+        """
+        with self._making:
+            document = self._documents.pop(name, None)
+            if document is None:
+                receipts = self.closure(name)
+                if receipts is None:
+                    return None
+                document = dump_carriage(carriage(receipts))
+            self._documents[name] = document
+            while len(self._documents) > _DOCUMENTS_MOST:
+                del self._documents[next(iter(self._documents))]
+            return document
 
     def closure(self, name: str) -> list[Receipt] | None:
         """The receipts of an asset and of all that it requires, each as its own lock named it; None where one lacks."""

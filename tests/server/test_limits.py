@@ -229,3 +229,25 @@ def test_over_tls_it_is_the_same_server(workspace: Workspace, certificate: tuple
             plain.get(SMALL)
         with Client(server.port) as silent:
             assert silent.is_closed()
+
+
+def test_over_tls_too_one_more_takes_the_place_of_the_longest_silent(
+    workspace: Workspace, certificate: tuple[str, str]
+) -> None:
+    context = ssl.create_default_context(cafile=certificate[0])
+
+    def asking(server: Server) -> Client:
+        client = Client(server.port)
+        client.socket = context.wrap_socket(client.socket, server_hostname="127.0.0.1")
+        assert client.get(SMALL).body == FILES["config.json"]
+        return client
+
+    settings = {"tls_certificate": certificate[0], "tls_key": certificate[1]}
+    with (
+        serving(workspace, Limits(connections=2), **settings) as server,
+        asking(server) as first,
+        asking(server) as second,
+        asking(server),
+    ):
+        assert first.is_closed()
+        assert second.get(SMALL).body == FILES["config.json"]
