@@ -167,6 +167,9 @@ def _in_the_way(what: str) -> LockError:
     return LockError(what, mend="give one of them another name, `path:`, `place:` or `extract:` in the manifest")
 
 
+STORE_HEADER = "X-Assetmgr-Store"
+"""The header by which a server says of which store it gives: see `Store.identity`."""
+
 BEGUN = ".begun"
 """How the name of a ledger's document ends while what it speaks of has no receipt yet."""
 
@@ -187,6 +190,7 @@ class Store:
         self.root = os.path.abspath(os.fspath(root))
         self.state = os.path.join(self.root, ".assetmgr")
         self._contents: dict[str, Contents] = {}
+        self._identity = ""
         self._kept_receipts: dict[str, tuple[tuple[int, int, int], Receipt]] = {}
 
     def at(self, relative: str) -> str:
@@ -211,6 +215,22 @@ class Store:
     def removing(self) -> Path:
         """The lock file of who removes files; who begins to put some passes by it, and waits while it is held."""
         return self.mutex("removing")
+
+    @property
+    def _identity_path(self) -> str:
+        return os.path.join(self.state, "identity")
+
+    @property
+    def identity(self) -> str:
+        """What tells this store from any other, also from a copy of it, whichever machine looks; empty for a new one.
+
+        A server gives it out: who asks mirrors for other copies must not count the very files that it asks about.
+        """
+        if not self._identity:
+            with contextlib.suppress(OSError):
+                told = Path(self._identity_path).read_text(errors="replace")
+                self._identity = sha256_text(f"{told} {os.stat(self.state).st_ino}")[:32]
+        return self._identity
 
     def partial(self, *parts: str) -> str:
         """Where bytes stand that are not whole or not proved yet."""
@@ -383,6 +403,8 @@ class Store:
 
     def begin(self, receipt: Receipt) -> None:
         """Note in the ledger what is about to be put into the store."""
+        if not os.path.exists(path := self._identity_path):
+            write_document(path, os.urandom(16).hex().encode(), sync=False)
         write_document(self.placed_path(receipt) + BEGUN, dump_receipt(receipt), sync=False)
 
     def settle(self, receipt: Receipt) -> None:

@@ -186,9 +186,12 @@ def ask_mirrors(network: Network, files: Sequence[LockedFile], timeout: float) -
     return tuple(one.result(deadline) for one in asked)
 
 
-def holders(network: Network, files: Sequence[LockedFile], timeout: float) -> dict[str, tuple[str, ...]]:
-    """The mirrors that say they have each file, by sha256. One that does not answer has none."""
-    asked = [_Asked(text, files, network, timeout) for text in network.mirror_names()]
+def holders(network: Network, files: Sequence[LockedFile], timeout: float, own: Store) -> dict[str, tuple[str, ...]]:
+    """The mirrors that have each file, by sha256. One that does not answer has none.
+
+    What is in folders of this machine is hashed; a server is believed, unless it gives out of the ``own`` store.
+    """
+    asked = [_Asked(text, files, network, timeout, own) for text in network.mirror_names()]
     deadline = time.monotonic() + timeout
     found: dict[str, tuple[str, ...]] = {}
     for one in asked:
@@ -201,8 +204,10 @@ def holders(network: Network, files: Sequence[LockedFile], timeout: float) -> di
 class _Asked:
     """One mirror that is being asked, by threads that nobody waits for when the time is over."""
 
-    def __init__(self, text: str, files: Sequence[LockedFile], network: Network, timeout: float) -> None:
-        self._name, self._count = text, len(files)
+    def __init__(
+        self, text: str, files: Sequence[LockedFile], network: Network, timeout: float, but: Store | None = None
+    ) -> None:
+        self._name, self._count, self._but = text, len(files), but
         self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
         self._left = iter(files)
         self._lock = threading.Lock()
@@ -235,7 +240,7 @@ class _Asked:
             if file is None:
                 return
             try:
-                self._answers.put(_Answer(file, _has(mirror, file, wire)))
+                self._answers.put(_Answer(file, _has(mirror, file, wire, self._but)))
             except StoppedError:
                 return
             except AssetError as error:
@@ -278,11 +283,29 @@ def _within(limits: Limits, timeout: float) -> Limits:
     )
 
 
-def _has(mirror: Mirror, file: LockedFile, wire: Wire) -> bool:
-    from assetmgr.transfer.looking import size_there
+def _has(mirror: Mirror, file: LockedFile, wire: Wire, but: Store | None) -> bool:
+    """Whether a mirror has a file. With a store of which it must not be, a copy on this machine is also hashed."""
+    from assetmgr.transfer.looking import look_there
 
     for source in mirror.sources(file):
-        size = size_there(wire, source)
-        if size is not None and size in (file.size, -1):
+        there = look_there(wire, source)
+        if there is None or there.size not in (file.size, -1):
+            continue
+        if but is None or (there.store != but.identity and _is_proved(source.url, file, but)):
             return True
+    return False
+
+
+def _is_proved(url: str, file: LockedFile, but: Store) -> bool:
+    """Whether a local copy is one, with the bytes; what is on another machine is taken at its word."""
+    from assetmgr.digests import hash_file
+    from assetmgr.transfer.urls import local_path
+
+    if not url.startswith("file:"):
+        return True
+    path = os.path.realpath(local_path(url))
+    if path.startswith(os.path.realpath(but.root) + os.sep):
+        return False
+    with contextlib.suppress(OSError):
+        return hash_file(path)[1]["sha256"] == file.sha256
     return False

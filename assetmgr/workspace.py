@@ -214,7 +214,7 @@ class Workspace:
             raise_all(pull.errors)
             return pull.plan()
 
-    def pull(self, names: Iterable[str] = (), *, locked: bool = False) -> list[Pulled]:
+    def pull(self, names: Iterable[str] = (), *, locked: bool = False, max_size: int | None = None) -> list[Pulled]:
         """Bring assets, and all that they require, from the lock into the store, proved.
 
         The lock of a manifest of yours is never written. A name that only a shipped manifest declares is pinned in the
@@ -222,7 +222,8 @@ class Workspace:
         first mirror has it that tells of it, and a word says whose pins these are.
 
         ``locked=True`` refuses both, and a lock that the manifest has outrun; otherwise the locked bytes are pulled and
-        a word is said.
+        a word is said. ``max_size`` makes room first, as that of `gc` does, so that the store takes no more
+        with what is pulled.
         """
         self._network.renew()
         errors: list[AssetError] = []
@@ -237,7 +238,7 @@ class Workspace:
             told = [wish for wish in asking.wishes.values() if wish.entry.name not in known]
             pull = self._pull([*wishes, *told], origins)
             pull.errors += errors
-            return self._run(pull)
+            return self._run(pull, max_size)
 
     def _asking(self, origins: Origins, names: Sequence[str], errors: list[AssetError], *, locked: bool) -> Asking:
         """What mirrors tell of the names that no manifest and no lock here knows, or what was pulled of them before."""
@@ -280,10 +281,17 @@ class Workspace:
         whole = [receipt for receipt in found if receipt is not None]
         return [self._wish(receipt.entry, receipt) for receipt in reversed(whole)] if len(whole) == len(found) else []
 
-    def _run(self, pull: Pull) -> list[Pulled]:
+    def _run(self, pull: Pull, max_size: int | None = None) -> list[Pulled]:
         """Pull, and take the steps that follow a pull for all that came, whatever else failed."""
         from assetmgr.following import follow
 
+        def make_room() -> None:
+            from assetmgr.housekeeping.commands import make_room
+
+            if max_size is not None:
+                make_room(self.store, self._network, max_size, pull.plan(), self.reporter)
+
+        make_room()
         errors: list[AssetError] = []
         done: list[Pulled] = []
         try:
@@ -292,6 +300,7 @@ class Workspace:
             errors += error.parts
         errors += follow(self.store, pull.wishes, self.reporter, wait=self.wait)
         raise_all(errors)
+        make_room()  # what was to be linked to what then went had to be fetched
         return done
 
     def _declared(self, names: Iterable[str], errors: list[AssetError], *, locked: bool) -> list[Wish]:
@@ -358,6 +367,7 @@ class Workspace:
         *,
         details: Details | None = None,
         locked: bool = False,
+        max_size: int | None = None,
     ) -> tuple[list[Pulled], list[Pinned]]:
         """Pull what no manifest declares: each reference is resolved, pinned in the store, brought and proved.
 
@@ -371,6 +381,8 @@ class Workspace:
             What else is said of the references.
         locked
             Take only what is pinned already, and ask no origin what is new.
+        max_size
+            See `pull`.
 
         Returns
         -------
@@ -396,7 +408,7 @@ class Workspace:
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
             try:
-                return self._run(pull), pinned
+                return self._run(pull, max_size), pinned
             except AssetError as error:
                 for one in pinned:
                     error = told(error, one.reference, one.asset)

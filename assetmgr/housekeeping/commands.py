@@ -19,6 +19,7 @@ from assetmgr.housekeeping.rubbish import AGE, own_locks, sweep, sweep_prepared
 from assetmgr.lock import Lock, load_lock
 from assetmgr.mutex import held
 from assetmgr.network import Network
+from assetmgr.plan import Plan
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
@@ -66,7 +67,7 @@ def rm(
         receipts = [receipt for name in dict.fromkeys(names) for receipt in store.receipts_of(name)]
         raise_all(_refusals(store, network, tuple(dict.fromkeys(names)), receipts, permission))
         retire(store, receipts, removal, reporter, wait=wait, why="removed")
-        sweep_prepared(store, removal, time.time() - AGE, gone={*names} if dry_run and not removal.errors else set())
+        sweep_prepared(store, removal, time.time() - AGE, only=names)
     return removal
 
 
@@ -154,6 +155,24 @@ def gc(store: Store, network: Network, reporter: Reporter, scope: Scope, *, wait
         if scope.foreign:
             remove_foreign(store, removal, None if scope.foreign is True else scope.foreign)
     return removal
+
+
+def make_room(store: Store, network: Network, limit: int, plan: Plan, reporter: Reporter) -> None:
+    """Remove what was used longest ago, so that a store takes no more than ``limit`` bytes when a plan is carried out.
+
+    Raises
+    ------
+    DiskSpaceError
+        When that cannot be. Nothing is removed then.
+    """
+    coming = {asset.entry.name: asset.fetch_bytes + asset.copied + asset.unpack_bytes for asset in plan.assets}
+    with _alone(store, "making room", reporter, wait=0, dry_run=False):
+        foretold, removal = Removal(dry_run=True), Removal()
+        for each in (foretold, removal):
+            evict(store, network, limit, each, reporter, coming)
+            raise_all(each.errors)
+    if removal.gone:
+        reporter.say(f"{len(removal.gone):,} files that were used longest ago removed to make room")
 
 
 def change_pins(store: Store, names: Iterable[str], *, stays: bool) -> tuple[str, ...]:

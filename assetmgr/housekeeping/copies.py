@@ -13,7 +13,8 @@ from assetmgr.store import Store
 from assetmgr.transfer.urls import local_path
 from assetmgr.whereabouts import holders
 
-_TIMEOUT = 300.0
+# Seconds for all of it: copies in folders are hashed, and a server that is slow is one that has them.
+_TIMEOUT = 86_400.0
 
 
 def last_copy(store: Store, network: Network, receipt: Receipt, copies: int | None) -> UsageError | None:
@@ -28,7 +29,7 @@ def last_copy(store: Store, network: Network, receipt: Receipt, copies: int | No
     # What was handed in by hand stays where it is.
     files = [file for file in contents.files if file.ask is None and file.sha256]
     archives = [each.archive for each in contents.unpacked if each.archive.sha256]
-    held = holders(network, list({file.sha256: file for file in (*files, *archives)}.values()), _TIMEOUT)
+    held = holders(network, list({file.sha256: file for file in (*files, *archives)}.values()), _TIMEOUT, store)
     packed = {member.sha256: each.archive.sha256 or "" for each in contents.unpacked for member in each.members or ()}
     if not (short := fewest(files, held, packed, copies or 1)):
         return None

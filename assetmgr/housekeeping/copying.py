@@ -233,8 +233,8 @@ def _prove(job: _Copying, told: Callable[[int], object]) -> None:
 
 def _move_receipts(store: Store, target: Store, job: _Copying) -> None:
     """Write the receipts, with the stamps of the copies: where a file was as it was proved, and its copy is, too."""
-    make_folder(os.path.join(target.state, "receipts"))
-    _like(os.stat(os.path.join(store.state, "receipts")), os.path.join(target.state, "receipts"))
+    if os.path.isdir(folder := os.path.join(store.state, "receipts")):
+        _same_folder(folder, os.path.join(target.state, "receipts"))
     for receipt in store.receipts():
         layout = Layout(receipt.entry)
         stamps = receipt.stamps

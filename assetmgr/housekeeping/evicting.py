@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from assetmgr.errors import AssetError, DiskSpaceError
 from assetmgr.housekeeping.copies import has_copies
@@ -56,19 +57,30 @@ def decide_next(tenants: Sequence[Tenant], limit: int, stays: Iterable[str] = ()
     return min(free, key=lambda tenant: (tenant.last_use, tenant.key), default=None)
 
 
-def evict(store: Store, network: Network, limit: int, removal: Removal, reporter: Reporter) -> None:
+def evict(
+    store: Store,
+    network: Network,
+    limit: int,
+    removal: Removal,
+    reporter: Reporter,
+    coming: Mapping[str, int] = MappingProxyType({}),
+) -> None:
     """Remove what was used longest ago, until what assetmgr has put into the store takes no more than ``limit`` bytes.
 
-    Where that cannot be, the removal gets an error that says what stays.
+    ``coming`` are the assets that are about to be pulled, each with the bytes that will: they count, and stay. Where it
+    cannot be, the removal gets an error that says what stays.
     """
+    needed = sum(coming.values())
     receipts = {store.receipt_path(one): one for one in store.receipts()}
     receipts = {path: one for path, one in receipts.items() if path not in removal.foretold}
     tenants = {path: _tenant(store, receipt) for path, receipt in receipts.items()}
     pins, stays = pinned(store), dict[str, str]()
     for path, receipt in receipts.items():
-        if receipt.entry.name in pins:
+        if receipt.entry.name in coming:
+            stays[path] = "to be pulled"
+        elif receipt.entry.name in pins:
             stays[path] = "pinned"
-    while (going := decide_next(list(tenants.values()), limit, stays)) is not None:
+    while (going := decide_next(list(tenants.values()), limit - needed, stays)) is not None:
         receipt = receipts[going.key]
         if not has_copies(store, network, receipt):
             stays[going.key] = "it cannot be had again"
@@ -79,7 +91,7 @@ def evict(store: Store, network: Network, limit: int, removal: Removal, reporter
             stays[going.key] = "in use"
             continue
         del tenants[going.key]
-    if (taken := total(tenants.values())) > limit:
+    if (taken := total(tenants.values()) + needed) > limit:
         removal.errors.append(_too_large(taken, limit, {receipts[path].entry.name: why for path, why in stays.items()}))
 
 

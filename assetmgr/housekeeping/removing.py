@@ -29,7 +29,7 @@ from assetmgr.placing import remove_empty_folders, remove_file
 from assetmgr.receipt import Receipt
 from assetmgr.releasing import Release, let_go
 from assetmgr.reporting import Reporter
-from assetmgr.store import BEGUN, Store
+from assetmgr.store import BEGUN, Layout, Store
 from assetmgr.uses import alone, check_unused
 from assetmgr.verify import read_ref
 from assetmgr.view_records import View, all_views
@@ -246,7 +246,9 @@ def _clear(
 
 def _remove(store: Store, receipt: Receipt, others: Sequence[Receipt], removal: Removal, why: str) -> None:
     going = footprint(store, receipt)
-    staying = [footprint(store, other) for other in others]
+    # Names of a repo are its assets' alone.
+    repo = Layout(receipt.entry).repo
+    staying = [footprint(store, other) for other in others if Layout(other.entry).repo == repo]
     free = unnamed(going, staying)
     names = {placed.name for placed in free if not placed.is_blob}
     linked = _links(store, going.repo, without=names) if going.repo else set()

@@ -17,6 +17,7 @@ from assetmgr.housekeeping.removing import Removal, system_error
 from assetmgr.lock import Lock, load_lock, lock_path
 from assetmgr.mutex import check_free, held
 from assetmgr.placing import remove_empty_folders
+from assetmgr.receipt import asset_of
 from assetmgr.store import Store
 
 AGE = 86400.0
@@ -108,9 +109,10 @@ OURS = {
 }
 
 
-def sweep_prepared(store: Store, removal: Removal, before: float, gone: Collection[str] = ()) -> None:
-    """Remove what was made of assets that are not installed, or (``gone``) are to go."""
-    names = set(store.installed_names()).difference(gone)
+def sweep_prepared(store: Store, removal: Removal, before: float, only: Collection[str] | None = None) -> None:
+    """Remove what was made of assets that are not installed; with ``only``, of these alone, as far as they are not."""
+    going = {os.path.basename(path) for path in removal.foretold}
+    names = {name for file in store.receipt_files() if file not in going and (name := asset_of(file))}
     digests: set[str | None] | None = None
     for kind, ours in OURS.items():
         for folder in entries(store.at(f"prepared/{kind}")):
@@ -118,6 +120,8 @@ def sweep_prepared(store: Store, removal: Removal, before: float, gone: Collecti
                 continue
             asset = unquote(os.path.basename(folder))
             made = [path for path in entries(folder) if ours.fullmatch(os.path.basename(path))]
+            if only is not None and asset not in only:
+                continue
             if asset not in names:
                 for path in made:
                     _take(

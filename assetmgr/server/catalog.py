@@ -20,6 +20,7 @@ from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.server.answers import Held
 from assetmgr.store import Layout, Store
+from assetmgr.uses import use_path
 
 # Seconds for which a folder's time cannot tell two changes apart, on the coarsest file systems.
 _COARSE = 2.0
@@ -50,6 +51,7 @@ class Shelf:
     blobs: Mapping[str, int]
     listings: frozenset[str]
     digest: str
+    use: str
 
     @property
     def entry(self) -> LockedAsset:
@@ -115,7 +117,7 @@ class Catalog:
             return None
         file = shelf.files[at]
         path = self.store.at(shelf.layout.name(file))
-        return Held(path, stamp, f"{shelf.entry.name}: {file.path}", _mend(shelf))
+        return Held(path, stamp, f"{shelf.entry.name}: {file.path}", _mend(shelf), shelf.use)
 
     def blob(self, sha256: str) -> Held | None:
         """A file or a listing of this sha256, by a receipt that proves it: one that still fits, where there is one."""
@@ -264,6 +266,7 @@ class Catalogs:
             return None
         files, stamps = found.files, tuple(found.of_receipt(receipt.stamps))
         blobs = {one.sha256: at for at, one in enumerate(files) if one.sha256 and stamps[at] is not None}
+        digest = receipt.entry.digest()
         return Shelf(
             receipt,
             Layout(receipt.entry),
@@ -271,7 +274,8 @@ class Catalogs:
             stamps,
             blobs,
             frozenset(_listings(receipt.entry)),
-            receipt.entry.digest(),
+            digest,
+            use_path(self._store, receipt, digest),
         )
 
 

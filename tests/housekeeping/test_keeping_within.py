@@ -132,6 +132,20 @@ def test_what_was_used_longest_ago_goes_and_what_is_pinned_or_open_stays(four: P
     assert below(four.root) == set()
 
 
+def test_a_pull_makes_room_for_what_it_brings_or_removes_nothing(four: Project, run: Run) -> None:
+    run("rm", "d")
+    assert installed(run) == "abc"
+    run("pin", "c")
+    before = below(four.root)
+    assert "to be pulled" not in run("pull", "d", "--max-size", "5000", code=6).err
+    assert below(four.root) == before
+    run("pull", "b", "d", "--max-size", "9000")
+    assert installed(run) == "bcd"
+    run("verify", "--full", "b", "c", "d")
+    run("pull", "d", "--max-size", "6000")
+    assert installed(run) == "cd"
+
+
 def test_what_cannot_be_had_again_stays(project: Project, run: Run) -> None:
     source = project.folder / "w.bin"
     source.write_bytes(BODY)

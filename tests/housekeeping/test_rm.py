@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from pathlib import Path
 import pytest
 
 import assetmgr
+from assetmgr import Workspace
 from assetmgr.errors import NotInstalledError
-from tests.housekeeping.conftest import BODY, SHARED, Run, below
+from tests.housekeeping.conftest import BODY, SHARED, WEIGHTS, Run, below
 from tests.hub import Fault, Hub
-from tests.support import Project, hub_manifest, without_root_powers
+from tests.server.support import serving
+from tests.support import Project, flip_byte, hub_manifest, without_root_powers
 
 
 def write(project: Project, run: Run, text: str) -> None:
@@ -160,9 +163,26 @@ def test_the_last_copy_among_the_mirrors_is_refused_until_it_is_told_or_pushed(
     assert "assetmgr mirror push" in told.err
     assert below(project.root) == before
     run("mirror", "push", str(mirror), "m")
+    blob = next(path for path in mirror.glob("blobs/sha256/*") if path.read_bytes() == WEIGHTS)
+    flip_byte(blob)
+    assert "model.safetensors is on 0 of 1 mirrors" in run("rm", "m", code=2).err, "it is hashed there"
+    run("mirror", "push", "--full", str(mirror), "m")
     assert "2 copies are asked for" in run("rm", "--copies", "2", "m", code=2).err
     run("rm", "m")
     run("rm", "--last-copy", "f")
+
+
+def test_a_server_of_this_very_store_is_no_other_copy(project: Project, run: Run, tmp_path: Path) -> None:
+    write(project, run, TWO)
+    before = below(project.root)
+    with serving(Workspace()) as own:
+        assert "on 0 of 1 mirrors" in run("rm", "--mirror", own.address, "m", code=2).err
+    assert below(project.root) == before
+    copy = tmp_path / "copy"
+    shutil.copytree(project.root, copy, symlinks=True)
+    run("--root", str(copy), "verify")  # whose stamps are its own
+    with serving(Workspace(root=copy)) as other:
+        run("rm", "--mirror", other.address, "m")
 
 
 def test_what_a_dataset_object_has_open_is_refused_and_then_goes(project: Project, run: Run) -> None:
