@@ -62,8 +62,10 @@ def _nothing(_: object) -> None:
     return None
 
 
-def use(store: Store, receipts: Iterable[Receipt]) -> Use:
-    """Take receipts into use: nobody removes what they name meanwhile, and this is their last use so far.
+def use(store: Store, receipts: Iterable[Receipt], *, is_noted: bool = True) -> Use:
+    """Take receipts into use: nobody removes what they name meanwhile.
+
+    It counts as their last use so far, unless it is not noted: what is carried elsewhere is not used here.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def use(store: Store, receipts: Iterable[Receipt]) -> Use:
     held: list[int] = []
     try:
         for receipt in receipts:
-            if (descriptor := _share(path := use_path(store, receipt))) is not None:
+            if (descriptor := _share(path := use_path(store, receipt), is_noted=is_noted)) is not None:
                 held.append(descriptor)
                 if not _is_there(store, path):
                     name = receipt.entry.name
@@ -170,7 +172,7 @@ def _opened(path: str) -> int:
         return descriptor
 
 
-def _share(path: str) -> int | None:
+def _share(path: str, *, is_noted: bool) -> int | None:
     """Hold the lock file shared; None where there can be none, since this user may not write here."""
     while True:
         try:
@@ -179,7 +181,8 @@ def _share(path: str) -> int | None:
             return None
         try:
             with contextlib.suppress(OSError):
-                os.utime(path)
+                if is_noted:
+                    os.utime(path)
             while _LOCKS and not _lock(descriptor, alone=False):
                 time.sleep(0.02)  # somebody removes it: that takes moments
             with contextlib.suppress(FileNotFoundError):

@@ -64,6 +64,8 @@ def rm(
     removal = Removal(dry_run)
     with _alone(store, "removing assets", reporter, wait=wait, dry_run=dry_run):
         refuse_damaged(store)
+        if not dry_run:
+            store.identify()
         receipts = [receipt for name in dict.fromkeys(names) for receipt in store.receipts_of(name)]
         raise_all(_refusals(store, network, tuple(dict.fromkeys(names)), receipts, permission))
         retire(store, receipts, removal, reporter, wait=wait, why="removed")
