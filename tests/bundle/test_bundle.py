@@ -234,6 +234,16 @@ def test_nothing_but_a_bundle_is_written_over(site: Site, tmp_path: Path) -> Non
     assert files_below(tmp_path) == {"mine/letter.txt", "file"}
 
 
+def test_a_delta_is_not_written_over_what_it_is_made_since(site: Site, tmp_path: Path) -> None:
+    site.create(tmp_path / "bundle")
+    site.create(tmp_path / "split", volume_size=400_000)
+    for output, since in (("bundle", "bundle"), ("bundle", "bundle/index.json"), ("split", "split/volume-1")):
+        with pytest.raises(UsageError, match="is what would be written over"):
+            site.create(tmp_path / output, since=str(tmp_path / since))
+    assert not faults(tmp_path / "bundle")
+    assert not faults(tmp_path / "split")
+
+
 def test_a_bundle_of_what_is_not_installed_says_so(site: Site, tmp_path: Path) -> None:
     there = machine(tmp_path / "there")
     with pytest.raises((NotInstalledError, UsageError)):

@@ -56,7 +56,7 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     return run
 
 
-def test_a_bundle_is_made_shown_proved_and_loaded(run: Run, tmp_path: Path) -> None:
+def test_a_bundle_is_made_shown_proved_and_loaded(run: Run, site: Site, tmp_path: Path) -> None:
     bundle = tmp_path / "lab"
     said = run(f"bundle create -o {bundle} words model pictures").err
     assert f"{bundle}: 7 files written" in said
@@ -68,6 +68,7 @@ def test_a_bundle_is_made_shown_proved_and_loaded(run: Run, tmp_path: Path) -> N
     assert "every byte is as its index says" in run(f"bundle verify {bundle}").err
     there = tmp_path / "there"
     assert "3 assets proved" in run(f"bundle load {bundle}", root=there).err
+    (site.folder / "model").mkdir(exist_ok=True)  # a folder of that name is no bundle
     assert "already there" in run(f"bundle load {bundle} model", root=there).err
     assert run("path model", root=there).out.strip() == str(there / "files/model")
     assert run(f"-q bundle verify {bundle}") == ("", "")

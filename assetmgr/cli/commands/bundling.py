@@ -289,7 +289,11 @@ def _load(options: argparse.Namespace, output: Output) -> int:
 
 def _is_bundle(word: str) -> bool:
     """Whether a word is one more bundle, and not the name of an asset."""
-    return os.path.isabs(word) or word.startswith((".", "~")) or word.endswith(".tar") or os.path.isdir(word)
+    from assetmgr.bundle.checking import paths_of
+
+    if os.path.isabs(word) or word.startswith((".", "~")) or word.endswith(".tar"):
+        return True
+    return os.path.exists(os.path.join(word, "index.json")) or paths_of(word) != [word]
 
 
 def _serial(text: str) -> int:
