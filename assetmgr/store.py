@@ -170,6 +170,9 @@ def _in_the_way(what: str) -> LockError:
 STORE_HEADER = "X-Assetmgr-Store"
 """The header by which a server says of which store it gives: see `Store.identity`."""
 
+NEW_STORE = "new"
+"""What it says of a store that has no identity yet."""
+
 BEGUN = ".begun"
 """How the name of a ledger's document ends while what it speaks of has no receipt yet."""
 
@@ -231,6 +234,11 @@ class Store:
                 told = Path(self._identity_path).read_text(errors="replace")
                 self._identity = sha256_text(f"{told} {os.stat(self.state).st_ino}")[:32]
         return self._identity
+
+    def identify(self) -> None:
+        """Give the store an identity, where it has none."""
+        if not os.path.exists(path := self._identity_path):
+            write_document(path, os.urandom(16).hex().encode(), sync=False)
 
     def partial(self, *parts: str) -> str:
         """Where bytes stand that are not whole or not proved yet."""
@@ -403,8 +411,7 @@ class Store:
 
     def begin(self, receipt: Receipt) -> None:
         """Note in the ledger what is about to be put into the store."""
-        if not os.path.exists(path := self._identity_path):
-            write_document(path, os.urandom(16).hex().encode(), sync=False)
+        self.identify()
         write_document(self.placed_path(receipt) + BEGUN, dump_receipt(receipt), sync=False)
 
     def settle(self, receipt: Receipt) -> None:

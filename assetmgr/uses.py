@@ -62,8 +62,10 @@ def _nothing(_: object) -> None:
     return None
 
 
-def use(store: Store, receipts: Iterable[Receipt]) -> Use:
-    """Take receipts into use: nobody removes what they name meanwhile, and this is their last use so far.
+def use(store: Store, receipts: Iterable[Receipt], *, is_noted: bool = True) -> Use:
+    """Take receipts into use: nobody removes what they name meanwhile.
+
+    It counts as their last use so far, unless it is not noted: what is carried elsewhere is not used here.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def use(store: Store, receipts: Iterable[Receipt]) -> Use:
     held: list[int] = []
     try:
         for receipt in receipts:
-            if (descriptor := _share(path := use_path(store, receipt))) is not None:
+            if (descriptor := _share(path := use_path(store, receipt), is_noted=is_noted)) is not None:
                 held.append(descriptor)
                 if not _is_there(store, path):
                     name = receipt.entry.name
@@ -82,6 +84,16 @@ def use(store: Store, receipts: Iterable[Receipt]) -> Use:
         Use(held).close()
         raise
     return Use(held)
+
+
+def stay(store: Store) -> Use:
+    """Use a store where it is: its assets may go, and the whole is not moved."""
+    descriptor = _share(_staying(store), is_noted=False) if os.path.isdir(store.state) else None
+    return Use([] if descriptor is None else [descriptor])
+
+
+def _staying(store: Store) -> str:
+    return os.path.join(store.state, "uses", "staying")
 
 
 def touch(store: Store, receipts: Iterable[Receipt]) -> None:
@@ -121,7 +133,7 @@ def alone(store: Store, receipt: Receipt, *, wait: float) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 users = _users(descriptor)
                 os.close(descriptor)
-                raise _busy(receipt, users)
+                raise _busy(receipt.entry.name, users)
             time.sleep(0.05)
     try:
         yield
@@ -132,23 +144,37 @@ def alone(store: Store, receipt: Receipt, *, wait: float) -> Iterator[None]:
             os.close(descriptor)
 
 
-def check_unused(store: Store, receipt: Receipt, so: str = "nothing of it is removed") -> None:
+def check_unused(store: Store, receipt: Receipt) -> None:
     """Raise `BusyError` when somebody uses a receipt. Nothing is written."""
+    if users := _users_of(use_path(store, receipt)):
+        raise _busy(receipt.entry.name, users)
+
+
+def check_movable(store: Store) -> None:
+    """Raise `BusyError` when somebody uses a store where it is, or anything in it. Nothing is written."""
+    so = "nothing is moved"
+    if users := _users_of(_staying(store)):
+        raise _busy(store.root, users, so)
+    for receipt in store.receipts():
+        if users := _users_of(use_path(store, receipt)):
+            raise _busy(receipt.entry.name, users, so)
+
+
+def _users_of(path: str) -> str:
+    """Who holds a lock file; empty where nobody does."""
     if not _LOCKS:
-        return
+        return ""
     try:
-        descriptor = os.open(use_path(store, receipt), _FLAGS)
+        descriptor = os.open(path, _FLAGS)
     except OSError:
-        return
+        return ""
     try:
-        if not _lock(descriptor, alone=True):
-            raise _busy(receipt, _users(descriptor), so)
+        return "" if _lock(descriptor, alone=True) else _users(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _busy(receipt: Receipt, users: str, so: str = "nothing of it is removed") -> BusyError:
-    name = receipt.entry.name
+def _busy(name: str, users: str, so: str = "nothing of it is removed") -> BusyError:
     return BusyError(f"{name}: in use by {users}: {so}", mend="end that, or give a --wait")
 
 
@@ -170,7 +196,7 @@ def _opened(path: str) -> int:
         return descriptor
 
 
-def _share(path: str) -> int | None:
+def _share(path: str, *, is_noted: bool) -> int | None:
     """Hold the lock file shared; None where there can be none, since this user may not write here."""
     while True:
         try:
@@ -179,7 +205,8 @@ def _share(path: str) -> int | None:
             return None
         try:
             with contextlib.suppress(OSError):
-                os.utime(path)
+                if is_noted:
+                    os.utime(path)
             while _LOCKS and not _lock(descriptor, alone=False):
                 time.sleep(0.02)  # somebody removes it: that takes moments
             with contextlib.suppress(FileNotFoundError):

@@ -19,7 +19,7 @@ from assetmgr.inventory import Inventory
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt, asset_of
-from assetmgr.store import Layout, Store
+from assetmgr.store import NEW_STORE, Layout, Store
 from assetmgr.view_records import read_view
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def _has(mirror: Mirror, file: LockedFile, wire: Wire, but: Store | None) -> boo
         there = look_there(wire, source)
         if there is None or there.size not in (file.size, -1):
             continue
-        if but is None or (there.store != but.identity and _is_proved(source.url, file, but)):
+        if but is None or (there.store != (but.identity or NEW_STORE) and _is_proved(source.url, file, but)):
             return True
     return False
 

@@ -624,6 +624,7 @@ class Workspace:
         damaged: set[str] = set()
         files: dict[str, list[HeldFile]] = {}
         receipts = self._receipts(names)
+        using = use(self.store, (receipt for _, receipt in receipts if receipt is not None), is_noted=False)
         for name, receipt in receipts:
             if receipt is None:
                 errors.append(self._not_installed(name))
@@ -634,7 +635,8 @@ class Workspace:
             if faults:
                 errors += faults
                 damaged.add(name)
-        report = place.put([held for each in files.values() for held in each], full=full)
+        with contextlib.closing(using):
+            report = place.put([held for each in files.values() for held in each], full=full)
         sound = {name: held for name, held in files.items() if name not in damaged}
         if told := whole((receipt for _, receipt in receipts if receipt is not None), sound, report.lacking):
             place.tell(carriage(told))
@@ -661,7 +663,8 @@ class Workspace:
         found = self._receipts(names)
         raise_all([self._not_installed(name) for name, receipt in found if receipt is None])
         receipts = [receipt for _, receipt in found if receipt is not None]
-        return create(order, receipts, self.store, self._network.limits(), self.reporter, wait=self.wait)
+        with contextlib.closing(use(self.store, receipts, is_noted=False)):
+            return create(order, receipts, self.store, self._network.limits(), self.reporter, wait=self.wait)
 
     def load_bundle(
         self,

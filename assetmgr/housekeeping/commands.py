@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from assetmgr.housekeeping.rubbish import AGE, own_locks, sweep, sweep_prepared
 from assetmgr.lock import Lock, load_lock
 from assetmgr.mutex import held
 from assetmgr.network import Network
+from assetmgr.placing import make_folder
 from assetmgr.plan import Plan
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter
@@ -64,6 +66,8 @@ def rm(
     removal = Removal(dry_run)
     with _alone(store, "removing assets", reporter, wait=wait, dry_run=dry_run):
         refuse_damaged(store)
+        if not dry_run:
+            store.identify()
         receipts = [receipt for name in dict.fromkeys(names) for receipt in store.receipts_of(name)]
         raise_all(_refusals(store, network, tuple(dict.fromkeys(names)), receipts, permission))
         retire(store, receipts, removal, reporter, wait=wait, why="removed")
@@ -112,7 +116,16 @@ def _refusals(
 
 @contextlib.contextmanager
 def _alone(store: Store, purpose: str, reporter: Reporter, *, wait: float, dry_run: bool) -> Iterator[None]:
-    """Tidy a store while nobody else does. A dry run looks, and holds nobody up."""
+    """Tidy a store while nobody else does. A dry run looks, and holds nobody up.
+
+    Raises
+    ------
+    NotInstalledError
+        Where there is no store: its disk may not be mounted.
+    """
+    if not os.path.isdir(store.state):
+        mend = "check --root, ASSETMGR_ROOT, and that the disk is mounted"
+        raise NotInstalledError(f"there is no store in {store.root}", mend=mend)
     if dry_run:
         yield
     else:
@@ -166,6 +179,7 @@ def make_room(store: Store, network: Network, limit: int, plan: Plan, reporter: 
         When that cannot be. Nothing is removed then.
     """
     coming = {asset.entry.name: asset.fetch_bytes + asset.copied + asset.unpack_bytes for asset in plan.assets}
+    make_folder(store.state)
     with _alone(store, "making room", reporter, wait=0, dry_run=False):
         foretold, removal = Removal(dry_run=True), Removal()
         for each in (foretold, removal):

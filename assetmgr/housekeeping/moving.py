@@ -36,7 +36,7 @@ from assetmgr.owners import is_refusal, refused
 from assetmgr.placing import link, make_folder, remove_file, write_document
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
-from assetmgr.uses import check_unused
+from assetmgr.uses import check_movable
 from assetmgr.view_records import all_views, write_view
 
 Way = Literal["rename", "copy"]
@@ -131,7 +131,7 @@ def _foretell(store: Store, new: str, step: Step) -> RootMove:
     for path in (store.mutex("housekeeping"), store.removing):
         check_free(path, f"moving {store.root}")
     _refuse_pulls(store)
-    _refuse_use(store)
+    check_movable(store)
     if step is Step.COPY:
         check_removable(store.root)
         check_room(store, new)
@@ -206,12 +206,6 @@ def _spelled(store: Store) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _refuse_use(store: Store) -> None:
-    """Raise the error of who uses what is in the store."""
-    for receipt in store.receipts():
-        check_unused(store, receipt, "nothing is moved")
-
-
 def _refuse_pulls(store: Store) -> None:
     """Raise the error of who changes the store. Who begins to later waits for the mover."""
     own = {"housekeeping.lock", store.removing.name}
@@ -230,7 +224,7 @@ def _quiet(store: Store, reporter: Reporter) -> Iterator[None]:
         held(store.removing, purpose, wait=0, say=reporter.say),
     ):
         _refuse_pulls(store)
-        _refuse_use(store)
+        check_movable(store)
         yield
 
 
@@ -268,7 +262,7 @@ def _copy(store: Store, new: str, reporter: Reporter) -> RootMove:
     check_room(store, new)
     files, size = size_of(store.root)
     copy_store(store, new, reporter, lambda: _write_marker(new, Marker(store.root, new)))
-    _refuse_use(store)  # who has begun to use it meanwhile reads what is to go
+    check_movable(store)  # who has begun to use it meanwhile reads what is to go
     marker = Marker(store.root, new, "copied", _spelled(store))
     _write_marker(new, marker)
     return msgspec.structs.replace(_finish(marker, dry_run=False), files=files, bytes=size)

@@ -160,7 +160,7 @@ def _sweep_unwritten(store: Store, removal: Removal, before: float) -> None:
     for folder in ("receipts", "placed", "listings", "lockfiles", "views", "pins", "summaries", "mutex", "uses"):
         for path in entries(os.path.join(store.state, folder)):
             name = os.path.basename(path)
-            unused = folder == "uses" and name.removesuffix(".use") not in receipts
+            unused = name.endswith(".use") and name.removesuffix(".use") not in receipts
             if (name.startswith(".writing-") or unused) and _touched(path) < before:
                 _take(store, path, removal, "what an ended process left")
 

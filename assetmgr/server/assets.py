@@ -10,7 +10,7 @@ from assetmgr.names import is_digest
 from assetmgr.server.answers import Answer, json_answer
 from assetmgr.server.catalog import Catalog, Shelf
 from assetmgr.server.requests import RefusedError
-from assetmgr.store import STORE_HEADER
+from assetmgr.store import NEW_STORE, STORE_HEADER
 
 VERSION = 1
 
@@ -22,7 +22,7 @@ def blob(catalog: Catalog, sha256: str) -> Answer:
     held = catalog.blob(sha256)
     if held is None:
         raise RefusedError(404, f"this server holds no blob {sha256}")
-    headers = ("Content-Type", "application/octet-stream"), (STORE_HEADER, catalog.store.identity or "new")
+    headers = ("Content-Type", "application/octet-stream"), (STORE_HEADER, catalog.store.identity or NEW_STORE)
     return Answer(200, headers, held=held, etag=f'"{sha256}"')
 
 

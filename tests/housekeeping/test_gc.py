@@ -134,6 +134,14 @@ def test_what_a_newer_revision_replaced_goes_when_it_is_asked_for(hub: Hub, proj
     run("verify", "--full")
 
 
+def test_where_there_is_no_store_none_is_made(project: Project, run: Run) -> None:
+    for words in (["gc"], ["gc", "--dry-run"], ["rm", "m"], ["gc", "--max-size", "1G"]):
+        assert "that the disk is mounted" in run(*words, code=4).err
+    run("root", "move", str(project.folder / "new"), code=2)
+    run("pin", "m", code=4)
+    assert not project.root.exists()
+
+
 def test_a_damaged_receipt_removes_nothing(project: Project, run: Run) -> None:
     before = install(project, run)
     receipt = next((project.root / ".assetmgr" / "receipts").glob("f@*"))

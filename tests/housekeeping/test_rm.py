@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -170,6 +171,30 @@ def test_the_last_copy_among_the_mirrors_is_refused_until_it_is_told_or_pushed(
     assert "2 copies are asked for" in run("rm", "--copies", "2", "m", code=2).err
     run("rm", "m")
     run("rm", "--last-copy", "f")
+
+
+def test_what_an_error_says_to_type_mends_it(project: Project, run: Run, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    text = TWO.replace("models:", f"mirrors: [{mirror}]\nmodels:")
+    write(project, run, text.replace("m: {hub: org/name}", "m: {hub: org/name, requires: [f]}"))
+
+    def mends(*words: str) -> list[str]:
+        """The commands that are named, of a command that is refused, as words."""
+        said = run(*words, code=2).json["errors"][0]["mend"]
+        return [mend.removeprefix("assetmgr ") for mend in re.split(", or |: ", said) if mend.startswith("assetmgr ")]
+
+    run("pin", "n")
+    (unpin,) = mends("rm", "n")
+    run(*unpin.split())
+    push, force = mends("rm", "n")
+    run(*push.split())
+    run("rm", "n")
+    run("pull", "n")
+    run(*force.split())
+    (both, _) = mends("rm", "f")
+    assert both == "rm m f"
+    run(*both.split(), "--last-copy")
+    assert below(project.root) == set()
 
 
 def test_a_server_of_this_very_store_is_no_other_copy(project: Project, run: Run, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from assetmgr.housekeeping.moving import Situation, Step, decide
 from assetmgr.uses import use
 from tests.housekeeping.conftest import BODY, Run, below
 from tests.hub import Fault, Hub
+from tests.server.support import serving
 from tests.support import Project, flip_byte, without_root_powers
 
 _USUAL = Situation(
@@ -169,6 +170,8 @@ def test_what_is_in_use_or_in_the_way_moves_nothing(hub: Hub, stocked: Project, 
     for words in (["--dry-run"], []):
         assert "in use by process" in run("root", "move", *words, str(new), code=8).err
     using.close()
+    with serving(Workspace()):
+        assert "in use by process" in run("root", "move", str(new), code=8).err
     hub.repos["model", "org/name"].commit({"new.bin": BODY * 900})
     run("lock", *(word for name in STYLES for word in ("--upgrade", name)))
     hub.faults.add(Fault(match="new.bin", method="GET", stall_after=len(BODY)))
