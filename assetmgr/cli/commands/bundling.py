@@ -249,7 +249,9 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
     elif not is_whole(opened):
         output.say(f"the other volumes of {first.volumes} are not looked at")
     if faults:
-        output.words("mend: copy the bundle anew, or make it whole where it was made: assetmgr bundle create --full")
+        output.words(
+            "mend: copy the bundle anew; or make it whole where it was made, by the `bundle create` that made it, with --full"
+        )
     return code
 
 
