@@ -103,7 +103,7 @@ def test_a_signature_is_asked_for_and_its_signer_told(run: Run, tmp_path: Path) 
     key = keygen(tmp_path / "alice")
     run(f"bundle create -o {tmp_path}/lab --sign {key}")
     run(f"bundle create -o {tmp_path}/plain")
-    assert "by whom, --verify-with KEYS tells" in run(f"bundle inspect {tmp_path}/lab").out
+    assert "yes (by whom, --verify-with KEYS tells)" in run(f"bundle inspect {tmp_path}/lab").out
     told = run(f"bundle verify {tmp_path}/lab --verify-with {key}.pub --json").document
     assert (told["signed"], told["signer"]["name"]) == (True, "alice")
     for action in ("inspect", "verify", "load"):

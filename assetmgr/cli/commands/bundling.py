@@ -215,7 +215,7 @@ def _signature(opened: Sequence[Opened], signer: Signer | None) -> str:
     if signer is not None:
         return f"by {signer}"
     if all(each.part.signature for each in opened):
-        return "yes; by whom, --verify-with KEYS tells"
+        return "yes (by whom, --verify-with KEYS tells)"
     return "in part" if any(each.part.signature for each in opened) else "no"
 
 
