@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
     from assetmgr.housekeeping.moving import RootMove
-    from assetmgr.housekeeping.removing import Removal
+    from assetmgr.housekeeping.removal import Removal
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrored import Asking
     from assetmgr.mirrors.pushing import PushReport

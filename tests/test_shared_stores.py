@@ -405,7 +405,13 @@ def test_doctor_finds_what_is_anothers_in_a_users_own_store(lab: Lab) -> None:
 
 def test_what_one_user_pulled_another_of_the_group_removes_and_who_may_only_read_does_not(lab: Lab) -> None:
     lab.one.umask = 0o077
-    pulled(lab.one, "a")
+    view = lab.store.with_name(f"{lab.store.name}-view")
+    view.mkdir()
+    os.chown(view, lab.one.uid, lab.one.uid)
+    lab.one.write(hub_manifest("a", "org/a", extra=[f"local_dir: {view}"]))
+    lab.one.run("lock")
+    lab.one.run("pull")
+    view.chmod(0o755)
     pulled(lab.two, "b")
     before = {path for path in lab.store.rglob("*") if ".assetmgr" not in path.parts}
     for words in (("rm", "a"), ("gc",), ("rm", "--force", "a")):
@@ -424,7 +430,7 @@ time.sleep(60)
     os.kill(reading, 9)
     lab.reader.finish(-9)
     assert f"{lab.one.folder}/assets.yaml wants it" in lab.two.run("rm", "a", expect=2).err
-    lab.two.run("rm", "--force", "a")
+    assert f"left: {view} (a is shown there" in lab.two.run("rm", "--force", "a").err
     assert [path.name for path in (lab.store / "hub").glob("models--*")] == ["models--org--b"]
     lab.one.run("gc")
     lab.reader.run("verify", "b", "--full")

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from assetmgr.caches.looking import CacheReport
 from assetmgr.errors import AssetError, ManifestError
 from assetmgr.housekeeping.moving import RootMove
-from assetmgr.housekeeping.removing import Gone, Left
+from assetmgr.housekeeping.removal import Gone, Left
 from assetmgr.install import Pulled
 from assetmgr.lock import LockedFile
 from assetmgr.mirrors.standing import MirrorReport

@@ -15,7 +15,8 @@ from assetmgr.housekeeping.deciding import Standing, decide_old, requiring
 from assetmgr.housekeeping.evicting import evict
 from assetmgr.housekeeping.foreign import remove_foreign
 from assetmgr.housekeeping.pins import pin, pinned, unpin
-from assetmgr.housekeeping.removing import Removal, clear_unreceipted, refuse_damaged, retire
+from assetmgr.housekeeping.removal import Removal
+from assetmgr.housekeeping.removing import clear_unreceipted, refuse_damaged, retire
 from assetmgr.housekeeping.rubbish import AGE, own_locks, sweep, sweep_prepared
 from assetmgr.lock import Lock, load_lock
 from assetmgr.mutex import held

@@ -11,7 +11,8 @@ from assetmgr.errors import AssetError, DiskSpaceError
 from assetmgr.housekeeping.copies import has_copies
 from assetmgr.housekeeping.footprints import footprint
 from assetmgr.housekeeping.pins import pinned
-from assetmgr.housekeeping.removing import Removal, retire
+from assetmgr.housekeeping.removal import Removal
+from assetmgr.housekeeping.removing import retire
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter

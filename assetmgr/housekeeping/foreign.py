@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterator
 
 from assetmgr.housekeeping.footprints import footprint
-from assetmgr.housekeeping.removing import Removal, system_error
+from assetmgr.housekeeping.removal import Removal, system_error
 from assetmgr.housekeeping.rubbish import AGE, OURS, entries
 from assetmgr.names import fold
 from assetmgr.placing import remove_empty_folders

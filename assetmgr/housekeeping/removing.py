@@ -11,20 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-
-import msgspec
 
 from assetmgr import views
 from assetmgr.digests import hash_file
 from assetmgr.errors import AssetError, BusyError, DiskSpaceError
 from assetmgr.housekeeping.deciding import Fate, decide_file
 from assetmgr.housekeeping.footprints import Footprint, Placed, footprint, unnamed
+from assetmgr.housekeeping.removal import Removal, system_error
 from assetmgr.lock import LockedAsset, check_entry
 from assetmgr.mutex import check_free, held
-from assetmgr.owners import is_refusal, refused
 from assetmgr.placing import remove_empty_folders, remove_file
 from assetmgr.receipt import Receipt
 from assetmgr.releasing import Release, let_go
@@ -33,79 +30,6 @@ from assetmgr.store import BEGUN, Layout, Store
 from assetmgr.uses import alone, check_unused
 from assetmgr.verify import read_ref
 from assetmgr.view_records import View, all_views
-
-
-class Gone(msgspec.Struct, frozen=True):
-    """One file that went, or would go: its path below the store's root, or a whole one; the bytes that this frees."""
-
-    path: str
-    bytes: int
-    why: str
-
-
-class Left(msgspec.Struct, frozen=True):
-    """What stays, and why: a file, or an asset."""
-
-    path: str
-    why: str
-
-
-@dataclass(slots=True)
-class Removal:
-    """What a command removes, or would, as it goes along."""
-
-    dry_run: bool = False
-    gone: list[Gone] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
-    errors: list[AssetError] = field(default_factory=list)
-    # How many names of a file are there still, by what the system knows it by: the last one frees its bytes.
-    _names: dict[tuple[int, int], int] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
-    # The receipts that a dry run takes for gone.
-    foretold: set[str] = field(default_factory=set)
-
-    @property
-    def freed(self) -> int:
-        return sum(gone.bytes for gone in self.gone)
-
-    def take(self, store: Store, path: str, why: str) -> None:
-        """Remove one file or link; one that is gone by itself is not told."""
-        try:
-            status = os.lstat(path)
-            if not self.dry_run:
-                remove_file(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        self.note(store, path, status, why)
-
-    def note(self, store: Store, path: str, status: os.stat_result, why: str) -> None:
-        """Tell of one file or link that is removed."""
-        if self.dry_run and path in self._told:
-            return
-        self._told.add(path)
-        freed = 0
-        if stat.S_ISREG(status.st_mode):
-            key = status.st_dev, status.st_ino
-            self._names[key] = self._names.get(key, status.st_nlink) - 1
-            freed = 0 if self._names[key] else status.st_size
-        self.gone.append(Gone(_told(store, path), freed, why))
-
-    def leave(self, store: Store, path: str, why: str) -> None:
-        self.left.append(Left(_told(store, path), why))
-
-
-def _told(store: Store, path: str) -> str:
-    inside = path.startswith(store.root.rstrip(os.sep) + os.sep)
-    return os.path.relpath(path, store.root).replace(os.sep, "/") if inside else path
-
-
-def system_error(name: str, error: OSError) -> AssetError:
-    """What the system refused, of an asset that is to go."""
-    if is_refusal(error):
-        return refused(error, f"{name}: ")
-    return AssetError(
-        f"{name}: {error.filename or 'the store'}: {error.strerror}", mend="assetmgr gc goes on from there"
-    )
 
 
 def retire(
@@ -238,10 +162,18 @@ def _clear(
 ) -> None:
     """Remove what a receipt that is no more speaks of, and what shows it elsewhere. For who holds its locks."""
     refuse_damaged(store)
+    name = receipt.entry.name
     others = [other for other in store.receipts() if store.receipt_path(other) not in removal.foretold]
-    if all(other.entry.name != receipt.entry.name for other in others):
-        _hide(store, receipt.entry.name, removal, reporter, why, wait=wait)
+    is_hidden = True
+    if all(other.entry.name != name for other in others):
+        # What a dry run takes for gone shows nothing any more.
+        staying = {other.entry.name for other in others} if removal.dry_run else None
+        is_hidden = _hide(store, name, removal, reporter, why, staying, wait=wait)
     _remove(store, receipt, others, removal, why)
+    if not is_hidden and not _hide(store, name, removal, reporter, why, None, wait=wait):
+        raise DiskSpaceError(
+            f"{name}: what shows it could not be taken away", mend="free some space, then: assetmgr gc"
+        )
 
 
 def _remove(store: Store, receipt: Receipt, others: Sequence[Receipt], removal: Removal, why: str) -> None:
@@ -269,30 +201,48 @@ def _remove(store: Store, receipt: Receipt, others: Sequence[Receipt], removal: 
             remove_empty_folders(folder, stop)
 
 
-def _hide(store: Store, name: str, removal: Removal, reporter: Reporter, why: str, *, wait: float) -> None:
-    """Take out of folders outside the store what shows an asset there."""
+def _hide(
+    store: Store,
+    name: str,
+    removal: Removal,
+    reporter: Reporter,
+    why: str,
+    staying: Collection[str] | None,
+    *,
+    wait: float,
+) -> bool:
+    """Take out of folders outside the store what shows an asset there; False where no record could be written."""
+    is_done = True
     for view in all_views(store):
         shown = {path: own for path, own in view.files.items() if name in own.owners}
         if not shown and name not in view.asked:
             continue
+        if staying is not None:
+            shown = {
+                path: own.owned_by(own.owners.intersection(staying) | {name}) or own for path, own in shown.items()
+            }
         removed, left = views.leave(name, shown, views.look(view.folder, shown))
         paths = [os.path.join(view.folder, *path.split("/")) for path in removed]
         found = [(path, os.lstat(path)) for path in paths]
         if not removal.dry_run:
-            _let_go(store, view, name, reporter, wait=wait)
+            try:
+                _let_go(store, view, name, reporter, wait=wait)
+            except OSError as error:
+                # It is another user's folder: what it shows is theirs to take away.
+                removal.leave(store, view.folder, f"{name} is shown there, and may not be removed: {error.strerror}")
+            except DiskSpaceError:
+                is_done = False
         for path, status in found:
-            removal.note(store, path, status, why)
+            if removal.dry_run or not os.path.lexists(path):
+                removal.note(store, path, status, why)
         for path in left:
             removal.leave(store, os.path.join(view.folder, *path.split("/")), "changed since")
+    return is_done
 
 
 def _let_go(store: Store, view: View, name: str, reporter: Reporter, *, wait: float) -> None:
-    try:
-        for user in view.asked.get(name) or ("",):
-            let_go(store, Release(user, (), ((name, view.folder),)), reporter, wait=max(wait, _BRIEFLY))
-    except DiskSpaceError:
-        # Its record could not be written: there will be room for it when the asset's files have gone.
-        reporter.say(f"{view.folder}: its record could not be written; it is tidied by the next: assetmgr gc")
+    for user in view.asked.get(name) or ("",):
+        let_go(store, Release(user, (), ((name, view.folder),)), reporter, wait=max(wait, _BRIEFLY))
 
 
 def refuse_damaged(store: Store) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 
 from assetmgr.errors import AssetError, BusyError
-from assetmgr.housekeeping.removing import Removal, system_error
+from assetmgr.housekeeping.removal import Removal, system_error
 from assetmgr.lock import Lock, load_lock, lock_path
 from assetmgr.mutex import check_free, held
 from assetmgr.placing import remove_empty_folders

@@ -115,6 +115,21 @@ def test_what_shows_it_elsewhere_goes_and_what_a_user_added_there_stays(
     run("verify")
 
 
+def test_several_go_as_it_was_told(project: Project, run: Run, tmp_path: Path) -> None:
+    """They share blobs, a snapshot, a ref, a folder that shows them, and a link in it."""
+    shown = f", local_dir: {tmp_path / 'shown'}, local_dir_links: hardlink}}"
+    text = TWO.replace("{hub: org/name}", "{hub: org/name" + shown).replace("[vocab.txt]}", "[vocab.txt]" + shown)
+    write(project, run, text)
+    for names in (["m", "n"], ["n", "f", "m"], ["f"]):
+        run("pull")
+        foretold = run("rm", "--dry-run", *names)
+        done = run("rm", *names)
+        assert done.removed == foretold.removed
+        assert done.json["bytes"] == foretold.json["bytes"]
+        if "m" in names:
+            assert below(tmp_path / "shown") == set()
+
+
 def test_members_of_an_archive_go_with_it(hub: Hub, project: Project, run: Run) -> None:
     with io.BytesIO() as data:
         with tarfile.open(fileobj=data, mode="w") as tar:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from assetmgr.cli.parser import Commands
-    from assetmgr.housekeeping.removing import Removal
+    from assetmgr.housekeeping.removal import Removal
     from assetmgr.workspace import Workspace
 
 
