@@ -219,5 +219,5 @@ def told(faults: Sequence[Fault]) -> list[IntegrityError]:
 
 
 _SHOWN = 20
-_ANEW = "copy the bundle anew; or make it whole where it was made: assetmgr bundle create --full"
+_ANEW = "copy the bundle anew; or make it whole where it was made, by the `bundle create` that made it, with --full"
 _MENDS = {"extra": "take it out of there, and trust nothing in it"}

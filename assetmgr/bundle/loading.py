@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -127,5 +128,5 @@ def refuse_without_base(wanted: Offer, store: Store) -> None:
         raise NotInstalledError(
             f"{first.where}: it was made since another bundle, and {len(left):,} files ({amount:,} bytes) are neither "
             "in it nor in this store",
-            mend="load that bundle first; or name it too: assetmgr bundle load DELTA --with OLD",
+            mend=f"load that bundle first; or name it too: assetmgr bundle load {shlex.quote(first.where)} --with OLD",
         )

@@ -220,7 +220,7 @@ def _signature(opened: Sequence[Opened], signer: Signer | None) -> str:
 
 
 def _verify(options: argparse.Namespace, output: Output) -> int:
-    from assetmgr.bundle.checking import faults_of_bytes, faults_of_contents, faults_of_shape, is_whole
+    from assetmgr.bundle.checking import faults_of_bytes, faults_of_contents, faults_of_shape, is_whole, told
 
     started = time.monotonic()
     opened, signer = _opened(options)
@@ -249,7 +249,7 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
     elif not is_whole(opened):
         output.say(f"the other volumes of {first.volumes} are not looked at")
     if faults:
-        output.words("mend: copy the bundle anew, or make it whole where it was made: assetmgr bundle create --full")
+        output.words(f"mend: {told(faults[:1])[0].mend}")
     return code
 
 
