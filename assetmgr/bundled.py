@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assetmgr.bundle.checking import Opened, paths_of
-from assetmgr.bundle.loading import Offer, offer, refuse_without_base
+from assetmgr.bundle.checking import Opened, faults_of_bytes, paths_of, told
+from assetmgr.bundle.loading import Offer, offer, refuse_without_base, unread
 from assetmgr.bundle.serials import remember
 from assetmgr.bundle.signing import Signer
-from assetmgr.errors import AssetError, OriginError, raise_all
+from assetmgr.carried import Carried
+from assetmgr.errors import AssetError, IntegrityError, OriginError, raise_all
 from assetmgr.install import Pulled, Wish
+from assetmgr.lock import LockedAsset
 from assetmgr.mirrored import told_wish
 from assetmgr.mirrors.chosen import named_mirrors
 from assetmgr.network import Network
@@ -67,11 +69,20 @@ def load(
     others: Sequence[str] = (),
     keys: str | None = None,
     allow_older: bool = False,
+    pinned: Callable[[str], LockedAsset | None] = lambda name: None,
 ) -> Loaded:
-    """See `Workspace.load_bundle`; ``run`` pulls."""
+    """See `Workspace.load_bundle`; ``run`` pulls, and ``pinned`` is what a lock here says of a name."""
     wanted = offer(paths, names, store, keys=keys, allow_older=allow_older)
+    for each in wanted.carriage.assets:
+        here = pinned(each.name)
+        if here is not None and here.digest() != each.entry.digest():
+            reporter.say(
+                f"{each.name}: the lock here names other bytes than this bundle, and counts in this project: "
+                "bring the lock that goes with the bundle"
+            )
     if not others:
         refuse_without_base(wanted, store)
+    raise_all(told(faults_of_bytes(wanted.opened, reporter, only=unread(wanted, store))))
     where = wanted.opened[0].part.where
     wishes = [
         told_wish(each, store, f"bundle {where}", reporter.say, pins=each.pins) for each in wanted.carriage.assets
@@ -87,8 +98,13 @@ def load(
             errors = list(error.parts)
     awaited = _awaited(wanted, store)
     if errors and not (awaited and all(isinstance(error, OriginError) for error in errors)):
+        if damaged := _damaged(wanted, store, reporter):
+            errors = [
+                *(error for error in errors if not isinstance(error, (OriginError, IntegrityError))),
+                *damaged,
+            ]
         raise_all(errors)
-    remember(wanted.opened[0].part, store)
+    remember(wanted.opened[0].part, wanted.carriage, store)
     short = {each.name for each in awaited}
     if awaited:
         whole = {each.name: each for each in done}
@@ -102,6 +118,17 @@ def load(
     )
 
 
+def _left(each: Carried, store: Store) -> dict[str, int]:
+    """The sizes of an asset's files that are not in the store, by sha256."""
+    contents = store.contents(each.entry)
+    states = store.survey(contents.placed, store.known_stamps(each.entry, store.read_receipt(each.entry)))
+    return {
+        file.sha256: file.size
+        for file, state in zip(contents.files, states, strict=True)
+        if state in (State.MISSING, State.UNPROVED) and file.sha256 is not None
+    }
+
+
 def _awaited(wanted: Offer, store: Store) -> tuple[Awaited, ...]:
     """What is not here though all that these parts have is."""
     if not wanted.needs_others:
@@ -109,13 +136,16 @@ def _awaited(wanted: Offer, store: Store) -> tuple[Awaited, ...]:
     found = []
     layers = wanted.layers
     for each in wanted.carriage.assets:
-        contents = store.contents(each.entry)
-        states = store.survey(contents.placed, store.known_stamps(each.entry, store.read_receipt(each.entry)))
-        left = {
-            file.sha256: file.size
-            for file, state in zip(contents.files, states, strict=True)
-            if state is State.MISSING and file.sha256 is not None
-        }
+        left = _left(each, store)
         if left and not left.keys() & layers:
             found.append(Awaited(each.name, len(left), sum(left.values())))
     return tuple(found)
+
+
+def _damaged(wanted: Offer, store: Store, reporter: Reporter) -> list[IntegrityError]:
+    """Which files of the bundle are why something did not come: a pull says that nobody had it."""
+    left = {sha256 for each in wanted.carriage.assets for sha256 in _left(each, store)}
+    left |= {
+        file.sha256 for each in wanted.carriage.assets for file in each.entry.files if file.extract and file.sha256
+    }
+    return told(faults_of_bytes(wanted.opened, reporter, only=left))

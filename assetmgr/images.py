@@ -3,8 +3,8 @@
 Pure: documents from documents. Where they lie, in a folder's layout or in a registry, is for others. The same assets
 give the same bytes, so that nothing is sent or copied twice.
 
-- More layers than `LAYERS_MOST` are split over several manifests with the same config, and an index names those:
-  registries refuse a manifest of more than 4 MiB. ``skopeo copy --all`` carries them too.
+- More layers than `LAYERS_MOST`, or of very many assets, are split over several manifests with the same config, and an
+  index names those: registries refuse a manifest of more than 4 MiB. ``skopeo copy --all`` carries them too.
 - A layer says which assets it is of: with that, what is told of one asset can be kept when another is made anew.
 - A signature is an annotation over all the rest of the document that a tag names. It goes wherever the image is copied
   to, and what it covers names every byte by digest.
@@ -13,7 +13,7 @@ give the same bytes, so that nothing is sent or copied twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,6 +34,8 @@ NAME, SERIAL, SIGNATURE = "vnd.assetmgr.name", "vnd.assetmgr.serial", "vnd.asset
 MANIFEST_MOST = 4 << 20
 # Some 2 MB of a manifest, where each is of one asset.
 LAYERS_MOST = 10_000
+# Bytes of a layer in it besides the assets that it is of.
+_LAYER_TAKES = 200
 _NONE: Mapping[str, str] = {}
 
 
@@ -95,7 +97,7 @@ def image(
     """
     config = Document(dump_carriage(document), CONFIG)
     layers = _layers(blobs)
-    parts = [layers[start : start + LAYERS_MOST] for start in range(0, len(layers), LAYERS_MOST)] or [[]]
+    parts = list(_parts(layers)) or [[]]
     said = {**notes, **({NAME: name} if name else {}), **({} if serial is None else {SERIAL: str(serial)})}
     plain = [{"artifactType": ARTIFACT, "config": config.descriptor(), "layers": part} for part in parts]
     if len(plain) == 1:
@@ -103,6 +105,21 @@ def image(
     manifests = tuple(_document(part, MANIFEST, {}, None) for part in plain)
     index = {"artifactType": ARTIFACT, "manifests": [each.descriptor() for each in manifests]}
     return Image(config, manifests, _document(index, INDEX, said, sign))
+
+
+def _parts(layers: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The layers of each manifest: so many that it stays well below `MANIFEST_MOST`."""
+    part: list[dict[str, Any]] = []
+    room = MANIFEST_MOST // 2
+    for layer in layers:
+        taken = _LAYER_TAKES + len(layer["annotations"][ASSETS])
+        if part and (len(part) >= LAYERS_MOST or taken > room):
+            yield part
+            part, room = [], MANIFEST_MOST // 2
+        part.append(layer)
+        room -= taken
+    if part:
+        yield part
 
 
 class _Layer(msgspec.Struct):

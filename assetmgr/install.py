@@ -27,6 +27,7 @@ from assetmgr.placing import LinkStyle, link, make_folder, write_document
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.store import Layout, State
 from assetmgr.unpacking import Unpacking
+from assetmgr.uses import touch
 from assetmgr.verify import claimed_refs, read_ref, ref_is_blocked, tree_cache
 
 # Seconds between two looks at the receipt while members come out of an archive.
@@ -107,6 +108,8 @@ class Installation:
     def fill(self) -> None:
         entry, files = self.entry, self.files
         self._refuse_others_places(files.missing())
+        if self.receipt is None or self.receipt.entry != entry:
+            self.store.begin(Receipt(entry, (None,) * entry.count, 0))
         if self.archives.learn():
             self._refuse_others_places(files.missing())
         if self._has_archives:
@@ -278,6 +281,8 @@ class Installation:
             made=dict(wish.made) or (before.made if before else {}),
         )
         self.store.save_receipt(receipt)
+        self.store.settle(receipt)
+        touch(self.store, [receipt])  # so that also who may only read the store can say that they use it
 
     def _save_now_and_then(self) -> None:
         """Keep the receipt near to what has come out of an archive: a run that is killed saves nothing."""

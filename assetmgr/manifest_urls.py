@@ -72,12 +72,12 @@ def mirror_fault(text: str) -> str | None:
         return "a URL has no spaces; write %20"
     if "?" in text or "#" in text:
         return "a mirror's URL has no '?' and no '#'"
-    if "::" in text:
-        return "a chain of file systems ('::') is no mirror"
     if is_registry(text):
         return registry_fault(text)
     if scheme[1] in ("http", "https"):
         return "it holds a login, and none is ever sent to a mirror" if "@" in text else _http_fault(text)
+    if "::" in text:
+        return "a chain of file systems ('::') is no mirror"
     if scheme[1] == "file":
         if _file_host(text) not in ("", "localhost"):
             return "a file: URL names a folder of this machine: file:///folder"

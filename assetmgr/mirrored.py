@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from assetmgr.carried import Carriage, Carried, Told
 from assetmgr.catalog import nearest_names
-from assetmgr.errors import AssetError, ManifestError, NotLockedError, OriginError, UnknownAssetError
+from assetmgr.errors import AssetError, ManifestError, NotLockedError, OfflineError, OriginError, UnknownAssetError
 from assetmgr.install import Wish
 from assetmgr.inventory import Inventory, matches
 from assetmgr.inventory_rows import ListedAsset
@@ -188,6 +188,12 @@ class Asking:
                 known += [each.name for each in answer]
                 tells.append(mirror)
         what = f"{name}: in no manifest or lock here"
+        if not self._mirrors:
+            forbidden = ", ".join(self._mirrors.forbidden)
+            return OfflineError(
+                f"{what}, and --offline (or HF_HUB_OFFLINE) forbids to ask {forbidden}",
+                mend=f"repeat without --offline: assetmgr pull {name} --mirror {self._mirrors.forbidden[0]}",
+            )
         if tells:
             near = nearest_names(name, known)
             some = (

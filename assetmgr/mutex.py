@@ -54,6 +54,26 @@ def held(
         lock.release()
 
 
+def check_free(path: Path, purpose: str) -> None:
+    """Raise `BusyError` when another process holds a lock file. Nothing is written."""
+    if os.name == "nt":
+        return
+    import fcntl
+
+    try:
+        descriptor = os.open(path, _OPEN & ~os.O_RDWR)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BusyError(f"{purpose}: {_holder(path)} holds it", mend="wait for it, or end it") from None
+    except OSError:
+        return  # no locks there: who wants to write is told
+    finally:
+        os.close(descriptor)
+
+
 def _wait(lock: BaseFileLock, path: Path, mode: int, purpose: str, wait: float, say: Callable[[str], object]) -> None:
     """Wait for a lock that another process holds, and tell for whom, each time that this changes."""
     started = told_at = time.monotonic()

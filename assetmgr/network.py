@@ -88,6 +88,7 @@ class Network:
             self._transport,
             self._opened(limits) if mirrors is None or alone else self._open(mirrors, limits, offline=self._offline),
             caches=LocalCaches() if alone else self._local_caches(),
+            alone=alone,
         )
         return Origins(context)
 

@@ -247,6 +247,15 @@ class Pull:
         """Bring one asset to its whole and proved state, under the locks that keep others from doing it too."""
         entry = wish.entry
         with held(self._store.guard(entry), f"pulling {entry.name}", wait=self._context.wait, say=self._reporter.say):
+            # Two assets may have a place in common: who takes away sees our lock from here on, or is waited for.
+            try:
+                with held(self._store.removing, f"pulling {entry.name}", wait=self._context.wait):
+                    pass
+            except FileNotFoundError:
+                raise AssetError(
+                    f"{self._store.root}: the store has gone while somebody was waited for",
+                    mend="see where it was moved to: --root, or ASSETMGR_ROOT",
+                ) from None
             # Whoever held the lock before us may have done it all.
             wish = self._known(wish)
             receipt, states = self._look(wish)

@@ -22,7 +22,7 @@ from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.manifest_urls import folder_fault, resolve_folder
 from assetmgr.names import check_digest, fold, is_digest
 from assetmgr.owners import is_refusal, refused
-from assetmgr.placing import remove_file, write_document
+from assetmgr.placing import make_folder, write_document
 from assetmgr.receipt import Receipt, Stamp, asset_of, dump_receipt, parse_receipt, receipt_name
 
 
@@ -167,6 +167,16 @@ def _in_the_way(what: str) -> LockError:
     return LockError(what, mend="give one of them another name, `path:`, `place:` or `extract:` in the manifest")
 
 
+STORE_HEADER = "X-Assetmgr-Store"
+"""The header by which a server says of which store it gives: see `Store.identity`."""
+
+NEW_STORE = "new"
+"""What it says of a store that has no identity yet."""
+
+BEGUN = ".begun"
+"""How the name of a ledger's document ends while what it speaks of has no receipt yet."""
+
+
 class State(Enum):
     """What the store holds of one file, as far as a look without reading can tell."""
 
@@ -183,6 +193,7 @@ class Store:
         self.root = os.path.abspath(os.fspath(root))
         self.state = os.path.join(self.root, ".assetmgr")
         self._contents: dict[str, Contents] = {}
+        self._identity = ""
         self._kept_receipts: dict[str, tuple[tuple[int, int, int], Receipt]] = {}
 
     def at(self, relative: str) -> str:
@@ -197,6 +208,37 @@ class Store:
         """The lock file of who changes an entry: what it puts into the store, and its receipt."""
         of_hub = entry.origin == "hub"
         return self.mutex(repo_folder(entry.kind, entry.repo) if of_hub else f"files-{entry.digest()[:32]}")
+
+    def bytes_guard(self, key: str) -> Path:
+        """The lock file of who gathers the bytes of a key: of the names in `partial` that begin with it."""
+        # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
+        return self.mutex(f"bytes-{sha256_text(key)[:3]}")
+
+    @property
+    def removing(self) -> Path:
+        """The lock file of who removes files; who begins to put some passes by it, and waits while it is held."""
+        return self.mutex("removing")
+
+    @property
+    def _identity_path(self) -> str:
+        return os.path.join(self.state, "identity")
+
+    @property
+    def identity(self) -> str:
+        """What tells this store from any other, also from a copy of it, whichever machine looks; empty for a new one.
+
+        A server gives it out: who asks mirrors for other copies must not count the very files that it asks about.
+        """
+        if not self._identity:
+            with contextlib.suppress(OSError):
+                told = Path(self._identity_path).read_text(errors="replace")
+                self._identity = sha256_text(f"{told} {os.stat(self.state).st_ino}")[:32]
+        return self._identity
+
+    def identify(self) -> None:
+        """Give the store an identity, where it has none."""
+        if not os.path.exists(path := self._identity_path):
+            write_document(path, os.urandom(16).hex().encode(), sync=False)
 
     def partial(self, *parts: str) -> str:
         """Where bytes stand that are not whole or not proved yet."""
@@ -360,12 +402,51 @@ class Store:
                         known.setdefault((names.name(file), file.sha256), stamp)
         return [known.get((layout.name(file), file.sha256)) for file in found.files]
 
+    # The ledger, ``placed/``: the entry of all that was ever begun to be put here, kept until that is gone again. Where
+    # a receipt is no more, or never came, it says whose the files are.
+
+    def placed_path(self, receipt: Receipt) -> str:
+        """Where the ledger keeps what a receipt speaks of."""
+        return os.path.join(self.state, "placed", receipt_name(receipt.entry.name, receipt.entry.digest()))
+
+    def begin(self, receipt: Receipt) -> None:
+        """Note in the ledger what is about to be put into the store."""
+        self.identify()
+        write_document(self.placed_path(receipt) + BEGUN, dump_receipt(receipt), sync=False)
+
+    def settle(self, receipt: Receipt) -> None:
+        """Note in the ledger that what was begun has a receipt."""
+        with contextlib.suppress(OSError):
+            os.replace(self.placed_path(receipt) + BEGUN, self.placed_path(receipt))
+
     def drop_receipt(self, receipt: Receipt) -> None:
-        """Forget a receipt, unless another is in its place by now. What it speaks of stays where it is."""
+        """Forget a receipt, unless another is in its place by now. What it speaks of stays where it is.
+
+        The ledger says whose that was until `gc` has removed what no other receipt names.
+        """
         now = self.read_receipt(receipt.entry.opened())
         if now is not None and now.entry != receipt.entry:
             return
-        remove_file(self._receipt(receipt.entry.name, receipt.entry.digest()))
+        make_folder(os.path.join(self.state, "placed"))
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.receipt_path(receipt), self.placed_path(receipt))
+
+    def placed_at(self, path: str) -> Receipt | None:
+        """What the ledger says at a path; None where there is nothing, or nothing that can be read."""
+        with contextlib.suppress(AssetError, OSError):
+            return self._read_receipt(path)
+        return None
+
+    def unreceipted(self) -> list[tuple[str, Receipt]]:
+        """What the ledger knows of that has no receipt (any more), with where it says so."""
+        found: list[tuple[str, Receipt]] = []
+        folder, known = os.path.join(self.state, "placed"), set(self.receipt_files())
+        with contextlib.suppress(FileNotFoundError):
+            for file in sorted(os.listdir(folder)):
+                path, name = os.path.join(folder, file), file.removesuffix(BEGUN)
+                if name.endswith(".json") and name not in known and (receipt := self.placed_at(path)) is not None:
+                    found.append((path, receipt))
+        return found
 
     def installed_names(self) -> tuple[str, ...]:
         """The names that have a receipt, sorted, without reading any."""

@@ -19,7 +19,7 @@ from assetmgr.inventory import Inventory
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.network import Network
 from assetmgr.receipt import Receipt, asset_of
-from assetmgr.store import Layout, Store
+from assetmgr.store import NEW_STORE, Layout, Store
 from assetmgr.view_records import read_view
 
 if TYPE_CHECKING:
@@ -186,15 +186,33 @@ def ask_mirrors(network: Network, files: Sequence[LockedFile], timeout: float) -
     return tuple(one.result(deadline) for one in asked)
 
 
+def holders(network: Network, files: Sequence[LockedFile], timeout: float, own: Store) -> dict[str, tuple[str, ...]]:
+    """The mirrors that have each file, by sha256. One that does not answer has none.
+
+    What is in folders of this machine is hashed; a server is believed, unless it gives out of the ``own`` store.
+    """
+    asked = [_Asked(text, files, network, timeout, own) for text in network.mirror_names()]
+    deadline = time.monotonic() + timeout
+    found: dict[str, tuple[str, ...]] = {}
+    for one in asked:
+        mirror = one.result(deadline).mirror
+        for file in one.held:
+            found[file.sha256 or ""] = (*found.get(file.sha256 or "", ()), mirror)
+    return found
+
+
 class _Asked:
     """One mirror that is being asked, by threads that nobody waits for when the time is over."""
 
-    def __init__(self, text: str, files: Sequence[LockedFile], network: Network, timeout: float) -> None:
-        self._name, self._count = text, len(files)
+    def __init__(
+        self, text: str, files: Sequence[LockedFile], network: Network, timeout: float, but: Store | None = None
+    ) -> None:
+        self._name, self._count, self._but = text, len(files), but
         self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
         self._left = iter(files)
         self._lock = threading.Lock()
         self._wire: Wire | None = None
+        self.held: list[LockedFile] = []
         self._error: AssetError | None = None
         self.is_forbidden = False
         from assetmgr.mirrors import open_mirror
@@ -222,7 +240,7 @@ class _Asked:
             if file is None:
                 return
             try:
-                self._answers.put(_Answer(file, _has(mirror, file, wire)))
+                self._answers.put(_Answer(file, _has(mirror, file, wire, self._but)))
             except StoppedError:
                 return
             except AssetError as error:
@@ -234,7 +252,7 @@ class _Asked:
         if self._error is not None or self._wire is None:
             why = self._error.message if self._error else ""
             return MirrorWhereabouts(self._name, "unreachable", why=why)
-        held: list[LockedFile] = []
+        held = self.held
         asked = failed = 0
         why = ""
         while asked + failed < self._count and failed < _FAILURES:
@@ -247,7 +265,8 @@ class _Asked:
                 why, failed = why or answer.error.message, failed + 1
                 continue
             asked += 1
-            held += [answer.file] if answer.has else []
+            if answer.has:
+                held.append(answer.file)
         self._wire.close()
         size = sum(file.size for file in held)
         state: MirrorState = "whole" if len(held) == self._count else "part" if held else "none"
@@ -264,11 +283,29 @@ def _within(limits: Limits, timeout: float) -> Limits:
     )
 
 
-def _has(mirror: Mirror, file: LockedFile, wire: Wire) -> bool:
-    from assetmgr.transfer.looking import size_there
+def _has(mirror: Mirror, file: LockedFile, wire: Wire, but: Store | None) -> bool:
+    """Whether a mirror has a file. With a store of which it must not be, a copy on this machine is also hashed."""
+    from assetmgr.transfer.looking import look_there
 
     for source in mirror.sources(file):
-        size = size_there(wire, source)
-        if size is not None and size in (file.size, -1):
+        there = look_there(wire, source)
+        if there is None or there.size not in (file.size, -1):
+            continue
+        if but is None or (there.store != (but.identity or NEW_STORE) and _is_proved(source.url, file, but)):
             return True
+    return False
+
+
+def _is_proved(url: str, file: LockedFile, but: Store) -> bool:
+    """Whether a local copy is one, with the bytes; what is on another machine is taken at its word."""
+    from assetmgr.digests import hash_file
+    from assetmgr.transfer.urls import local_path
+
+    if not url.startswith("file:"):
+        return True
+    path = os.path.realpath(local_path(url))
+    if path.startswith(os.path.realpath(but.root) + os.sep):
+        return False
+    with contextlib.suppress(OSError):
+        return hash_file(path)[1]["sha256"] == file.sha256
     return False

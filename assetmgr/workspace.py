@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -29,6 +30,7 @@ from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter, Silent
 from assetmgr.sheets import LockChange, Sheets, folder_of
 from assetmgr.store import Layout, Store, default_root
+from assetmgr.uses import Use, touch, use
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from assetmgr.datasets import Dataset, VisPath
     from assetmgr.differences import Differences
     from assetmgr.environment import Changes
+    from assetmgr.housekeeping.moving import RootMove
+    from assetmgr.housekeeping.removal import Removal
     from assetmgr.install import Pulled, Wish
     from assetmgr.mirrored import Asking
     from assetmgr.mirrors.pushing import PushReport
@@ -210,7 +214,7 @@ class Workspace:
             raise_all(pull.errors)
             return pull.plan()
 
-    def pull(self, names: Iterable[str] = (), *, locked: bool = False) -> list[Pulled]:
+    def pull(self, names: Iterable[str] = (), *, locked: bool = False, max_size: int | None = None) -> list[Pulled]:
         """Bring assets, and all that they require, from the lock into the store, proved.
 
         The lock of a manifest of yours is never written. A name that only a shipped manifest declares is pinned in the
@@ -218,7 +222,8 @@ class Workspace:
         first mirror has it that tells of it, and a word says whose pins these are.
 
         ``locked=True`` refuses both, and a lock that the manifest has outrun; otherwise the locked bytes are pulled and
-        a word is said.
+        a word is said. ``max_size`` makes room first, as that of `gc` does, so that the store takes no more
+        with what is pulled.
         """
         self._network.renew()
         errors: list[AssetError] = []
@@ -233,7 +238,7 @@ class Workspace:
             told = [wish for wish in asking.wishes.values() if wish.entry.name not in known]
             pull = self._pull([*wishes, *told], origins)
             pull.errors += errors
-            return self._run(pull)
+            return self._run(pull, max_size)
 
     def _asking(self, origins: Origins, names: Sequence[str], errors: list[AssetError], *, locked: bool) -> Asking:
         """What mirrors tell of the names that no manifest and no lock here knows, or what was pulled of them before."""
@@ -242,7 +247,8 @@ class Workspace:
         asking = Asking(self._sheets, origins, self._pulled_before, self._pinned)
         known = () if origins.context.mirrors else self.store.installed_names()
         unknown = [name for name in names if is_unknown(name, self._sheets)]
-        asked = [name for name in unknown if name in known or origins.context.mirrors]
+        mirrors = origins.context.mirrors
+        asked = [name for name in unknown if name in known or mirrors or mirrors.forbidden]
         asking.want_all(asked, errors, locked=locked)
         return asking
 
@@ -275,10 +281,17 @@ class Workspace:
         whole = [receipt for receipt in found if receipt is not None]
         return [self._wish(receipt.entry, receipt) for receipt in reversed(whole)] if len(whole) == len(found) else []
 
-    def _run(self, pull: Pull) -> list[Pulled]:
+    def _run(self, pull: Pull, max_size: int | None = None) -> list[Pulled]:
         """Pull, and take the steps that follow a pull for all that came, whatever else failed."""
         from assetmgr.following import follow
 
+        def make_room() -> None:
+            from assetmgr.housekeeping.commands import make_room
+
+            if max_size is not None:
+                make_room(self.store, self._network, max_size, pull.plan(), self.reporter)
+
+        make_room()
         errors: list[AssetError] = []
         done: list[Pulled] = []
         try:
@@ -287,6 +300,7 @@ class Workspace:
             errors += error.parts
         errors += follow(self.store, pull.wishes, self.reporter, wait=self.wait)
         raise_all(errors)
+        make_room()  # what was to be linked to what then went had to be fetched
         return done
 
     def _declared(self, names: Iterable[str], errors: list[AssetError], *, locked: bool) -> list[Wish]:
@@ -353,6 +367,7 @@ class Workspace:
         *,
         details: Details | None = None,
         locked: bool = False,
+        max_size: int | None = None,
     ) -> tuple[list[Pulled], list[Pinned]]:
         """Pull what no manifest declares: each reference is resolved, pinned in the store, brought and proved.
 
@@ -366,6 +381,8 @@ class Workspace:
             What else is said of the references.
         locked
             Take only what is pinned already, and ask no origin what is new.
+        max_size
+            See `pull`.
 
         Returns
         -------
@@ -391,7 +408,7 @@ class Workspace:
             pull = self._pull([*wishes, *map(self._asked_for, pinned)], origins)
             pull.errors += errors
             try:
-                return self._run(pull), pinned
+                return self._run(pull, max_size), pinned
             except AssetError as error:
                 for one in pinned:
                     error = told(error, one.reference, one.asset)
@@ -460,6 +477,120 @@ class Workspace:
 
         return Pull(self.store, origins, wishes)
 
+    # --- housekeeping --------------------------------------------------------------------------------------------
+
+    def rm(
+        self,
+        names: Sequence[str],
+        *,
+        force: bool = False,
+        last_copy: bool = False,
+        copies: int | None = None,
+        dry_run: bool = False,
+    ) -> Removal:
+        """Take assets out of the store: their receipts, and the files that no other receipt names.
+
+        Parameters
+        ----------
+        force
+            Also what another installed asset requires, or another project wants.
+        last_copy
+            Also what no mirror has.
+        copies
+            Refuse unless so many mirrors have every file. None: one mirror, where there are mirrors.
+        dry_run
+            Tell what would go.
+
+        Returns
+        -------
+        What went, what stays and why, and the errors.
+
+        Raises
+        ------
+        NotInstalledError, UsageError
+            When one is not installed, or may not go. Nothing is removed then.
+        """
+        from assetmgr.housekeeping.commands import Permission, rm
+
+        self._network.renew()
+        mine = frozenset(os.path.realpath(manifest.path) for manifest in self.manifests)
+        permission = Permission(force, last_copy, copies, mine)
+        return rm(self.store, self._network, names, self.reporter, permission, wait=self.wait, dry_run=dry_run)
+
+    def gc(
+        self,
+        *,
+        old: bool = False,
+        max_size: int | None = None,
+        foreign: bool | Iterable[str] = False,
+        dry_run: bool = False,
+    ) -> Removal:
+        """Remove from the store what assetmgr has put there and no receipt names any more; see README.
+
+        Parameters
+        ----------
+        old
+            Also what was replaced and nobody wants.
+        max_size
+            Also what was used longest ago, until what assetmgr has put into the store takes no more bytes. What is
+            pinned, in use, required by what stays, or cannot be had again, stays.
+        foreign
+            Also what assetmgr has not put there: all of it, or these paths of it; see `foreign`.
+        dry_run
+            Tell what would go.
+
+        Returns
+        -------
+        What went, what stays and why, and the errors.
+        """
+        from assetmgr.housekeeping.commands import Scope, gc
+
+        scope = Scope(old, max_size, foreign if isinstance(foreign, bool) else frozenset(foreign))
+        self._network.renew()
+        return gc(self.store, self._network, self.reporter, scope, wait=self.wait, dry_run=dry_run)
+
+    def foreign(self) -> list[str]:
+        """The files in the store's folders that assetmgr has not put there, by their paths."""
+        from assetmgr.housekeeping.foreign import foreign
+
+        return foreign(self.store)
+
+    def move_root(self, new: str | os.PathLike[str], *, dry_run: bool = False) -> RootMove:
+        """Move the whole store to another folder, which is empty or not there; see README.
+
+        What interrupts it, the same call goes on from there. This workspace is of the old root still.
+
+        Raises
+        ------
+        UsageError
+            When it cannot go there.
+        BusyError
+            While somebody pulls into it, or uses what is in it.
+        DiskSpaceError, AccessError, IntegrityError
+            When it cannot be copied; the store is where it was then.
+        """
+        from assetmgr.housekeeping.moving import move
+
+        return move(self.store, os.fspath(new), self.reporter, dry_run=dry_run)
+
+    def pin(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Let nobody remove assets, until they are unpinned; returns the names of all that is pinned.
+
+        Raises
+        ------
+        NotInstalledError
+            When one is not in the store.
+        """
+        from assetmgr.housekeeping.commands import change_pins
+
+        return change_pins(self.store, names, stays=True)
+
+    def unpin(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Let assets be removed again; returns the names of all that is pinned still."""
+        from assetmgr.housekeeping.commands import change_pins
+
+        return change_pins(self.store, names, stays=False)
+
     # --- mirrors -------------------------------------------------------------------------------------------------
 
     def traffic(self) -> TrafficReport:
@@ -493,6 +624,7 @@ class Workspace:
         damaged: set[str] = set()
         files: dict[str, list[HeldFile]] = {}
         receipts = self._receipts(names)
+        using = use(self.store, (receipt for _, receipt in receipts if receipt is not None), is_noted=False)
         for name, receipt in receipts:
             if receipt is None:
                 errors.append(self._not_installed(name))
@@ -503,7 +635,8 @@ class Workspace:
             if faults:
                 errors += faults
                 damaged.add(name)
-        report = place.put([held for each in files.values() for held in each], full=full)
+        with contextlib.closing(using):
+            report = place.put([held for each in files.values() for held in each], full=full)
         sound = {name: held for name, held in files.items() if name not in damaged}
         if told := whole((receipt for _, receipt in receipts if receipt is not None), sound, report.lacking):
             place.tell(carriage(told))
@@ -530,7 +663,8 @@ class Workspace:
         found = self._receipts(names)
         raise_all([self._not_installed(name) for name, receipt in found if receipt is None])
         receipts = [receipt for _, receipt in found if receipt is not None]
-        return create(order, receipts, self.store, self._network.limits(), self.reporter, wait=self.wait)
+        with contextlib.closing(use(self.store, receipts, is_noted=False)):
+            return create(order, receipts, self.store, self._network.limits(), self.reporter, wait=self.wait)
 
     def load_bundle(
         self,
@@ -542,6 +676,8 @@ class Workspace:
         allow_older: bool = False,
     ) -> Loaded:
         """Pull from a bundle alone, in just the bytes that it tells of: nobody is asked, and no lock has a say.
+
+        Where one here names other bytes, that is said.
 
         Parameters
         ----------
@@ -576,6 +712,7 @@ class Workspace:
             others=[os.fspath(other) for other in others],
             keys=verify_with,
             allow_older=allow_older,
+            pinned=lambda name: self._sheets.locked(self._sheets.of(name)).assets.get(name),
         )
 
     def server(self, settings: Settings, *, fresh: Callable[[], Workspace] | None = None) -> Server:
@@ -768,7 +905,10 @@ class Workspace:
 
     def path(self, name: str) -> str:
         """The folder (or the one file) of a proved asset."""
-        return self.installed(name).folder
+        found = self._receipts([name])
+        folder = self._installed(name, dict(found).get(name), "quick").folder
+        touch(self.store, (receipt for _, receipt in found if receipt is not None))
+        return folder
 
     def folder_of(self, entry: LockedAsset) -> str:
         """Where an entry's files lie, or will."""
@@ -786,8 +926,12 @@ class Workspace:
         writable = writable and not is_shared(self.store.root)
         return changes(self.store.root, os.environ, manifests=manifests, writable=writable, online=online, hook=hook)
 
-    def require(self, names: Iterable[str]) -> None:
+    def require(self, names: Iterable[str]) -> Use:
         """Prove assets, and all that they require, by a quick look, before something is begun that needs them.
+
+        Returns
+        -------
+        Their use: until it is closed, or handed on to another program that ends, nobody removes them.
 
         Raises
         ------
@@ -796,13 +940,11 @@ class Workspace:
         IntegrityError
             When a file is not what the lock says.
         """
-        raise_all(
-            [
-                error
-                for name in dict.fromkeys(names)
-                for error in self._prover.faults(name, self._receipts([name]), self._not_installed)
-            ]
-        )
+        receipts = {name: self._receipts([name]) for name in names}
+        used = use(self.store, (receipt for each in receipts.values() for _, receipt in each if receipt is not None))
+        faults = self._prover.faults
+        raise_all([fault for name, each in receipts.items() for fault in faults(name, each, self._not_installed)])
+        return used
 
     # --- load ----------------------------------------------------------------------------------------------------
 
@@ -822,9 +964,11 @@ class Workspace:
         if into is None:
             models.refuse_lavis(self._sheets.asset(name))
         found, receipts = self._of_kind(name, "model", verify)
+        used = use(self.store, filter(None, receipts.values()))
         for_lavis = models.is_for_lavis(found.use.get("load") or {}, of_a_hub=bool(found.entry.repo))
         required = self._required(name, receipts, verify) if for_lavis and into is None else ()
-        return models.load(found, required, device=device, dtype=dtype, quantize=quantize, into=into)
+        with contextlib.closing(used):
+            return models.load(found, required, device=device, dtype=dtype, quantize=quantize, into=into)
 
     def load_model_and_preprocess(
         self, name: str, model_type: str, *, is_eval: bool = False, device: str | torch.device = "cpu"
@@ -836,7 +980,8 @@ class Workspace:
         models.refuse_lavis(asset)
         found, receipts = self._of_kind(asset.name, "model", "quick")
         required = self._required(asset.name, receipts, "quick")
-        return models.load_as_lavis_does(found, required, is_eval=is_eval, device=device)
+        with contextlib.closing(use(self.store, filter(None, receipts.values()))):
+            return models.load_as_lavis_does(found, required, is_eval=is_eval, device=device)
 
     def load_dataset(
         self,
@@ -856,8 +1001,9 @@ class Workspace:
         few = verify == "quick"
         whole: Check = "none" if few else verify
         found, receipts = self._form(name, whole)
+        used = use(self.store, filter(None, receipts.values()))
         required = [self._installed(other, receipts.get(other), whole) for other in found.entry.requires]
-        return datasets.load(
+        opened = datasets.load(
             found,
             required,
             split=split,
@@ -868,6 +1014,9 @@ class Workspace:
             check=verify != "none",
             prove=functools.partial(self._prove_needed, receipts) if few else datasets.trusted,
         )
+        # What is made of a dataset has its table, too: nothing of it is removed before the last of them has gone.
+        used.keep_for(*(one.table for one in (opened.values() if isinstance(opened, dict) else [opened])))
+        return opened
 
     def contact_sheet(self, name: str, path: str, *, count: int = 12, split: str | None = None) -> ShownSheet:
         """Write some samples of a dataset to a page; those that cannot be had are on it, and told.

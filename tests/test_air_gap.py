@@ -44,6 +44,7 @@ sample = assetmgr.load_dataset("pictures")["val"][0]
 answer = assetmgr.load_model("blip2", device="cpu").answer(sample["image"], "what is in the bowl?", max_new_tokens=3)
 print(sample["text_input"], "|", type(answer).__name__)
 """
+READ = "import assetmgr; print(assetmgr.load_dataset('pictures')['val'][0]['text_input'])"
 ALONE = """
 import socket
 try:
@@ -91,12 +92,21 @@ class Site(NamedTuple):
     stick: Path
     alone: Project
 
-    def carry(self) -> list[str]:
+    def carry(self, folder: str) -> list[str]:
         """Copy to the stick what it has not yet; return which blobs these are."""
         before = files_below(self.stick)
-        source = f"{self.online.folder}/mirror/"
+        source = f"{self.online.folder}/{folder}/"
         subprocess.run(["rsync", "-a", source, f"{self.stick}/"], check=True)
         return sorted(name for name in files_below(self.stick) - before if name.startswith("blobs/"))
+
+    def publish_another(self) -> None:
+        """The dataset gets another sentence upstream, and the machine with internet follows."""
+        annotations = (DATA / "coco-sample" / "annotations" / "captions_val2017.json").read_bytes()
+        assert annotations.count(b"A large white bowl") == 1
+        changed = annotations.replace(b"A large white bowl", b"A small green bowl")
+        self.hub.repos["dataset", "lab/pictures"].commit({"annotations/captions_val2017.json": changed})
+        self.online.run("lock", "--upgrade", "pictures")
+        self.online.run("pull")
 
     def run(self, code: str) -> str:
         """Run Python on the machine without internet."""
@@ -139,7 +149,7 @@ def test_a_machine_without_internet_is_prepared_runs_a_model_and_a_dataset_and_i
     site.online.run("lock")
     site.online.run("pull")
     site.online.run("mirror", "push", "mirror")
-    assert len(site.carry()) > 10
+    assert len(site.carry("mirror")) > 10
 
     assert site.run(ALONE) == "Network is unreachable"
     pulled = ("pull", "blip2", "pictures", "--offline", "--mirror", str(site.stick))
@@ -147,20 +157,42 @@ def test_a_machine_without_internet_is_prepared_runs_a_model_and_a_dataset_and_i
     assert site.run(RUN) == "A large white bowl of many green apples.  | str"
     assert "all proved" in site.alone.run("verify", "--full").err
 
-    annotations = (DATA / "coco-sample" / "annotations" / "captions_val2017.json").read_bytes()
-    assert annotations.count(b"A large white bowl") == 1
-    changed = annotations.replace(b"A large white bowl", b"A small green bowl")
-    site.hub.repos["dataset", "lab/pictures"].commit({"annotations/captions_val2017.json": changed})
-    site.online.run("lock", "--upgrade", "pictures")
-    site.online.run("pull")
+    site.publish_another()
     site.online.run("mirror", "push", "mirror")
-    new = site.carry()
+    new = site.carry("mirror")
     assert 1 <= len(new) <= 2, "the annotations, and the commit's listing"
 
     before = files_below(site.alone.root / "hub")
     site.alone.run(*pulled)
     arrived = {name for name in files_below(site.alone.root / "hub") - before if "/blobs/" in name}
     assert len(arrived) == 1
-    load = "import assetmgr; print(assetmgr.load_dataset('pictures')['val'][0]['text_input'])"
-    assert site.run(load) == "A small green bowl of many green apples."
+    assert site.run(READ) == "A small green bowl of many green apples."
+    assert "all proved" in site.alone.run("verify", "--full").err
+
+
+def test_a_signed_bundle_prepares_it_and_a_delta_updates_it(site: Site) -> None:
+    if not shutil.which("ssh-keygen"):
+        pytest.skip("ssh-keygen is not installed")
+    key = site.online.folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", str(key), "-t", "ed25519"], check=True)
+    site.online.run("lock")
+    site.online.run("pull")
+    site.online.run("bundle", "create", "-o", "bundle", "--name", "lab", "--sign", str(key))
+    assert len(site.carry("bundle")) > 10
+
+    load = ("bundle", "load", str(site.stick), "--verify-with", f"{key}.pub")
+    assert "2 assets proved" in site.alone.run(*load).err
+    assert site.run(RUN) == "A large white bowl of many green apples.  | str"
+    assert "all proved" in site.alone.run("verify", "--full").err
+
+    site.publish_another()
+    site.online.run("bundle", "create", "-o", "delta", "--since", "bundle", "--sign", str(key))
+    shutil.rmtree(site.stick)
+    assert len(site.carry("delta")) == 4, "the annotations, the commit's listing, and two documents"
+
+    before = files_below(site.alone.root / "hub")
+    site.alone.run(*load)
+    arrived = {name for name in files_below(site.alone.root / "hub") - before if "/blobs/" in name}
+    assert len(arrived) == 1
+    assert site.run(READ) == "A small green bowl of many green apples."
     assert "all proved" in site.alone.run("verify", "--full").err

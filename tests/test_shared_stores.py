@@ -401,3 +401,40 @@ def test_doctor_finds_what_is_anothers_in_a_users_own_store(lab: Lab) -> None:
     assert "parts of it are another's: hub" in message
     subprocess.run(["sh", "-ec", mend], check=True)
     pulled(lab.one, "b")
+
+
+def test_what_one_user_pulled_another_of_the_group_removes_and_who_may_only_read_does_not(lab: Lab) -> None:
+    lab.one.umask = 0o077
+    view = lab.store.with_name(f"{lab.store.name}-view")
+    view.mkdir()
+    os.chown(view, lab.one.uid, lab.one.uid)
+    lab.one.write(hub_manifest("a", "org/a", extra=[f"local_dir: {view}"]))
+    lab.one.run("lock")
+    lab.one.run("pull")
+    view.chmod(0o755)
+    pulled(lab.two, "b")
+    before = {path for path in lab.store.rglob("*") if ".assetmgr" not in path.parts}
+    for words in (("rm", "a"), ("gc",), ("rm", "--force", "a")):
+        assert "ermission denied" in lab.reader.run(*words, expect=7).err
+    assert {path for path in lab.store.rglob("*") if ".assetmgr" not in path.parts} == before
+    use = f"""
+import time
+from assetmgr import Workspace
+used = Workspace(root={str(lab.store)!r}).require(["a"])
+print("open", flush=True)
+time.sleep(60)
+"""
+    reading = lab.reader.start(code=use)  # who may not write here is seen to use it all the same
+    assert eventually(lambda: "open" in lab.reader.said())
+    assert f"in use by process {reading}" in lab.two.run("rm", "--force", "a", expect=8).err
+    os.kill(reading, 9)
+    lab.reader.finish(-9)
+    assert f"{lab.one.folder}/assets.yaml wants it" in lab.two.run("rm", "a", expect=2).err
+    assert f"left: {view} (a is shown there" in lab.two.run("rm", "--force", "a").err
+    assert [path.name for path in (lab.store / "hub").glob("models--*")] == ["models--org--b"]
+    lab.one.run("gc")
+    lab.reader.run("verify", "b", "--full")
+    lab.one.write(hub_manifest("a", "org/a"))
+    lab.one.run("lock")
+    lab.one.run("pull")
+    assert shut(lab.store) == []

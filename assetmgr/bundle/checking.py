@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -146,7 +146,13 @@ def faults_of_contents(opened: Sequence[Opened]) -> list[Fault]:
         needs = holdings(first.carriage, listing_of([each.place for each in opened], lambda _: None))
     except LockError as error:
         return [Fault(first.where, "content", error.message)]
-    found = [fault for each in opened for fault in _strangers(each.part, needs)]
+    found = [
+        Fault(first.where, "content", f"{each.name}: what {file.path} must be is left open")
+        for each in first.carriage.assets
+        for file in each.entry.files
+        if not file.is_pinned
+    ]
+    found += [fault for each in opened for fault in _strangers(each.part, needs)]
     if first.since or not is_whole(opened):
         return found
     for name, need in needs.items():
@@ -155,6 +161,8 @@ def faults_of_contents(opened: Sequence[Opened]) -> list[Fault]:
             Fault(first.where, "content", f"{name}: no file in it has the content {sha256}")
             for sha256 in sorted((need.files.keys() | need.listings) - there)
         ]
+        if need.unlisted:
+            found.append(Fault(first.where, "content", f"{name}: the listing of an archive cannot be read"))
     return found
 
 
@@ -173,8 +181,13 @@ def _strangers(part: Part, needs: dict[str, Holding]) -> list[Fault]:
     return found
 
 
-def faults_of_bytes(opened: Sequence[Opened], reporter: Reporter) -> list[Fault]:
-    """Hash every file, and look at what lies between them. What a look has shown is not looked at again."""
+def faults_of_bytes(
+    opened: Sequence[Opened], reporter: Reporter, *, only: Collection[str] | None = None
+) -> list[Fault]:
+    """Hash every file, and look at what lies between them. What a look has shown is not looked at again.
+
+    ``only`` these are hashed, by sha256, where not all are to be.
+    """
     work: list[tuple[Opened, str, str]] = []
     found: list[Fault] = []
     for each in opened:
@@ -183,7 +196,7 @@ def faults_of_bytes(opened: Sequence[Opened], reporter: Reporter) -> list[Fault]
         work += [
             (each, sha256, path)
             for sha256, size in sorted(each.part.layers.items(), key=lambda item: (-item[1], item[0]))
-            if seen.get(path := blob_path(sha256)) == size
+            if (only is None or sha256 in only) and seen.get(path := blob_path(sha256)) == size
         ]
     total = sum(each.part.layers[sha256] for each, sha256, _ in work)
     with reporter.progress("proving the bundle", total) as bar:
@@ -206,5 +219,5 @@ def told(faults: Sequence[Fault]) -> list[IntegrityError]:
 
 
 _SHOWN = 20
-_ANEW = "copy the bundle anew; or make it whole where it was made: assetmgr bundle create --full"
+_ANEW = "copy the bundle anew; or make it whole where it was made, by the `bundle create` that made it, with --full"
 _MENDS = {"extra": "take it out of there, and trust nothing in it"}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 from assetmgr.bundle import signing
-from assetmgr.bundle.checking import VOLUME_PREFIX, Opened, open_parts, volume_paths
+from assetmgr.bundle.checking import VOLUME_PREFIX, Opened, open_parts, paths_of, volume_paths
 from assetmgr.bundle.holding import holdings, listing_of
 from assetmgr.bundle.places import SYSTEM, UNFINISHED, open_place
 from assetmgr.bundle.reading import LAYOUT_PATH, SINCE, VOLUME, Part, read_part
@@ -25,6 +28,7 @@ from assetmgr.names import asset_name_fault
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
+from assetmgr.transfer.engine import disk_error
 from assetmgr.transfer.limits import Limits
 
 
@@ -119,12 +123,32 @@ def create(
         When it cannot be written.
     """
     output = _output(order.output, store)
-    guard = store.mutex(f"bundle-{sha256_text(os.path.realpath(output))[:32]}")
-    with held(guard, f"making the bundle {output}", wait=wait, say=reporter.say):
+    if order.since is not None and _is_within(order.since, output):
+        raise UsageError(
+            f"--since {order.since} is what would be written over",
+            mend="write the delta elsewhere; or leave out --since: what is new alone is written there anyhow",
+        )
+    with held(_guard(output, store), f"making the bundle {output}", wait=wait, say=reporter.say):
         before = _before(output, reporter)
         old = open_parts([order.since]) if order.since is not None else ()
         whole = _whole(order, receipts, old, store, reporter)
         return _Making(order, output, before, old, whole).run(store, limits, reporter, wait)
+
+
+def _guard(output: str, store: Store) -> Path:
+    """The lock file of who makes this bundle: in the store, or where who may only read that can write."""
+    key = f"bundle-{sha256_text(os.path.realpath(output))[:32]}"
+    guard = store.mutex(key)
+    if os.access(guard if guard.exists() else guard.parent, os.W_OK):
+        return guard
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return Path(tempfile.gettempdir(), f"assetmgr-{user}", f"{key}.lock")
+
+
+def _is_within(text: str, output: str) -> bool:
+    """Whether a bundle is the output, or has a volume of it."""
+    places = {os.path.realpath(path) for path in (output, *volume_paths(output))}
+    return any(os.path.realpath(open_place(path).name) in places for path in paths_of(text))
 
 
 def _output(text: str, store: Store) -> str:
@@ -235,7 +259,9 @@ class _Making:
             )
 
     def _default_name(self) -> str:
-        return os.path.basename(self._output).removesuffix(".tar")
+        """The output's name, as far as it can name a line."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(self._output).removesuffix(".tar")).strip("-.")
+        return name if name and not asset_name_fault(name) else "bundle"
 
     def run(self, store: Store, limits: Limits, reporter: Reporter, wait: float) -> Created:
         order, whole = self._order, self._whole
@@ -325,7 +351,10 @@ class _Making:
         """Remove parts of this line that an earlier run has put there and this one has not."""
         for path, part in self._before.items():
             if path not in paths and part.name == self._name:
-                if path.endswith(".tar"):
-                    os.unlink(path)
-                else:
-                    FolderLayout.remove(path)
+                try:
+                    if path.endswith(".tar"):
+                        os.unlink(path)
+                    else:
+                        FolderLayout.remove(path)
+                except OSError as error:
+                    raise disk_error(path, error) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -19,7 +20,7 @@ LISTING_MOST = 1 << 28
 ReadListing: TypeAlias = "Callable[[str], bytes | None]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Holding:
     """The contents of one asset, by sha256.
 
@@ -40,9 +41,9 @@ class Holding:
     tree: str | None
     unlisted: int
 
-    @property
-    def all(self) -> set[str]:
-        return {*self.files, *self.listings, *filter(None, [self.tree])}
+    @functools.cached_property
+    def all(self) -> frozenset[str]:
+        return frozenset({*self.files, *self.listings, *filter(None, [self.tree])})
 
 
 def holding(entry: LockedAsset, read: ReadListing) -> Holding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from assetmgr.bundle.holding import holdings, listing_of
 from assetmgr.bundle.serials import refuse_older
 from assetmgr.bundle.signing import Signer
 from assetmgr.carried import Carriage
+from assetmgr.contents import contents
 from assetmgr.errors import NotInstalledError, NotLockedError, raise_all
 from assetmgr.store import Store
 
@@ -87,6 +89,24 @@ def offer(
     return Offer(tuple(opened), carriage.of(names) if names else carriage, found[0] if found else None)
 
 
+def unread(wanted: Offer, store: Store) -> set[str]:
+    """What a pull would not read, and so not prove, of assets that are not in the store yet.
+
+    Members of archives that it unpacks, and listings, which it can do without.
+    """
+    read = listing_of([each.place for each in wanted.opened], store.read_listing)
+    found: set[str] = set()
+    for each in wanted.carriage.assets:
+        receipt = store.read_receipt(each.entry)
+        if receipt is None or receipt.pulled_at == 0:
+            made_of = contents(each.entry, read)
+            own = {file.sha256 for file in each.entry.files}
+            found |= {file.sha256 for file in made_of.files if file.sha256 is not None and file.sha256 not in own}
+            found |= {one.extract.listing for one in made_of.unpacked if one.extract.listing is not None}
+            found |= {each.entry.listing} if each.entry.listing is not None else set()
+    return found & wanted.layers
+
+
 def refuse_without_base(wanted: Offer, store: Store) -> None:
     """Raise where a delta is of no use, since what it was made since is not in the store.
 
@@ -108,5 +128,5 @@ def refuse_without_base(wanted: Offer, store: Store) -> None:
         raise NotInstalledError(
             f"{first.where}: it was made since another bundle, and {len(left):,} files ({amount:,} bytes) are neither "
             "in it nor in this store",
-            mend="load that bundle first; or name it too: assetmgr bundle load DELTA --with OLD",
+            mend=f"load that bundle first; or name it too: assetmgr bundle load {shlex.quote(first.where)} --with OLD",
         )

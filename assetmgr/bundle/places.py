@@ -202,6 +202,9 @@ class TarPlace:
         """What readers of tars pass over: bytes between two members, and loosely written checksums."""
         faults = []
         with self._opened() as source:
+            end = max((start + size + -size % BLOCK for start, size in self.members().values()), default=0)
+            if source.size % BLOCK or source.size < end + 2 * BLOCK:
+                faults.append("it is cut off behind its last file")
             for path, (start, size) in self.members().items():
                 if source.read_at(start + size, -size % BLOCK).strip(b"\0"):
                     faults.append(f"there is something behind {path!r}")

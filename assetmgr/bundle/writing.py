@@ -101,6 +101,7 @@ class FolderLayout:
         try:
             report = self._target.put(files, full=full)
         except AssetError as error:
+            self._tidy()
             raise of_bundle(error) from None
         raise_all([of_bundle(error) for error in report.errors])
         documents = documents_of(image)
@@ -117,6 +118,13 @@ class FolderLayout:
         except OSError as error:
             raise disk_error(self.name, error) from None
         return Written(report.files, report.bytes, report.present_files, report.present_bytes, *removed)
+
+    def _tidy(self) -> None:
+        """Where nothing has arrived that a later run could go on with, leave the old bundle as it was."""
+        unfinished = os.path.join(self.name, UNFINISHED)
+        names = {name for _, _, files in os.walk(unfinished) for name in files}
+        if names <= {"lock"}:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
     @staticmethod
     def remove(folder: str) -> None:

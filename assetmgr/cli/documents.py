@@ -12,6 +12,8 @@ from msgspec import UNSET, UnsetType
 
 from assetmgr.caches.looking import CacheReport
 from assetmgr.errors import AssetError, ManifestError
+from assetmgr.housekeeping.moving import RootMove
+from assetmgr.housekeeping.removal import Gone, Left
 from assetmgr.install import Pulled
 from assetmgr.lock import LockedFile
 from assetmgr.mirrors.standing import MirrorReport
@@ -282,6 +284,28 @@ class MirrorDocument(msgspec.Struct, frozen=True):
     pushed: Amount
     present: Amount
     errors: tuple[ToldError, ...]
+
+
+class RemovalDocument(msgspec.Struct, frozen=True):
+    """What went out of the store, or would; and what stays of it, with the reason."""
+
+    code: int
+    dry_run: bool
+    root: str
+    files: int
+    bytes: int
+    removed: tuple[Gone, ...]
+    left: tuple[Left, ...]
+    errors: tuple[ToldError, ...]
+
+
+class MovedDocument(msgspec.Struct, frozen=True):
+    """A store that was moved, or would be; ``setting`` says what is to be changed to find it."""
+
+    code: int
+    dry_run: bool
+    moved: RootMove
+    setting: str
 
 
 class PathDocument(msgspec.Struct, frozen=True):

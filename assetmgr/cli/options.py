@@ -161,6 +161,17 @@ def duration(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 10m or 1h30m")
 
 
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def byte_count(text: str) -> int:
+    """Bytes of ``700M``, ``25G`` or ``25GiB``."""
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kmgt]?i?)b?", text.strip().lower())
+    if match and match[2] in _UNITS and (found := int(float(match[1]) * _UNITS[match[2]])):
+        return found
+    raise argparse.ArgumentTypeError(f"{text!r} is no size such as 700M, 25G or 25GiB")
+
+
 def rate(text: str) -> float:
     from assetmgr.transfer.limits import parse_rate
 

@@ -13,6 +13,7 @@ from assetmgr.cli.commands import (
     doctoring,
     editing,
     environment,
+    housekeeping,
     locking,
     looking,
     mirror,
@@ -36,7 +37,7 @@ GROUPS = (
     ("every day", ("init", "add", "remove", "lock", "pull", "sync")),
     ("look", ("status", "list", "show", "diff", "whereis", "plan", "path")),
     ("use", ("try", "env", "run", "requirements")),
-    ("keep", ("verify", "doctor", "mirror", "bundle", "serve")),
+    ("keep", ("verify", "doctor", "mirror", "bundle", "serve", "rm", "gc", "pin", "unpin", "root")),
     ("learn", ("help", "schema", "completion")),
 )
 
@@ -44,13 +45,13 @@ GROUPS = (
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("install", "setup", "restore"), ("sync", "pull")),
     **dict.fromkeys(("download", "fetch", "get", "clone", "checkout", "snapshot"), ("pull",)),
-    **dict.fromkeys(("rm", "uninstall", "delete", "del", "drop"), ("remove",)),
+    **dict.fromkeys(("uninstall", "delete", "del", "drop"), ("remove", "rm")),
     **dict.fromkeys(("ls", "search", "find"), ("list", "status")),
     **dict.fromkeys(("info", "view", "describe", "inspect", "cat"), ("show", "status")),
     **dict.fromkeys(("check", "fsck", "validate", "test", "prove"), ("verify",)),
     **dict.fromkeys(("repair", "fix", "heal"), ("verify --repair",)),
     **dict.fromkeys(("upgrade", "update"), ("lock --upgrade",)),
-    **dict.fromkeys(("freeze", "pin", "compile", "resolve"), ("lock",)),
+    **dict.fromkeys(("freeze", "compile", "resolve"), ("lock",)),
     **dict.fromkeys(("push", "upload", "copy"), ("mirror push",)),
     **dict.fromkeys(("export", "pack", "save"), ("bundle",)),
     **dict.fromkeys(("import", "load", "unpack"), ("bundle",)),
@@ -58,6 +59,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("new", "create", "start"), ("init",)),
     **dict.fromkeys(("man", "docs", "topics", "?"), ("help",)),
     **dict.fromkeys(("diagnose", "health", "env-check"), ("doctor",)),
+    **dict.fromkeys(("prune", "clean", "cleanup", "purge"), ("gc",)),
     "dry-run": ("plan",),
 }
 
@@ -240,6 +242,7 @@ def make_parser() -> CommandLine:
         mirror,
         bundling,
         serving,
+        housekeeping,
         reference,
     )
     for module in families:

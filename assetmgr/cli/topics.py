@@ -160,13 +160,18 @@ _STORE = """
       clip/          OpenAI CLIP's folder
       files/NAME/    files from plain URLs
       prepared/      what is derived from the others, and can always be made again
-      .assetmgr/     receipts, listings, and what is under way
+      .assetmgr/     receipts, listings, what was put there and what is pinned, and what is under way
 
     A file appears at its name only whole and proved, and is read-only. Equal files are stored once where they can be
     linked; so is what the caches of huggingface_hub, torch, CLIP and LAVIS hold already (--no-local-caches does not
     look there). A receipt says, for each asset, what was placed and when it was proved; a store that is copied with its
     receipts works where it is copied to, and proves itself once there. A store that several users share is a folder of
     their group with the setgid bit: install -d -g GROUP -m 2775 DIR.
+
+      assetmgr rm NAME               take an asset out of it
+      assetmgr gc                    remove what no receipt names any more
+      assetmgr gc --max-size 200G    and what was used longest ago; assetmgr pin NAME keeps one
+      assetmgr root move DIR         move all of it
 """
 
 _MIRRORS = """

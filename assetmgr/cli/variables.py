@@ -35,6 +35,10 @@ OTHERS: Sequence[Variable] = (
     Variable(("HF_ENDPOINT",), "the hub, where a manifest names none; else https://huggingface.co"),
     Variable(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), "the token for that hub, and for no other"),
     Variable(("HF_TOKEN_PATH", "HF_HOME"), "where `hf auth login` keeps the token"),
+    Variable(
+        ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_RUNTIME_DIR"),
+        "where `podman login` and `docker login` keep the logins of registries",
+    ),
     Variable(("HF_HUB_DISABLE_IMPLICIT_TOKEN",), "1: the token is sent to nobody"),
     Variable(
         ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME"),

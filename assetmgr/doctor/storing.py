@@ -180,7 +180,7 @@ def _parts(store: str) -> Iterator[tuple[str, os.stat_result]]:
     for part in _PARTS:
         below = [f"{part}/{name}" for name in names_in(os.path.join(store, part))]
         if part == ".assetmgr":
-            for folder in ("mutex", "receipts", "listings"):
+            for folder in ("mutex", "receipts", "listings", "placed", "uses", "pins"):
                 below += [f"{part}/{folder}/{name}" for name in names_in(os.path.join(store, part, folder))]
         for path in (part, *below):
             try:

@@ -29,7 +29,7 @@ from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.source import Source, Task
 
 # So many files, or bytes, are made durable at once before they get their names.
-_BATCH = 256
+_BATCH = 2048
 _BATCH_BYTES = 1 << 30
 
 
@@ -120,6 +120,7 @@ class FolderTarget:
         self._check_room(sum(file.size for file in todo))
         sent: list[HeldFile] = []
         arrived: list[tuple[Task, HeldFile]] = []
+        waiting = 0
         tasks = (
             Task(
                 file.label,
@@ -141,8 +142,10 @@ class FolderTarget:
                 assert isinstance(file, HeldFile)
                 if error is None:
                     arrived.append((outcome.task, file))
-                    if len(arrived) >= _BATCH or sum(file.size for _, file in arrived) >= _BATCH_BYTES:
+                    waiting += file.size
+                    if len(arrived) >= _BATCH or waiting >= _BATCH_BYTES:
                         sent += self._place(arrived)
+                        waiting = 0
                 elif isinstance(error, (OriginError, AccessError, IntegrityError)):
                     with contextlib.suppress(OSError):
                         remove_file(outcome.task.partial)

@@ -75,11 +75,17 @@ class Mirrors:
         The run's.
     offline
         Leaves out every mirror that is not on this machine.
+
+    Attributes
+    ----------
+    forbidden
+        The mirrors that are left out so.
     """
 
     def __init__(self, texts: Iterable[str], limits: Limits, *, offline: bool = False) -> None:
         self._limits = limits.for_mirror()
-        opened = (open_mirror(text) for text in dict.fromkeys(texts))
+        opened = [open_mirror(text) for text in dict.fromkeys(texts)]
+        self.forbidden = [mirror.name for mirror in opened if offline and not mirror.is_local]
         self._mirrors: list[tuple[Mirror, Standing]] = [
             (mirror, Standing(mirror.name, limits, is_local=mirror.is_local))
             for mirror in opened

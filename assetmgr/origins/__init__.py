@@ -36,7 +36,8 @@ class Context:
 
     ``transport`` is for every hub, whatever the manifests say; ``mirrors`` are asked before any origin; ``unsettled``
     are notes in the partial folder, of what was resolved in this run and no lock says yet; ``caches`` are other tools',
-    looked into before anybody is asked.
+    looked into before anybody is asked. ``alone``: only mirrors give bytes, and no file of this machine that an entry
+    names by a URL.
     """
 
     store: Store
@@ -48,6 +49,7 @@ class Context:
     mirrors: Mirrors = field(default_factory=lambda: Mirrors((), Limits()))
     unsettled: list[str] = field(default_factory=list)
     caches: LocalCaches = field(default_factory=LocalCaches)
+    alone: bool = False
 
 
 class Arrival(NamedTuple):

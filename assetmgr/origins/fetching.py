@@ -56,7 +56,7 @@ class Fetcher:
 
         def ways(file: LockedFile) -> tuple[Source, ...]:
             before, after = context.mirrors.sources(file)
-            published = sources(file)
+            published = () if context.alone else sources(file)
             if context.offline:
                 published = [source for source in published if source.url.startswith("file:")]
             return (*before, *published, *after)
@@ -178,7 +178,7 @@ class Fetcher:
 
     def in_parts(self, file: LockedFile, sources_of: SourcesOf) -> Iterator[str | Seekable]:
         """See `Origin.in_parts`."""
-        for source in sources_of(file):
+        for source in () if self._context.alone else sources_of(file):
             if source.url.startswith("file:"):
                 with contextlib.suppress(ValueError):
                     if os.path.isfile(path := local_path(source.url)):
@@ -222,8 +222,7 @@ class Fetcher:
                 os.replace(partial, take)
 
     def _mutex(self, key: str) -> Path:
-        # 4096 lock files serve any number of digests; two digests that share one wait for each other, no more.
-        return self._context.store.mutex(f"bytes-{sha256_text(key)[:3]}")
+        return self._context.store.bytes_guard(key)
 
     def _recover(self) -> None:
         """Give whole files back that a killed process had taken for its own; drop those that are not worth it."""

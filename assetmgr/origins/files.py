@@ -341,7 +341,7 @@ class FilesOrigin:
     def bring(self, entry: LockedAsset, files: Sequence[LockedFile]) -> Generator[Arrival, None, None]:
         with contextlib.closing(self._fetcher.bring(entry, files, lambda file: self._ways(entry, file))) as arrivals:
             for arrival in arrivals:
-                if arrival.error is None:
+                if arrival.error is None or self._context.alone:
                     yield arrival
                     continue
                 by_hand = self._by_hand(entry, arrival.file, self.sources(entry, arrival.file))

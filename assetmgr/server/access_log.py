@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -41,13 +42,18 @@ class AccessLog:
                     sys.stdout.write("".join(lines))
                     sys.stdout.flush()
                 else:
-                    with open(self._path, "a", encoding="utf-8") as file:
+                    with open(self._path, "a", encoding="utf-8", opener=_open_at_once) as file:
                         file.write("".join(lines))
                 self._failed = False
             except (OSError, ValueError) as error:
                 if not self._failed:
                     self._say(f"the access log cannot be written to {self._path}: {error}; requests are not logged")
                 self._failed = True
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe that nobody reads must not be waited for.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def harmless(text: str) -> str:

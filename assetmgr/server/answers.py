@@ -21,12 +21,16 @@ _DIGITS_MOST = 18
 
 
 class Held(NamedTuple):
-    """A file of the store that a receipt proves: where it lies, its stamp, and what it is called in words."""
+    """A file of the store that a receipt proves: where it lies, its stamp, and what it is called in words.
+
+    ``use`` is where it is noted that it is used.
+    """
 
     path: str
     stamp: Stamp
     label: str
     mend: str
+    use: str = ""
 
 
 @dataclass(frozen=True, slots=True)

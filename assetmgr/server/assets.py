@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from assetmgr.carried import carriage, dump_carriage
 from assetmgr.digests import sha256_text
 from assetmgr.errors import AssetError
 from assetmgr.names import is_digest
 from assetmgr.server.answers import Answer, json_answer
 from assetmgr.server.catalog import Catalog, Shelf
 from assetmgr.server.requests import RefusedError
+from assetmgr.store import NEW_STORE, STORE_HEADER
 
 VERSION = 1
 
@@ -22,7 +22,8 @@ def blob(catalog: Catalog, sha256: str) -> Answer:
     held = catalog.blob(sha256)
     if held is None:
         raise RefusedError(404, f"this server holds no blob {sha256}")
-    return Answer(200, (("Content-Type", "application/octet-stream"),), held=held, etag=f'"{sha256}"')
+    headers = ("Content-Type", "application/octet-stream"), (STORE_HEADER, catalog.store.identity or NEW_STORE)
+    return Answer(200, headers, held=held, etag=f'"{sha256}"')
 
 
 def listed(catalog: Catalog) -> Answer:
@@ -56,14 +57,11 @@ def carried(catalog: Catalog, name: str) -> Answer:
         name = name.removesuffix(".json")  # as a folder of plain files has it
     if name not in catalog.assets:
         raise RefusedError(404, f"this server holds no asset {name!r}")
-    receipts = catalog.closure(name)
     try:
-        if receipts is None:
-            raise RefusedError(
-                404, f"{name} requires what this server does not hold; on the server: assetmgr pull {name}"
-            )
-        document = dump_carriage(carriage(receipts))
+        document = catalog.document(name)
     except AssetError as error:
         raise RefusedError(404, f"{name}: {error.message}") from None
+    if document is None:
+        raise RefusedError(404, f"{name} requires what this server does not hold; on the server: assetmgr pull {name}")
     etag = f'"{sha256_text(document)}"'
     return Answer(200, (("Content-Type", "application/json; charset=utf-8"),), document, etag=etag)

@@ -14,16 +14,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from assetmgr.carried import carriage, dump_carriage
 from assetmgr.errors import AssetError
 from assetmgr.lock import LockedAsset, LockedFile
 from assetmgr.receipt import Receipt, Stamp
 from assetmgr.server.answers import Held
 from assetmgr.store import Layout, Store
+from assetmgr.uses import use_path
 
 # Seconds for which a folder's time cannot tell two changes apart, on the coarsest file systems.
 _COARSE = 2.0
 # Seconds after which a folder that was changed just before it was read is read again.
 _AGAIN = 0.25
+# Documents of assets that are kept, the last that were asked for.
+_DOCUMENTS_MOST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Shelf:
     blobs: Mapping[str, int]
     listings: frozenset[str]
     digest: str
+    use: str
 
     @property
     def entry(self) -> LockedAsset:
@@ -102,6 +107,8 @@ class Catalog:
     assets: Mapping[str, Shelf]
     repos: Mapping[tuple[str, str], Repo]
     _verified: dict[str, Held] = field(default_factory=dict)
+    _documents: dict[str, bytes] = field(default_factory=dict)
+    _making: threading.Lock = field(default_factory=threading.Lock)
 
     def held(self, shelf: Shelf, at: int) -> Held | None:
         """One file of a receipt; None where it was never proved, or was found damaged."""
@@ -110,7 +117,7 @@ class Catalog:
             return None
         file = shelf.files[at]
         path = self.store.at(shelf.layout.name(file))
-        return Held(path, stamp, f"{shelf.entry.name}: {file.path}", _mend(shelf))
+        return Held(path, stamp, f"{shelf.entry.name}: {file.path}", _mend(shelf), shelf.use)
 
     def blob(self, sha256: str) -> Held | None:
         """A file or a listing of this sha256, by a receipt that proves it: one that still fits, where there is one."""
@@ -131,16 +138,38 @@ class Catalog:
             return None
         path = self.store.listing(sha256)
         try:
-            stamp = Stamp.of(os.stat(path))
+            status = os.stat(path)
         except OSError:
             return None
         known = self._verified.get(sha256)
-        if known is None or not known.stamp.fits(os.stat(path)):
+        if known is None or not known.stamp.fits(status):
             if self.store.read_listing(sha256) is None:
                 return None
-            known = Held(path, stamp, f"{shelf.entry.name}: a listing", _mend(shelf))
+            known = Held(path, Stamp.of(status), f"{shelf.entry.name}: a listing", _mend(shelf))
             self._verified[sha256] = known
         return known
+
+    def document(self, name: str) -> bytes | None:
+        """What another assetmgr needs of an asset besides the bytes; None where something that it requires lacks.
+
+        It is made once for all who ask at the same time: of many files, it is large.
+
+        Raises
+        ------
+        AssetError
+            When what is installed does not fit together.
+        """
+        with self._making:
+            document = self._documents.pop(name, None)
+            if document is None:
+                receipts = self.closure(name)
+                if receipts is None:
+                    return None
+                document = dump_carriage(carriage(receipts))
+            self._documents[name] = document
+            while len(self._documents) > _DOCUMENTS_MOST:
+                del self._documents[next(iter(self._documents))]
+            return document
 
     def closure(self, name: str) -> list[Receipt] | None:
         """The receipts of an asset and of all that it requires, each as its own lock named it; None where one lacks."""
@@ -237,6 +266,7 @@ class Catalogs:
             return None
         files, stamps = found.files, tuple(found.of_receipt(receipt.stamps))
         blobs = {one.sha256: at for at, one in enumerate(files) if one.sha256 and stamps[at] is not None}
+        digest = receipt.entry.digest()
         return Shelf(
             receipt,
             Layout(receipt.entry),
@@ -244,7 +274,8 @@ class Catalogs:
             stamps,
             blobs,
             frozenset(_listings(receipt.entry)),
-            receipt.entry.digest(),
+            digest,
+            use_path(self._store, receipt, digest),
         )
 
 

@@ -28,9 +28,11 @@ class Connection:
         How many bytes were thrown away.
     until
         When, by the monotonic clock, the loop's patience ends.
+    silent_since
+        Since when, by the same clock, a thread waits for a request of which nothing has come; None: for none.
     """
 
-    __slots__ = ("address", "buffer", "drained", "rest", "socket", "state", "until", "wire")
+    __slots__ = ("address", "buffer", "drained", "rest", "silent_since", "socket", "state", "until", "wire")
 
     def __init__(self, connection: socket.socket, address: str, wire: Wire, until: float) -> None:
         self.socket, self.address, self.wire = connection, address, wire
@@ -38,6 +40,7 @@ class Connection:
         self.drained = 0
         self.state: Literal["idle", "head", "busy", "draining"] = "idle"
         self.until = until
+        self.silent_since: float | None = None
 
     def receive(self) -> bool | None:
         """Take what has come: whether there was anything; None where the client has ended or gone."""
@@ -72,12 +75,15 @@ class Connection:
 
     def wait_for_request(self, limits: Limits) -> Request | None:
         """The next request, waited for by a thread; None at the end, or after silence."""
-        begun = bool(self.buffer)
-        until = time.monotonic() + (limits.head_seconds if begun else limits.idle_seconds)
+        begun, now = bool(self.buffer), time.monotonic()
+        until = now + (limits.head_seconds if begun else limits.idle_seconds)
         while (request := self.next_request()) is None:
             if self.buffer and not begun:
                 begun, until = True, time.monotonic() + limits.head_seconds
-            if not self._more(until):
+            self.silent_since = None if begun else now
+            more = self._more(until)
+            self.silent_since = None
+            if not more:
                 if begun:
                     raise RefusedError(408, "the request took too long to come")
                 return None

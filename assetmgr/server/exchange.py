@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from assetmgr.server.access_log import AccessLog
 from assetmgr.server.answers import Answer, Part, head_of, json_answer, part_of, refusal
@@ -16,12 +18,14 @@ from assetmgr.server.limits import Limits
 from assetmgr.server.metrics import Metrics
 from assetmgr.server.pull_through import PullThrough
 from assetmgr.server.requests import RefusedError, Request
-from assetmgr.server.routes import Outlook, check_token, route
+from assetmgr.server.routes import Outlook, check_body, check_token, route
 from assetmgr.server.wire import CutError, Wire, read_at
 
 # Bytes up to which a file is answered by the loop itself once it has been given out, and how many such are remembered.
 SMALL = 64 << 10
 _READY_MOST = 20_000
+# Bytes of bodies that are held at once, of all clients together.
+_BODIES_MOST = 64 << 20
 _CLOSING_STATUSES = {400, 408, 411, 413, 414, 431}
 
 
@@ -42,6 +46,13 @@ class Exchange:
         self._metrics, self._log, self._through, self._report = metrics, log, through, report
         # Files that were given out, by target: routed once for as long as the receipts stay as they are.
         self._ready: tuple[int, dict[str, Answer]] = 0, {}
+        self._lock = threading.Lock()
+        self._room = _BODIES_MOST
+
+    def stop(self) -> None:
+        """Let nobody wait for a pull any more."""
+        if self._through is not None:
+            self._through.stop()
 
     def quick(self, connection: Connection, request: Request) -> bool | None:
         """Answer where that takes no time: whether the connection goes on. None: it is for `serve`."""
@@ -62,9 +73,10 @@ class Exchange:
             return None
         try:
             body = read_at(file, part.start, part.end - part.start) if request.method == "GET" else b""
+            is_proved = fits(held, file)  # it may have been changed while it was read
         finally:
             os.close(file)
-        if request.method == "GET" and len(body) != part.end - part.start:
+        if not is_proved or (request.method == "GET" and len(body) != part.end - part.start):
             return None
         data = head_of(request, answer, part, keeps=request.keeps) + body
         try:
@@ -86,14 +98,12 @@ class Exchange:
         part = Part(0, 0, 0)
         wire.sent = 0
         try:
-            if request.length:
-                if request.headers.get("expect", "").lower() == "100-continue" and request.minor:
-                    wire.send(_CONTINUE)
-                request = dataclasses.replace(request, body=connection.body(request.length, self._limits))
-            answer, file = self._answer(request, wire)
+            with self._body(connection, request) as whole:
+                is_read = isinstance(whole, Request)
+                answer, file = self._answer(whole, wire) if isinstance(whole, Request) else (refusal(whole), -1)
             try:
                 part = _part(request, answer)
-                keeps = request.keeps and answer.status not in _CLOSING_STATUSES
+                keeps = request.keeps and is_read and answer.status not in _CLOSING_STATUSES
                 self._send(wire, request, answer, part, file, keeps=keeps)
             finally:
                 if file >= 0:
@@ -103,6 +113,31 @@ class Exchange:
             keeps = False
         self._done(connection.address, request, part.status, wire.sent, started)
         return keeps
+
+    @contextlib.contextmanager
+    def _body(self, connection: Connection, request: Request) -> Iterator[Request | RefusedError]:
+        """The request with its body, which is kept as long as it is needed; or why it is not even read."""
+        if not request.length:
+            yield request
+            return
+        room = 0
+        try:
+            check_body(request, self._outlook.token)
+            with self._lock:
+                if request.length > self._room:
+                    raise RefusedError(503, "too many bodies are being read", headers=(("Retry-After", "2"),))
+                room = request.length
+                self._room -= room
+            if request.headers.get("expect", "").lower() == "100-continue" and request.minor:
+                connection.wire.send(_CONTINUE)
+            whole = dataclasses.replace(request, body=connection.body(request.length, self._limits))
+        except RefusedError as error:
+            yield error
+        else:
+            yield whole
+        finally:
+            with self._lock:
+                self._room += room
 
     def refuse(self, connection: Connection, error: RefusedError) -> bytes:
         """The bytes by which what is no request is refused."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import time
 
 from assetmgr.server.answers import Held
 from assetmgr.server.hub import unproved
@@ -27,9 +29,23 @@ def open_held(held: Held) -> int:
     except OSError:
         raise unproved(held.label, held.mend) from None
     if fits(held, file):
+        _note(held.use)
         return file
     os.close(file)
     raise unproved(held.label, held.mend)
+
+
+# When each use was noted last: more often than once a minute says nothing more.
+_noted: dict[str, float] = {}
+
+
+def _note(use: str) -> None:
+    """Keep that an asset is used, as far as who serves may write that."""
+    now = time.monotonic()
+    if use and now - _noted.get(use, -60.0) >= 60:
+        _noted[use] = now
+        with contextlib.suppress(OSError):
+            os.utime(use)
 
 
 def fits(held: Held, file: int) -> bool:

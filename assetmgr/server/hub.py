@@ -34,9 +34,11 @@ class Hub:
         """Answer below ``/api/models/`` and ``/api/datasets/``."""
         segments = request.segments
         kind, parts = KINDS[segments[1]], segments[2:]
-        at = next((at for at in (1, 2) if len(parts) > at and parts[at] in _VERBS), len(parts))
+        at = self._length_of_name(kind, parts, _VERBS)
         repo = self._repo(kind, parts[:at])
         verb = parts[at] if at < len(parts) else "info"
+        if verb not in ("info", *_VERBS):
+            raise RefusedError(404, f"nothing is served at {request.target[:200]}: of {repo.id} there are its files")
         if (verb == "paths-info") != (request.method == "POST"):
             raise RefusedError(405, f"{request.method} is not answered here")
         if verb == "refs":
@@ -56,7 +58,7 @@ class Hub:
 
     def resolve(self, kind: str, parts: Sequence[str]) -> Answer:
         """Answer ``[datasets/]ORG/NAME/resolve/REVISION/PATH``."""
-        at = 1 if len(parts) > 1 and parts[1] == "resolve" else 2
+        at = self._length_of_name(kind, parts, ("resolve",))
         repo = self._repo(kind, parts[:at])
         revision, path = revision_and_path(parts[at + 1 :])
         commit = _commit(repo, revision)
@@ -69,6 +71,13 @@ class Hub:
         if held is None:
             raise unproved(path, _told_mend(shelf.entry.name), headers=told)
         return _file_answer(held, shelf.files[number].blob, path, told, lfs=shelf.files[number].git_sha1 is None)
+
+    def _length_of_name(self, kind: str, parts: Sequence[str], verbs: Sequence[str]) -> int:
+        """How many parts name a repo, with or without an owner, before one of the verbs or the end."""
+        held = [at for at in (2, 1) if at <= len(parts) and (kind, "/".join(parts[:at])) in self._catalog.repos]
+        before = [at for at in (1, 2) if at < len(parts) and parts[at] in verbs]
+        fitting = [at for at in held if at == len(parts) or at in before]
+        return next(iter((*fitting, *before, *held)), len(parts))
 
     def _repo(self, kind: str, parts: Sequence[str]) -> Repo:
         if any("/" in part for part in parts):

@@ -131,9 +131,16 @@ class Loop:
     def _make_room(self) -> bool:
         """Close the connection that has asked nothing for longest; False where all are in use."""
         idle = [one for one in self._connections if one.state == "idle" and not one.buffer]
-        if not idle:
+        if idle:
+            self._close(min(idle, key=lambda one: one.until))
+            return True
+        silent = [(since, one) for one in self._connections if (since := one.silent_since) is not None]
+        if not silent:
             return False
-        self._close(min(idle, key=lambda one: one.until))
+        _, longest = min(silent, key=lambda each: each[0])
+        longest.silent_since = None
+        with contextlib.suppress(OSError):  # its thread, which has it, is told so
+            socket.socket.shutdown(longest.socket, socket.SHUT_RDWR)
         return True
 
     def _attend(self, connection: Connection) -> None:
@@ -285,6 +292,7 @@ class Loop:
 
     def _end(self) -> None:
         """Close all; those that are being answered get their time first."""
+        self._exchange.stop()
         self._selector.unregister(self._listener)
         self._listener.close()
         for connection in [one for one in self._connections if one.state != "busy"]:

@@ -52,6 +52,7 @@ class PullThrough:
         self._patience = patience
         self._flights: dict[str, _Flight] = {}
         self._lock = threading.Lock()
+        self._stopped = False
 
     def bring(
         self, request: Request, refused: RefusedError, beat: Callable[[], None], *, from_here: bool = False
@@ -74,14 +75,25 @@ class PullThrough:
         if from_here and self._is_under_way(name):
             return False
         flight = self._flight(name)
+        if flight is None:
+            raise _stopping(name)
         until = time.monotonic() + self._patience
         while not flight.done.wait(_BEAT):
             if time.monotonic() > until:
                 raise RefusedError(504, f"{name} is still being pulled; ask again", "RevisionNotFound", _RETRY)
             beat()
+        if not flight.ended:
+            raise _stopping(name)
         if flight.error:
             raise RefusedError(502, f"{name} could not be pulled: {flight.error}", "RevisionNotFound", _RETRY)
         return True
+
+    def stop(self) -> None:
+        """Pull no more, and let nobody wait. What a pull that is under way has fetched, the next one goes on with."""
+        with self._lock:
+            self._stopped = True
+            for flight in self._flights.values():
+                flight.done.set()
 
     def _wanted(self, request: Request) -> str | None:
         """The pinned asset that has what a request asks for, of several the first."""
@@ -111,9 +123,11 @@ class PullThrough:
         with self._lock:
             return name in self._flights and not self._flights[name].done.is_set()
 
-    def _flight(self, name: str) -> _Flight:
-        """The pull of an asset: the one that is under way, or a new one."""
+    def _flight(self, name: str) -> _Flight | None:
+        """The pull of an asset: the one that is under way, or a new one; None when the server stops."""
         with self._lock:
+            if self._stopped:
+                return None
             flight = self._flights.get(name)
             if flight is not None and (not flight.done.is_set() or time.monotonic() - flight.ended < _REST):
                 return flight
@@ -134,6 +148,12 @@ class PullThrough:
             self._report(f"{flight.name}: could not be pulled for a client: {flight.error}")
         flight.ended = time.monotonic()
         flight.done.set()
+
+
+def _stopping(name: str) -> RefusedError:
+    return RefusedError(
+        503, f"the server stops; {name} goes on being pulled when it is back", "RevisionNotFound", _RETRY
+    )
 
 
 def _has_blob(entry: LockedAsset, sha256: str) -> bool:

@@ -53,9 +53,7 @@ def route(request: Request, catalog: Catalog, outlook: Outlook) -> Answer:
     if len(segments) > 2 and segments[0] == "api" and segments[1] in KINDS:
         return Hub(catalog).api(request, outlook.origin(request))
     if request.method == "POST":
-        raise RefusedError(
-            405, "POST is not answered here: this server is read-only", headers=(("Allow", "GET, HEAD"),)
-        )
+        raise _posted()
     fixed = _FIXED.get(path)
     if fixed is not None:
         return fixed(request, catalog, outlook)
@@ -70,6 +68,17 @@ def route(request: Request, catalog: Catalog, outlook: Outlook) -> Answer:
     if any(len(parts) > at + 2 and parts[at] == "resolve" for at in (1, 2)):
         return Hub(catalog).resolve(kind, parts)
     raise RefusedError(404, f"nothing is served at {path[:200]}")
+
+
+def check_body(request: Request, token: str | None) -> None:
+    """Refuse a body before it is read, where nobody would look at it."""
+    check_token(request, token)
+    if request.segments[0] != "api" or "paths-info" not in request.segments:
+        raise _posted()
+
+
+def _posted() -> RefusedError:
+    return RefusedError(405, "POST is not answered here: this server is read-only", headers=(("Allow", "GET, HEAD"),))
 
 
 def check_token(request: Request, token: str | None) -> None:

@@ -23,6 +23,7 @@ from assetmgr.server.metrics import Metrics
 from assetmgr.server.pull_through import PullThrough
 from assetmgr.server.routes import Outlook
 from assetmgr.store import Store
+from assetmgr.uses import stay
 
 PORT = 8470
 
@@ -97,6 +98,7 @@ class Server:
         exchange = Exchange(catalogs, outlook, limits, metrics, log, through, report)
         self._loop = Loop(listener, exchange, limits, metrics, log, tls)
         self._thread: threading.Thread | None = None
+        self._store = store
 
     def connections(self, state: str | None = None) -> int:
         """How many connections there are, or are in a state: see `assetmgr.server.connection.Connection`."""
@@ -104,7 +106,8 @@ class Server:
 
     def run(self) -> None:
         """Serve until `stop`, and then for as long as who is being answered needs, within limits."""
-        self._loop.run()
+        with contextlib.closing(stay(self._store)):
+            self._loop.run()
 
     def stop(self) -> None:
         """Let `run` end. From any thread or signal handler."""

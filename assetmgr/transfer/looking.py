@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 from urllib.parse import urljoin
 
 from assetmgr.errors import OriginError
+from assetmgr.store import STORE_HEADER
 from assetmgr.transfer.detour import detour
 from assetmgr.transfer.limits import Limits
 from assetmgr.transfer.retry import PassingError
@@ -47,8 +49,15 @@ def header_of(source: Source, name: str, limits: Limits) -> str | None:
     return None
 
 
-def size_there(wire: Wire, source: Source) -> int | None:
-    """The size that a source says its file has; -1 where it does not say; None where it has no such file.
+class There(NamedTuple):
+    """What a source says of its file: the size, or -1 where it does not say, and the store that it is of, if any."""
+
+    size: int
+    store: str = ""
+
+
+def look_there(wire: Wire, source: Source) -> There | None:
+    """What a source says of its file; None where it has no such file.
 
     One byte is asked for, and nothing is kept.
 
@@ -66,9 +75,10 @@ def size_there(wire: Wire, source: Source) -> int | None:
             return None
         raise
     try:
+        store = answer.headers.get(STORE_HEADER, "")
         if answer.status == 200:
-            return -1 if answer.length is None else answer.length
+            return There(-1 if answer.length is None else answer.length, store)
         total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-        return int(total) if total.isascii() and total.isdigit() else -1
+        return There(int(total) if total.isascii() and total.isdigit() else -1, store)
     finally:
         answer.close()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.adopt import adopt
+from tests.benchmarks.bundle import bundle
 from tests.benchmarks.kills import kills
 from tests.benchmarks.load_dataset import load_dataset
 from tests.benchmarks.load_model import load_model
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "packed-media": packed_media,
     "pull-cold": pull_cold,
     "pull-folder": pull_folder,
+    "bundle": bundle,
     "transfer": transfer,
     "serve": serve,
     "kills": kills,

@@ -234,6 +234,16 @@ def test_nothing_but_a_bundle_is_written_over(site: Site, tmp_path: Path) -> Non
     assert files_below(tmp_path) == {"mine/letter.txt", "file"}
 
 
+def test_a_delta_is_not_written_over_what_it_is_made_since(site: Site, tmp_path: Path) -> None:
+    site.create(tmp_path / "bundle")
+    site.create(tmp_path / "split", volume_size=400_000)
+    for output, since in (("bundle", "bundle"), ("bundle", "bundle/index.json"), ("split", "split/volume-1")):
+        with pytest.raises(UsageError, match="is what would be written over"):
+            site.create(tmp_path / output, since=str(tmp_path / since))
+    assert not faults(tmp_path / "bundle")
+    assert not faults(tmp_path / "split")
+
+
 def test_a_bundle_of_what_is_not_installed_says_so(site: Site, tmp_path: Path) -> None:
     there = machine(tmp_path / "there")
     with pytest.raises((NotInstalledError, UsageError)):
@@ -262,6 +272,69 @@ def test_an_older_bundle_of_a_line_is_loaded_only_when_told(own: Site, tmp_path:
         own.create(tmp_path / "new", serial=7)
 
 
+def test_an_older_bundle_of_another_line_does_not_bring_old_bytes_back(own: Site, tmp_path: Path) -> None:
+    own.create(tmp_path / "may", serial=5)
+    own.create(tmp_path / "words", "words", serial=4)
+    own.write("weights.bin", b"others!" * 40_000)
+    own.update()
+    own.create(tmp_path / "june", serial=6)
+    there = machine(tmp_path / "there")
+    there.load_bundle([tmp_path / "june"])
+    with pytest.raises(StaleLockError, match="may 5, and june 6, with other bytes of model, was loaded"):
+        there.load_bundle([tmp_path / "may"])
+    there.load_bundle([tmp_path / "words"])
+
+
+def test_a_delta_may_be_split_too(own: Site, tmp_path: Path) -> None:
+    own.create(tmp_path / "old.tar")
+    own.write("weights.bin", b"others!" * 40_000)
+    own.write("config.json", b"{}" + b"\n" * 290_000)
+    own.update()
+    made = own.create(tmp_path / "delta", since=str(tmp_path / "old.tar"), volume_size=400_000)
+    assert len(made.parts) == 2
+    assert not faults(tmp_path / "delta")
+    there = machine(tmp_path / "there")
+    there.load_bundle([tmp_path / "old.tar"])
+    assert [bool(there.load_bundle([part.path]).awaited) for part in reversed(made.parts)] == [True, False]
+    assert everything_is_there(there)
+    next_one = own.create(tmp_path / "next", since=str(tmp_path / "delta"))
+    assert next_one.parts[0].files == 0, "who has loaded a delta has all that it names"
+
+
+def test_a_store_that_cannot_be_written_is_made_a_bundle_of(own: Site, tmp_path: Path) -> None:
+    medium = tmp_path / "medium"
+    medium.mkdir()
+    mount = ["mount", "--bind", str(own.folder), str(medium)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(medium)], check=True)
+        machine(medium / "here").create_bundle(Order(str(tmp_path / "bundle")), ["model", "pictures"])
+    finally:
+        subprocess.run(["umount", str(medium)], check=True)
+    assert not faults(tmp_path / "bundle")
+
+
+def test_a_bundle_of_more_files_than_a_manifest_takes_is_as_good(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assetmgr import Workspace
+
+    monkeypatch.setattr("assetmgr.images.LAYERS_MOST", 3)
+    for name in ("bundle", "bundle.tar"):
+        site.create(tmp_path / name)
+        assert not faults(tmp_path / name)
+        there = machine(tmp_path / f"there-{name}")
+        there.load_bundle([tmp_path / name])
+        assert everything_is_there(there)
+    pulling = Workspace([], tmp_path / "pulling", mirrors=[tmp_path / "bundle"], local_caches=False)
+    pulling.pull(["model"])
+    if shutil.which("skopeo"):
+        copy = ["skopeo", "copy", "--all", "oci:bundle:latest", "oci:copy"]
+        subprocess.run(copy, check=True, cwd=tmp_path, capture_output=True)
+        assert not faults(tmp_path / "copy")
+
+
 # --- other tools ------------------------------------------------------------------------------------------------------
 
 
@@ -281,3 +354,27 @@ def test_skopeo_reads_and_carries_it(site: Site, tmp_path: Path) -> None:
         assert everything_is_there(there)
     subprocess.run(["tar", "cf", "plain.tar", "-C", "bundle", "."], check=True, cwd=tmp_path)
     assert not faults(tmp_path / "plain.tar")
+
+
+def test_a_registry_carries_it_and_is_pulled_from(site: Site, tmp_path: Path) -> None:
+    from assetmgr import Workspace
+    from tests.mirrors.registry import running, skopeo
+
+    site.create(tmp_path / "bundle", name="lab")
+    with running(tmp_path / "registry") as registry:
+        there = f"docker://{registry.host}/lab/assets:v1"
+        skopeo("copy", "--dest-tls-verify=false", f"oci:{tmp_path}/bundle:latest", there)
+        skopeo("copy", "--src-tls-verify=false", there, f"oci:{tmp_path}/back:v1")
+        mirror = registry.mirror()
+        pulling = Workspace([], tmp_path / "pulling", mirrors=[mirror], local_caches=False)
+        pulling.pull(["words", "model", "pictures"])
+        assert everything_is_there(pulling)
+        site.workspace.push(registry.mirror("lab/pushed:v1"), ["words", "model", "pictures"])
+        pushed = f"docker://{registry.host}/lab/pushed:v1"
+        skopeo("copy", "--all", "--src-tls-verify=false", pushed, f"oci:{tmp_path}/pushed:v1")
+    assert not faults(tmp_path / "back")
+    assert not faults(tmp_path / "pushed"), "what was pushed to a registry is a bundle without a serial"
+    machine(tmp_path / "by-push").load_bundle([tmp_path / "pushed"])
+    loading = machine(tmp_path / "loading")
+    loading.load_bundle([tmp_path / "back"])
+    assert everything_is_there(loading)

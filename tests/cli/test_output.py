@@ -93,6 +93,11 @@ def test_json_is_one_document_for_every_command(project: Project) -> None:
         ["add", "{endpoint}/f/v.bin".replace("{endpoint}", project.endpoint), "--kind", "model"],
         ["init", "new"],
         ["init", "--scan", ".", "--output", "-"],
+        ["pin", "minilm"],
+        ["unpin", "minilm"],
+        ["rm", "minilm"],
+        ["gc"],
+        ["root", "move", "--dry-run", "moved"],
         ["schema"],
     ):
         if arguments[0] == "init":

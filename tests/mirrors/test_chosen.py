@@ -49,7 +49,9 @@ def test_the_command_goes_first_then_the_environment_then_the_manifest(
     ]
 
 
-@pytest.mark.parametrize("text", ["s3:x", "http://", "ftp::s3://x/y", "http://h/#x", "http://h h/", "file://host/x"])
+@pytest.mark.parametrize(
+    "text", ["s3:x", "http://", "ftp::s3://x/y", "s3://x::ftp://y/z", "http://h/#x", "http://h h/", "file://host/x"]
+)
 def test_a_text_that_names_none_is_an_error_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     assert mirror_fault(text) is not None
     with pytest.raises(UsageError, match="mirror"):
@@ -70,6 +72,7 @@ def test_a_text_that_names_none_is_an_error_wherever_it_stands(monkeypatch: pyte
         ("file:mirror", "/m/mirror"),
         ("$PLACE/x", "/p/x"),
         ("http://h/x//", "http://h/x"),
+        ("http://[::1]:8470/", "http://[::1]:8470"),
         ("s3://bucket", "s3://bucket"),
         ("abfs://container@account.dfs.core.windows.net/x", "abfs://container@account.dfs.core.windows.net/x"),
     ],

@@ -22,6 +22,7 @@ from assetmgr.errors import (
     AssetError,
     LockError,
     NotLockedError,
+    OfflineError,
     OriginError,
     UnknownAssetError,
     UsageError,
@@ -149,6 +150,18 @@ def test_an_unknown_name_is_told_with_the_nearest_and_what_to_type(mirror: Path,
     with pytest.raises(UnknownAssetError):
         there.pull(["zzz", "words"])
     assert there.status(["words"])[0].state == "installed"
+
+
+def test_offline_a_mirror_elsewhere_is_not_asked_and_the_name_is_not_blamed(mirror: Path, tmp_path: Path) -> None:
+    there, _ = empty(tmp_path / "there", "http://127.0.0.1:9", offline=True)
+    with pytest.raises(OfflineError, match=r"words: .*--offline .* forbids to ask http://127\.0\.0\.1:9") as told:
+        there.pull(["words"])
+    assert "without --offline: assetmgr pull words --mirror http://127.0.0.1:9" in told.value.mend
+    there, _ = empty(tmp_path / "there", "http://127.0.0.1:9", mirror, offline=True)
+    assert there.pull(["words"])
+    there, said = empty(tmp_path / "there", "http://127.0.0.1:9", offline=True)
+    assert there.pull(["words"])
+    assert "taking it as it was pulled before" in said[0]
 
 
 def test_a_mirror_that_tells_nothing_or_is_down_is_skipped_with_a_word(mirror: Path, tmp_path: Path) -> None:

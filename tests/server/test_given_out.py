@@ -10,6 +10,7 @@ import pytest
 
 from assetmgr.carried import parse_carriage
 from assetmgr.digests import sha256_text
+from assetmgr.server.catalog import Catalogs
 from assetmgr.server.server import Server
 from assetmgr.workspace import Workspace
 from tests.hub import Hub
@@ -86,6 +87,15 @@ def test_an_asset_is_told_with_all_that_it_requires(server: Server, workspace: W
     for each in document.assets:
         for digest in [each.entry.listing, *(file.sha256 for file in each.entry.files)]:
             assert sha256_text(get(server, f"/blobs/sha256/{digest}").body) == digest
+
+
+def test_what_is_told_of_an_asset_is_made_once_for_all_who_ask(workspace: Workspace) -> None:
+    catalog = Catalogs(workspace.store).now()
+    first = catalog.document("rows")
+    assert first is not None
+    assert catalog.document("rows") is first
+    assert all(catalog.document(name) for name in ("whole", "tagged", "part", "plain"))
+    assert catalog.document("rows") == first, "also after it was forgotten for others"
 
 
 def test_the_page_shows_each_asset_and_obeys_no_name(server: Server) -> None:

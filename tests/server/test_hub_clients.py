@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from assetmgr.server.catalog import Catalogs
+from assetmgr.server.hub import Hub
+from assetmgr.server.requests import Request
 from assetmgr.server.server import Server
 from assetmgr.workspace import Workspace
 from tests.server.support import FILES, MANIFEST, get, serving, stocked, stocked_hub
@@ -123,6 +127,26 @@ def test_the_api_tells_of_files_folders_and_revisions(
     assert not api.file_exists("org/name", "none")
     assert get(server, "/api/whoami-v2").status == 401
     assert huggingface_hub.HfApi(endpoint=server.address, token="hf_any").whoami()["name"] == "assetmgr"
+
+
+@pytest.mark.parametrize("name", ["org/tree", "org/resolve", "alone"])
+def test_a_repo_may_be_called_as_a_part_of_the_protocol_is(workspace: Workspace, name: str) -> None:
+    catalog = Catalogs(workspace.store).now()
+    repo = dataclasses.replace(catalog.repos["model", "org/name"], id=name)
+    hub = Hub(dataclasses.replace(catalog, repos={("model", name): repo}))
+
+    def asked(path: str) -> Any:
+        return json.loads(hub.api(Request("GET", f"/api/models/{name}{path}", {}), "").body)
+
+    assert asked("")["id"] == asked("/revision/main")["id"] == name
+    assert [row["path"] for row in asked("/tree/main/data")] == ["data/more", "data/a.txt"]
+    assert hub.resolve("model", [*name.split("/"), "resolve", "main", "data", "a.txt"]).size == 1
+
+
+def test_what_is_not_served_of_a_repo_is_no_missing_repo(server: Server) -> None:
+    reply = get(server, "/api/models/org/name/commits/main")
+    assert (reply.status, reply.headers.get("x-error-code")) == (404, None)
+    assert "nothing is served at /api/models/org/name/commits/main" in reply.headers["x-error-message"]
 
 
 def test_a_long_tree_comes_in_pages(server: Server) -> None:

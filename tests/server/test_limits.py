@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import subprocess
 import threading
@@ -91,6 +92,35 @@ def test_who_sends_no_body_is_let_go(workspace: Workspace) -> None:
         assert client.is_closed()
 
 
+def test_a_body_is_read_where_it_is_asked_for_alone_and_only_so_many_at_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = "POST /{} HTTP/1.1\r\nHost: h\r\nContent-Length: 4000000\r\n{}\r\n"
+    paths_info = "api/models/org/name/paths-info/main"
+    with serving(workspace, token="sesame") as server:
+        for target, field, status in [
+            (paths_info, "", 401),
+            (paths_info, "Authorization: Bearer wrong\r\n", 401),
+            ("org/name/resolve/main/config.json", "Authorization: Bearer sesame\r\n", 405),
+        ]:
+            with Client(server.port) as client:
+                client.send(begin.format(target, field).encode())
+                assert client.read().status == status  # nothing of the body was waited for
+                assert client.is_closed()
+    monkeypatch.setattr("assetmgr.server.exchange._BODIES_MOST", 5_000_000)
+    with serving(workspace) as server, Client(server.port) as first, Client(server.port) as second:
+        first.send(begin.format(paths_info, "").encode())
+        assert eventually(lambda: server.connections("busy") == 1)
+        second.send(begin.format(paths_info, "").encode())
+        refused = second.read()
+        assert (refused.status, refused.headers["retry-after"]) == (503, "2")
+        first.send(b"paths=config.json&x=" + b"x" * 3_999_980)
+        assert first.read().status == 200
+        with Client(server.port) as third:
+            third.send(begin.format(paths_info, "").encode() + b" " * 4_000_000)
+            assert third.read().status == 200
+
+
 def test_who_takes_nothing_is_cut_off(workspace: Workspace) -> None:
     limits = Limits(stall_seconds=0.3)
     with serving(workspace, limits) as server, Client(server.port) as client:
@@ -156,6 +186,16 @@ def test_what_happens_is_counted_and_logged_on_one_line_each(workspace: Workspac
     assert '"GET /healthz HTTP/1.1" 200 3' in log.read_text()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_a_log_that_nobody_reads_holds_up_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    began = time.monotonic()
+    with serving(workspace, access_log=str(pipe)) as server:
+        assert get(server, SMALL).status == 200
+    assert time.monotonic() - began < 5
+
+
 # --- TLS --------------------------------------------------------------------------------------------------------------
 
 
@@ -189,3 +229,25 @@ def test_over_tls_it_is_the_same_server(workspace: Workspace, certificate: tuple
             plain.get(SMALL)
         with Client(server.port) as silent:
             assert silent.is_closed()
+
+
+def test_over_tls_too_one_more_takes_the_place_of_the_longest_silent(
+    workspace: Workspace, certificate: tuple[str, str]
+) -> None:
+    context = ssl.create_default_context(cafile=certificate[0])
+
+    def asking(server: Server) -> Client:
+        client = Client(server.port)
+        client.socket = context.wrap_socket(client.socket, server_hostname="127.0.0.1")
+        assert client.get(SMALL).body == FILES["config.json"]
+        return client
+
+    settings = {"tls_certificate": certificate[0], "tls_key": certificate[1]}
+    with (
+        serving(workspace, Limits(connections=2), **settings) as server,
+        asking(server) as first,
+        asking(server) as second,
+        asking(server),
+    ):
+        assert first.is_closed()
+        assert second.get(SMALL).body == FILES["config.json"]

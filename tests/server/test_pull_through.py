@@ -112,6 +112,18 @@ def test_who_waits_is_told_that_it_goes_on(hub: Hub, through: Server, monkeypatc
         assert client.read().status == 200
 
 
+def test_who_waits_for_a_pull_is_told_at_once_that_the_server_stops(hub: Hub, through: Server) -> None:
+    hub.faults.add(Fault("model.safetensors", stall_after=1, times=None))
+    with Client(through.port) as client:
+        client.send(b"GET /org/name/resolve/main/config.json HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert hub.faults.wait_stalled()
+        began = time.monotonic()
+        through.stop()
+        assert (client.read().status, client.is_closed()) == (503, True)
+        assert time.monotonic() - began < 2
+    hub.faults.clear()
+
+
 def test_a_server_that_is_its_own_mirror_does_not_wait_for_itself(hub: Hub, tmp_path: Path) -> None:
     with hub.serve() as endpoint:
         path = manifest(tmp_path, endpoint)

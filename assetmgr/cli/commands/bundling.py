@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from assetmgr.cli import streams
-from assetmgr.cli.options import add_jobs, add_wait, named, open_workspace
+from assetmgr.cli.options import add_jobs, add_wait, byte_count, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
 from assetmgr.cli.reports import tell_of_bad_sources
 from assetmgr.cli.tables import table
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from assetmgr.carried import Told
     from assetmgr.cli.parser import Commands
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 # Which options an action takes besides those of every command.
 _TAKES = {
     "create": {"output", "name", "serial", "since", "max_size", "sign", "drop", "full", "dry_run", "group", "jobs"},
@@ -62,7 +60,7 @@ def register(commands: Commands) -> None:
     create.add_argument("--group", metavar="GROUP", action="append", default=[], help="the assets of a group")
     create.add_argument("--since", metavar="OLD", help="leave out what this bundle has; to load it, that one is needed")
     create.add_argument(
-        "--max-size", metavar="SIZE", type=_bytes, help="split over volumes of at most so many bytes, such as 25G"
+        "--max-size", metavar="SIZE", type=byte_count, help="split over volumes of at most so many bytes, such as 25G"
     )
     create.add_argument("--sign", metavar="KEY", help="sign with this SSH key, by ssh-keygen")
     create.add_argument("--name", metavar="LINE", help="which line of bundles it is of (the name of its folder or tar)")
@@ -217,12 +215,12 @@ def _signature(opened: Sequence[Opened], signer: Signer | None) -> str:
     if signer is not None:
         return f"by {signer}"
     if all(each.part.signature for each in opened):
-        return "yes; by whom, --verify-with KEYS tells"
+        return "yes (by whom, --verify-with KEYS tells)"
     return "in part" if any(each.part.signature for each in opened) else "no"
 
 
 def _verify(options: argparse.Namespace, output: Output) -> int:
-    from assetmgr.bundle.checking import faults_of_bytes, faults_of_contents, faults_of_shape, is_whole
+    from assetmgr.bundle.checking import faults_of_bytes, faults_of_contents, faults_of_shape, is_whole, told
 
     started = time.monotonic()
     opened, signer = _opened(options)
@@ -251,7 +249,7 @@ def _verify(options: argparse.Namespace, output: Output) -> int:
     elif not is_whole(opened):
         output.say(f"the other volumes of {first.volumes} are not looked at")
     if faults:
-        output.words("mend: copy the bundle anew, or make it whole where it was made: assetmgr bundle create --full")
+        output.words(f"mend: {told(faults[:1])[0].mend}")
     return code
 
 
@@ -291,14 +289,11 @@ def _load(options: argparse.Namespace, output: Output) -> int:
 
 def _is_bundle(word: str) -> bool:
     """Whether a word is one more bundle, and not the name of an asset."""
-    return os.path.isabs(word) or word.startswith((".", "~")) or word.endswith(".tar") or os.path.isdir(word)
+    from assetmgr.bundle.checking import paths_of
 
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kmgt]?i?)b?", text.strip().lower())
-    if match and match[2] in _UNITS and (found := int(float(match[1]) * _UNITS[match[2]])):
-        return found
-    raise argparse.ArgumentTypeError(f"{text!r} is no size such as 700M, 25G or 25GiB")
+    if os.path.isabs(word) or word.startswith((".", "~")) or word.endswith(".tar"):
+        return True
+    return os.path.exists(os.path.join(word, "index.json")) or paths_of(word) != [word]
 
 
 def _serial(text: str) -> int:

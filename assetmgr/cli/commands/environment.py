@@ -70,7 +70,8 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     if not command or not command[0]:
         raise UsageError("run: no command is given", mend="assetmgr run -- COMMAND")
     workspace = open_workspace(options, output)
-    workspace.require(options.needs)
+    used = workspace.require(options.needs)
+    used.hand_on()
     environment = applied(os.environ, workspace.environment(online=options.online, hook=True))
     sys.stdout.flush()
     sys.stderr.flush()

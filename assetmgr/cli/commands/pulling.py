@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from assetmgr.cli.options import add_mirrors, add_names, add_network, named, open_workspace
+from assetmgr.cli.options import add_mirrors, add_names, add_network, byte_count, named, open_workspace
 from assetmgr.cli.output import Output, plural, size
 from assetmgr.cli.reports import from_caches, moved, shares, tell_of_bad_sources
 from assetmgr.errors import AssetError, UsageError
@@ -40,6 +40,13 @@ def register(commands: Commands) -> None:
         "assetmgr pull minilm --mirror http://lab-server:8470    # as the lab has it; no manifest needed",
     )
     add_names(pull)
+    pull.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        type=byte_count,
+        default=None,
+        help="make room first: remove what was used longest ago, until the store with this takes no more, such as 200G",
+    )
     pull.add_argument("--locked", action="store_true", help="fail when the manifest changed since the lock was made")
     add_references(pull)
     add_network(pull)
@@ -86,10 +93,10 @@ def _pull(options: argparse.Namespace, output: Output) -> int:
         names = named(options, workspace)
         if references:
             done, pinned = workspace.pull_references(
-                references, names, details=details_of(options), locked=options.locked
+                references, names, details=details_of(options), locked=options.locked, max_size=options.max_size
             )
         else:
-            done = workspace.pull(names, locked=options.locked)
+            done = workspace.pull(names, locked=options.locked, max_size=options.max_size)
     except AssetError as error:
         tell_of_bad_sources(workspace, output)
         output.fail(error, **moved(workspace))
