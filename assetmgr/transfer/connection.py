@@ -144,8 +144,9 @@ class Pool:
             except (OSError, HttpError, ValueError) as error:
                 if connection is not None:
                     self.drop(connection)
-                # The server may have hung up a kept connection as we wrote: that says nothing of the server.
-                if not is_new and not self._closed and isinstance(error, ConnectionError):
+                # The server may have hung up a kept connection as we wrote: that says nothing of the server. Of a PATCH
+                # it may have taken a part: who sends it must look where to go on.
+                if not is_new and method != "PATCH" and not self._closed and isinstance(error, ConnectionError):
                     continue
                 raise certificate_error(url, error) or PassingError(reason(error)) from None
             except BaseException:

@@ -173,8 +173,9 @@ class Uploads:
         }
         answer = self._wire.send(self._patient, "PATCH", place, headers, lambda: content.pieces(start))
         with contextlib.closing(answer):
-            if answer.status == 416:
-                raise PassingError("HTTP 416: it has another part of the upload")
+            if answer.status in (404, 416):
+                # It may still be writing what came before the connection broke, or has forgotten it: `_where` tells.
+                raise PassingError(f"HTTP {answer.status}: it has another part of the upload")
             self._expect(answer, "PATCH", 202)
             return self._location(answer, place)
 

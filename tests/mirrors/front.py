@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from urllib.parse import parse_qs, urlsplit
 
 
 @dataclass
 class Given:
-    """An answer of the front's own."""
+    """An answer of the front's own. Without a status it hangs up."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -29,7 +30,14 @@ class Ask:
     method: str
     path: str
     headers: dict[str, str]
+    rest: BufferedIOBase
     cut_after: int | None = None
+    is_read: bool = False
+
+    def body(self, size: int) -> bytes:
+        """So many bytes of the body, for who answers by himself."""
+        self.is_read = True
+        return self.rest.read(size)
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -76,12 +84,16 @@ def fronting(registry: int, judge: Callable[[Ask], Given | None]) -> Iterator[Fr
             """Nobody reads it."""
 
         def _serve(self) -> None:
-            ask = Ask(self.command, self.path, dict(self.headers.items()))
+            ask = Ask(self.command, self.path, dict(self.headers.items()), self.rfile)
             front.asks.append(ask)
             given = front.judge(ask)
             length = int(self.headers.get("Content-Length") or 0)
+            if given is not None and not given.status:
+                self._hang_up()
+                return
             if given is not None:
-                self.rfile.read(length)
+                if not ask.is_read:
+                    self.rfile.read(length)
                 self._answer(given.status, given.headers, given.body)
                 return
             sends = length > 0
@@ -97,7 +109,8 @@ def fronting(registry: int, judge: Callable[[Ask], Given | None]) -> Iterator[Fr
                 self._hang_up()
                 return
             registry_side = http.client.HTTPConnection("127.0.0.1", registry, timeout=30)
-            registry_side.request(ask.method, ask.path, data, ask.headers)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may answer before it has all
+                registry_side.request(ask.method, ask.path, data, ask.headers)
             answer = registry_side.getresponse()
             headers = {name: value for name, value in answer.getheaders() if name.lower() not in ("connection", "date")}
             body = answer.read()
@@ -114,7 +127,8 @@ def fronting(registry: int, judge: Callable[[Ask], Given | None]) -> Iterator[Fr
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(body)
+                with contextlib.suppress(OSError):  # whoever asked may have gone
+                    self.wfile.write(body)
 
         def _hang_up(self) -> None:
             self.close_connection = True
