@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -142,7 +143,7 @@ def test_after_a_kill_at_any_moment_the_same_command_goes_on(stocked: Project, r
     )
     for count in (1, 2, 3, 5, 9, 14, 20, 30, 50, 80):
         done = subprocess.run(
-            ["python", "-c", code, str(new), str(count)],
+            [sys.executable, "-c", code, str(new), str(count)],
             cwd=stocked.folder,
             env=stocked.environment(),
             capture_output=True,
