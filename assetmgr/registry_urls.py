@@ -1,7 +1,7 @@
 """A repository of an OCI registry as a mirror is written: ``oci://host:port/lab/assets:tag``.
 
 By https; by http where the registry is on this very machine, or where ``oci+http://`` says so. The names are those of
-the OCI distribution specification 1.1, "Pulling manifests".
+the OCI distribution specification 1.1, "Pulling manifests"; ``docker.io`` is asked where Docker Hub's registry is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
 _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
+DOCKER_HUB = "registry-1.docker.io"
+"""Where Docker Hub's registry answers."""
+DOCKER_HUB_NAMES = frozenset({"docker.io", "index.docker.io", DOCKER_HUB})
+"""How it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,16 @@ def registry_fault(text: str) -> str | None:
     return None
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine."""
+    return bool(_LOOPBACK.fullmatch(host))
+
+
 def parse_repository(text: str) -> Repository:
     """What a text without a `registry_fault` names."""
     scheme, _, rest = text.partition("://")
     host, _, path = rest.rstrip("/").partition("/")
     name, _, tag = path.partition(":")
-    plain = scheme == "oci+http" or bool(_LOOPBACK.fullmatch(urlsplit(f"https://{host}/").hostname or ""))
+    host = DOCKER_HUB if host in DOCKER_HUB_NAMES else host
+    plain = scheme == "oci+http" or is_loopback(urlsplit(f"https://{host}/").hostname or "")
     return Repository(f"{'http' if plain else 'https'}://{host}", name, tag or LATEST)

@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from assetmgr.errors import AccessError
+from assetmgr.registry_urls import DOCKER_HUB, DOCKER_HUB_NAMES, is_loopback
 from assetmgr.transfer.urls import Address, address, redirect_target, safe_url
 
 # Bytes of a token's document, and of a file of logins.
 _MOST = 1 << 20
-_SCHEME = re.compile(r"\s*([A-Za-z]+)(?:\s+|$)")
+_SCHEME = re.compile(r"\s*([A-Za-z]+)(?:\s+|$|(?=,))")
 _PARAMETER = re.compile(r'\s*,?\s*([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Challenge(NamedTuple):
@@ -65,10 +65,11 @@ def login_files() -> list[str]:
     return files
 
 
-def find_login(here: Address, files: list[str]) -> tuple[str, str] | None:
-    """The user and password that a file of logins has for an address. A file that cannot be read has none.
+def find_login(here: Address, repository: str, files: list[str]) -> tuple[str, str] | None:
+    """The user and password that a file has for a repository at an address. A file that cannot be read has none.
 
-    A name without a scheme means https there, or this very machine. No login goes over a network by plain http.
+    A name without a scheme means https there, or this very machine; with a path, as podman writes it, what lies below
+    it, and the longest such path counts. No login goes over a network by plain http.
     """
     if not _is_private(here):
         return None
@@ -78,25 +79,37 @@ def find_login(here: Address, files: list[str]) -> tuple[str, str] | None:
                 auths = json.loads(file.read(_MOST)).get("auths")
         except (OSError, ValueError, AttributeError, RecursionError):
             continue
+        found: dict[int, tuple[str, str]] = {}
         for name, said in auths.items() if isinstance(auths, dict) else ():
-            if _is_for(name, here) and (login := _login(said)) is not None:
-                return login
+            length = _fit(name, here, repository)
+            if length is not None and (login := _login(said)) is not None:
+                found.setdefault(length, login)
+        if found:
+            return found[max(found)]
     return None
 
 
 def _is_private(here: Address) -> bool:
     """Whether nobody on the way reads what is sent there."""
-    return here.scheme == "https" or here.host in _LOOPBACK
+    return here.scheme == "https" or is_loopback(here.host)
 
 
-def _is_for(name: str, here: Address) -> bool:
+def _fit(name: str, here: Address, repository: str) -> int | None:
+    """How closely a name in a file of logins means a repository at an address: the length of its path; None: not."""
     scheme, found, place = name.rpartition("://")
+    host, _, path = place.partition("/")
     if not found:
-        scheme = "http" if here.scheme == "http" and here.host in _LOOPBACK else "https"
+        scheme = "http" if here.scheme == "http" else "https"
+    if here.host == DOCKER_HUB and host in DOCKER_HUB_NAMES:
+        host = DOCKER_HUB
+    # With a scheme, as docker has always written them, a path is the interface's: https://index.docker.io/v1/.
+    path = "" if found else path.rstrip("/")
     try:
-        return address(f"{scheme}://{place}") == here
+        if address(f"{scheme}://{host}") != here:
+            return None
     except Exception:  # noqa: BLE001 - a name of another kind is for somebody else
-        return False
+        return None
+    return len(path) if not path or f"{repository}/".startswith(f"{path}/") else None
 
 
 def _login(said: Any) -> tuple[str, str] | None:
@@ -136,6 +149,8 @@ class Admission:
         """What to do where the registry refuses."""
         usual = 443 if self._home.scheme == "https" else 80
         place = self._home.host if self._home.port == usual else f"{self._home.host}:{self._home.port}"
+        if self._home.host == DOCKER_HUB:
+            place = "docker.io"
         if not _is_private(self._home):
             return "no login is sent by plain http: let the registry be asked by https, oci://"
         return f"docker login {place}, or a file of its form named by REGISTRY_AUTH_FILE, with {place} in its auths"
@@ -164,7 +179,7 @@ class Admission:
                     self._header = self._token(challenge.parameters, url, read)
                     return self._header is not None
                 if challenge.scheme == "basic":
-                    login = find_login(self._home, login_files())
+                    login = find_login(self._home, self._repository, login_files())
                     self._header = _basic(login) if login else None
                     return self._header is not None and self._header != sent
         return False
@@ -177,7 +192,7 @@ class Admission:
         there = address(realm)
         # The registry's own login, as docker sends it: another's would let a registry ask for a token in our name. Its
         # token goes back to the registry, so that both ways must be private.
-        login = find_login(self._home, login_files()) if _is_private(there) else None
+        login = find_login(self._home, self._repository, login_files()) if _is_private(there) else None
         asking = f"{realm}{'&' if '?' in realm else '?'}{query}"
         try:
             found = json.loads(read(asking, _basic(login) if login else None))
