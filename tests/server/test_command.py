@@ -10,14 +10,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from assetmgr.cli import main
 from assetmgr.cli.shapes import shape
+from assetmgr.workspace import Workspace
 from tests.hub import Hub
 from tests.server.support import FILES, MANIFEST, manifest, stocked
 from tests.support import Project, eventually
@@ -160,6 +163,47 @@ def test_a_server_that_is_killed_and_started_again_in_the_middle_lets_every_clie
     assert (client.path("big") / "big.bin").read_bytes() == weights
     (there,) = cache.glob("models--org--big/snapshots/*/big.bin")
     assert there.read_bytes() == weights
+
+
+def test_two_hundred_clients_end_though_the_server_is_killed_and_started_again(tmp_path: Path) -> None:
+    hub = Hub()
+    weights = random.Random(5).randbytes(300_000)
+    hub.create("org/big").commit({"big.bin": weights, "config.json": b"{}"})
+    stocked(tmp_path / "lab", hub, KILLED)
+    lab = Project(tmp_path / "lab")
+
+    def begin(port: int) -> tuple[subprocess.Popen[str], str]:
+        process = lab.start("--root", str(lab.root), "serve", "--port", str(port), "--rate-limit", "30M")
+        return process, address_of(process)
+
+    server, address = begin(0)
+    folder = tmp_path / "client"
+    wanted = manifest(folder, address, KILLED)
+    shutil.copy(lab.folder / "assets.lock.json", folder / "assets.lock.json")
+    together = threading.Barrier(201)
+    ended: list[int] = []
+
+    def pull(number: int) -> bytes:
+        workspace = Workspace(wanted, folder / f"store-{number}", local_caches=False)
+        together.wait(60)
+        workspace.pull(["big"])
+        ended.append(number)
+        return Path(workspace.path("big"), "big.bin").read_bytes()
+
+    try:
+        with ThreadPoolExecutor(200) as pool:
+            clients = [pool.submit(pull, number) for number in range(200)]
+            together.wait(60)
+            assert eventually(lambda: len(ended) >= 20)
+            server.kill()
+            server.communicate()
+            assert len(ended) < 180, "the server was killed too late to try anything"
+            server, again = begin(int(address.rpartition(":")[2]))
+            assert again == address
+            assert all(client.result(100) == weights for client in clients)
+    finally:
+        server.kill()
+        server.communicate()
 
 
 DOWNLOAD = """
