@@ -74,7 +74,7 @@ class FolderLayout:
     ) -> None:
         self.name, self._before = folder, before
         self._blobs = os.path.join(folder, "blobs", "sha256")
-        self._target = FolderTarget(folder, store, limits, reporter, wait=wait)
+        self._target = FolderTarget(folder, store, limits, reporter, wait=wait, doing="writing")
 
     def foretell(self, image: Image, files: Sequence[HeldFile], *, is_new: bool) -> Written:
         there = [file for file in files if self._size(file.sha256) == file.size]

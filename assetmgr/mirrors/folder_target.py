@@ -42,18 +42,27 @@ def _blocking(path: str) -> str | None:
 
 
 class FolderTarget:
-    def __init__(self, folder: str, store: Store, limits: Limits, reporter: Reporter, *, wait: float = 3600.0) -> None:
+    def __init__(
+        self,
+        folder: str,
+        store: Store,
+        limits: Limits,
+        reporter: Reporter,
+        *,
+        wait: float = 3600.0,
+        doing: str = "pushing to",
+    ) -> None:
         self._folder, self._limits, self._reporter, self._wait = folder, limits, reporter, wait
         # Two stores that push to one share never write one partial file.
         own = sha256_text(f"{socket.gethostname()}\n{os.path.realpath(store.root)}")[:16]
         self._partials = os.path.join(folder, ".pushing", own)
+        self._purpose = f"{doing} {folder}"
 
     def put(self, files: Iterable[HeldFile], *, full: bool = False) -> PushReport:
         try:
             make_folder(self._partials)
             make_folder(os.path.dirname(self._final("0" * 64)))
-            purpose = f"pushing to {self._folder}"
-            with held(Path(self._partials, "lock"), purpose, wait=self._wait, say=self._reporter.say):
+            with held(Path(self._partials, "lock"), self._purpose, wait=self._wait, say=self._reporter.say):
                 return self._put(unique(files), full=full)
         except OSError as error:
             raise self._fault(disk_error(self._folder, error)) from None
@@ -135,7 +144,7 @@ class FolderTarget:
         total = sum(file.size for file in todo)
         with (
             Engine(self._limits) as engine,
-            self._reporter.progress(f"pushing to {self._folder}", total) as bar,
+            self._reporter.progress(self._purpose, total) as bar,
         ):
             for outcome in engine.fetch(tasks, bar.add):
                 file, error = outcome.task.key, outcome.error

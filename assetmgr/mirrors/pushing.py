@@ -118,7 +118,7 @@ def held_files(store: Store, receipt: Receipt, reporter: Reporter) -> Iterator[H
         data = store.read_listing(digest) if digest is not None else b""
         if data is None and whose == "the commit":
             # A pull without the hub has none, and all the files: who pulls from this mirror gets as much.
-            reporter.say(f"{entry.name}: the listing of {whose} is not in the store, and is not pushed")
+            reporter.say(f"{entry.name}: the listing of {whose} is not in the store, and is left out")
         elif digest is not None:
             listing = HeldFile(entry.name, f"the listing of {whose}", store.listing(digest), digest, len(data or b""))
             yield listing if data is not None else damaged(listing, f"{listing.path} is missing or damaged")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from assetmgr import Workspace
 from assetmgr.bundle.creating import Order
 from assetmgr.errors import (
     IntegrityError,
@@ -17,6 +18,7 @@ from assetmgr.errors import (
     StaleLockError,
     UsageError,
 )
+from assetmgr.reporting import Progress, Silent
 from tests.bundle.support import Site, blobs, everything_is_there, faults, keygen, machine, needs_keys
 from tests.support import files_below, flip_byte
 
@@ -46,6 +48,24 @@ def test_a_bundle_alone_makes_a_store_that_has_never_seen_the_network(site: Site
     assert {path: (tmp_path / path).stat() for path in before} == before, "nothing is written into a bundle"
     again = there.load_bundle([tmp_path / name])
     assert not any(each.fetched_files for each in again.assets)
+
+
+class _Labels(Silent):
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def progress(self, label: str, total: int, /, *, unit: str = "B") -> Progress:
+        self.seen.append(label)
+        return super().progress(label, total, unit=unit)
+
+
+@pytest.mark.parametrize("name", ["bundle", "bundle.tar"])
+def test_who_makes_a_bundle_is_not_told_of_a_push(site: Site, tmp_path: Path, name: str) -> None:
+    labels = _Labels()
+    maker = Workspace(site.folder / "assets.yaml", site.folder / "here", local_caches=False, reporter=labels)
+    maker.create_bundle(Order(str(tmp_path / name)), ["words"])
+    assert f"writing {tmp_path / name}" in labels.seen
+    assert not any("push" in label for label in labels.seen)
 
 
 def test_some_assets_are_loaded_with_what_they_require(site: Site, tmp_path: Path) -> None:
