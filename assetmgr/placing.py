@@ -326,12 +326,17 @@ def _writing(path: str) -> str:
     return f".writing-{os.path.basename(path)[:100]}-"
 
 
+def is_unwritten(name: str, path: str | os.PathLike[str]) -> bool:
+    """Whether a name is what a `write_document` of ``path`` that runs, or was killed, writes under."""
+    return name.startswith(_writing(os.fspath(path)))
+
+
 def sweep_unwritten(path: str | os.PathLike[str]) -> None:
     """Remove what a killed `write_document` left beside a document. Only for who holds the document's lock."""
-    folder, begins = os.path.dirname(path) or ".", _writing(os.fspath(path))
+    folder = os.path.dirname(path) or "."
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
-            if name.startswith(begins):
+            if is_unwritten(name, path):
                 remove_file(os.path.join(folder, name))
 
 

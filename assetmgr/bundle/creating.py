@@ -25,6 +25,7 @@ from assetmgr.mirrors.pushing import HeldFile, held_files
 from assetmgr.mirrors.telling import INDEX as INDEX_PATH
 from assetmgr.mutex import held
 from assetmgr.names import asset_name_fault
+from assetmgr.placing import is_unwritten
 from assetmgr.receipt import Receipt
 from assetmgr.reporting import Reporter
 from assetmgr.store import Store
@@ -163,12 +164,17 @@ def _output(text: str, store: Store) -> str:
     if os.path.exists(path) and not os.path.isdir(path):
         raise UsageError(f"{text} is a file", mend="name a folder, or a file whose name ends in .tar")
     if os.path.isdir(path):
-        there = {name for name in os.listdir(path) if not name.startswith(VOLUME_PREFIX)}
+        there = {name for name in os.listdir(path) if not _is_begun(name)}
         if INDEX_PATH not in there and (strange := there - {UNFINISHED, "blobs", LAYOUT_PATH, *SYSTEM}):
             raise UsageError(
                 f"{text} holds other things, such as {min(strange)!r}", mend="name a folder of its own: -o DIR"
             )
     return path
+
+
+def _is_begun(name: str) -> bool:
+    """Whether a name is a volume's, or a document's that another create writes, or was killed over."""
+    return name.startswith(VOLUME_PREFIX) or any(is_unwritten(name, path) for path in (LAYOUT_PATH, INDEX_PATH))
 
 
 def _paths(output: str, volumes: int | None) -> list[str]:

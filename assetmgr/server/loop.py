@@ -57,8 +57,11 @@ class Loop:
             one.setblocking(False)
 
     def connections(self, state: str | None = None) -> int:
-        """How many connections there are, or are in a state."""
-        return sum(state in (None, one.state) for one in self._connections.copy())
+        """How many connections there are, or are in a state; ``silent`` are those that a thread waits for."""
+        every = self._connections.copy()
+        if state == "silent":
+            return sum(one.silent_since is not None for one in every)
+        return sum(state in (None, one.state) for one in every)
 
     def stop(self) -> None:
         """Take no more; answer what was asked, for a while; then `run` returns. From any thread or signal handler."""

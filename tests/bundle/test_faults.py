@@ -283,6 +283,18 @@ def test_a_place_that_is_being_written_is_waited_for(site: Site, tmp_path: Path)
     assert not faults(tmp_path / "bundle")
 
 
+@pytest.mark.parametrize("document", ["oci-layout", "index.json"])
+def test_a_document_that_another_create_writes_or_was_killed_over_is_no_other_thing(
+    site: Site, tmp_path: Path, document: str
+) -> None:
+    begun = tmp_path / "bundle" / f".writing-{document}-0a1b2c3d"
+    begun.parent.mkdir()
+    begun.write_text("{")
+    site.create(tmp_path / "bundle")
+    assert not begun.exists()
+    assert not faults(tmp_path / "bundle")
+
+
 def create_as(folder: str, output: str) -> None:
     from assetmgr import Workspace
     from assetmgr.bundle.creating import Order
