@@ -80,6 +80,8 @@ def _is_ours(store: Store, path: str, named: set[str], unknown: tuple[str, ...],
     name = os.path.relpath(path, store.root).replace(os.sep, "/")
     if fold(name) in named or (unknown and fold(name).startswith(unknown)):
         return True
+    if os.path.islink(path) and any(one.startswith(f"{fold(name)}/") for one in named):
+        return True  # somebody has moved a folder to another disk, with what is ours in it
     parts = name.split("/")
     if parts[0] == "hub" and len(parts) > 3:
         repo = "/".join(parts[:2])

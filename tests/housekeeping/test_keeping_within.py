@@ -200,3 +200,15 @@ def test_what_others_put_there_goes_after_they_were_asked(four: Project, run: Ru
     (four.root / "files" / "a" / "more.txt").write_text("theirs")
     run("gc", "--foreign", "--yes")
     assert below(four.root) == ours | {"notes.txt"}
+
+
+def test_a_folder_that_somebody_moved_to_another_disk_is_not_foreign(four: Project, run: Run, tmp_path: Path) -> None:
+    for name in ("files/a", "files"):
+        (four.root / name).rename(tmp_path / "disk")
+        (four.root / name).symlink_to(tmp_path / "disk")
+        run("verify")
+        assert run("gc", "--foreign", "--yes").removed == []
+        assert (four.root / name).is_symlink()
+        (four.root / name).unlink()
+        (tmp_path / "disk").rename(four.root / name)
+    run("verify", "--full")

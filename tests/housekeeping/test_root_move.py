@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from assetmgr import Workspace
+from assetmgr.housekeeping.copying import remove_old
 from assetmgr.housekeeping.moving import Situation, Step, decide
 from assetmgr.uses import use
 from tests.housekeeping.conftest import BODY, Run, below
@@ -221,3 +222,19 @@ def test_a_copy_that_is_not_the_bytes_or_does_not_fit_moves_nothing(stocked: Pro
         run("--root", str(small), "verify", "--repair")
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_what_was_written_since_it_was_copied_stays_however_soon_that_was(tmp_path: Path) -> None:
+    for folder, name, bytes_, time in [
+        ("old", "mine", b"new", 2),
+        ("new", "mine", b"old", 1),
+        ("old", "coarse", b"one", 2),
+        ("new", "coarse", b"one", 1),
+    ]:
+        path = tmp_path / folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes_)
+        os.utime(path, (time, time))
+    old = tmp_path / "old"
+    assert remove_old(str(old), str(tmp_path / "new")) == (str(old / "mine"),)
+    assert below(old) == {"mine"}
